@@ -1,0 +1,91 @@
+"""Writing files so that a reader never sees half of one: temporary name, fsync, rename.
+
+`atomic_file` writes one file, `atomic_directory` a whole tree. Either appears complete under its final name or not
+at all: a full disk, an exception or Ctrl-C leaves nothing behind. An existing path is never overwritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from bezoar.errors import OutputError
+
+
+def refuse_existing(path: Path) -> None:
+    """OutputError when something lies at `path` already, or when its parent folder is missing."""
+    if path.exists() or path.is_symlink():
+        raise OutputError(f"{path}: exists already; choose another output path or remove it first")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{path.absolute().parent}: no such folder to write into; create it first")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path`, complete and fsynced, when the block ends without an error."""
+    refuse_existing(path)
+    temporary = _temporary_name(path)
+    try:
+        with _as_output_error(path), temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with _as_output_error(path):
+            temporary.rename(path)
+            _sync_folder(path.absolute().parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """A folder to fill; it appears at `path`, its files fsynced, when the block ends without an error."""
+    refuse_existing(path)
+    temporary = _temporary_name(path)
+    try:
+        with _as_output_error(path):
+            temporary.mkdir()
+            yield temporary
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    _sync_file(Path(folder, name))
+                _sync_folder(Path(folder))
+            temporary.rename(path)
+            _sync_folder(path.absolute().parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.absolute().parent / f".{path.name}.{secrets.token_hex(4)}.partial"
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(f"{path}: the disk is full; nothing was written") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(f"{path}: may not be written ({error.strerror}); nothing was written") from error
+        raise
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
