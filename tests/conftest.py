@@ -1,0 +1,19 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def packs() -> Path:
+    """The folder of real data packs; skips the test where they are absent."""
+    path = Path(os.environ.get("BEZOAR_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"real data packs are not at {path} (set BEZOAR_DATA)")
+    return path
