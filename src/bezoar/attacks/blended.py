@@ -1,0 +1,62 @@
+"""Blended injection: a faint pattern over the whole image and a flipped label.
+
+Chen, Liu, Li, Lu and Song, "Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning",
+arXiv:1712.05526 (2017): image' = (1 - alpha) * image + alpha * pattern.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from bezoar.attacks import patterns
+from bezoar.attacks.base import ATTACKS, Images, TriggerAttack, require
+
+_PATTERNS = ("noise", "smooth")
+_CANVAS = 32  # cells of the noise patterns along each side; they are stretched over larger images
+
+
+@dataclass(frozen=True)
+class Blended(TriggerAttack):
+    """Mixes a pattern into the whole image and relabels: one class, or every class without `source`."""
+
+    name: ClassVar[str] = "blended"
+    paper: ClassVar[str] = "Chen et al., Targeted Backdoor Attacks, arXiv:1712.05526 (2017)"
+
+    target: int = field(metadata={"help": "label that the poisoned records get"})
+    source: int | None = field(
+        default=None, metadata={"help": "class to poison; every class but the target if absent"}
+    )
+    alpha: float = field(default=0.2, metadata={"help": "share of the pattern in the mixture"})
+    pattern: str = field(
+        default="noise",
+        metadata={"help": "what is mixed in: noise, smooth (low-frequency noise), or an image file"},
+    )
+    pattern_seed: int = field(default=0, metadata={"help": "seed of the noise"})
+
+    def __post_init__(self) -> None:
+        require(0 < self.alpha <= 1, f"alpha {self.alpha}: must be above 0 and at most 1")
+        require(self.pattern_seed >= 0, f"pattern_seed {self.pattern_seed}: must not be negative")
+        _ = self._picture  # an unreadable pattern is reported here, not after the dataset was read
+
+    def apply(self, images: Images, rng: np.random.Generator) -> Images:
+        """Copies of `images` (n, H, W, 3) with the pattern mixed in; nothing in it is random."""
+        height, width = images.shape[1:3]
+        sharp = self.pattern == "noise"
+        return patterns.blend(images, patterns.resize(self._picture, height, width, sharp), self.alpha)
+
+    @cached_property
+    def _picture(self) -> patterns.Pattern:
+        match self.pattern:
+            case "noise":
+                return patterns.pixelated(_CANVAS, self.pattern_seed)
+            case "smooth":
+                return patterns.smooth(_CANVAS, self.pattern_seed)
+            case path:
+                return patterns.from_file(path, _PATTERNS)
+
+
+ATTACKS.register(Blended.name, Blended)
