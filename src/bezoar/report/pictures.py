@@ -1,0 +1,77 @@
+"""Pictures as data URIs, under one byte budget for the whole page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from bezoar.report.text import shown
+from bezoar.scan.result import Picture
+
+MAX_SIDE = 128  # pixels of an embedded thumbnail
+_LOSSLESS = 12_000  # bytes up to which PNG is kept; beyond it photographs go as JPEG
+_CAPTION = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """What the template needs of one picture; `outline` is (top, left, height, width) in percent of it."""
+
+    uri: str
+    alt: str
+    caption: str
+    width: int
+    height: int
+    outline: tuple[float, float, float, float] | None
+
+
+class Album:
+    """Embeds pictures until `budget` bytes of data URIs are spent; later ones are left out and counted."""
+
+    def __init__(self, budget: int) -> None:
+        self._left = budget
+        self.left_out = 0
+
+    def add(self, picture: Picture, what: Literal["evidence", "record"] = "record") -> Thumbnail | None:
+        """The picture as a thumbnail, or None when the budget is spent. Evidence is always kept lossless."""
+        pixels = np.ascontiguousarray(picture.pixels, dtype=np.uint8)
+        height, width = pixels.shape[:2]
+        image = Image.fromarray(pixels, "RGB") if height and width else Image.new("RGB", (1, 1))
+        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+        uri = _data_uri(image, lossless=what == "evidence")
+        if len(uri) > self._left:
+            self.left_out += 1
+            return None
+        self._left -= len(uri)
+        caption = shown(picture.caption, _CAPTION)
+        return Thumbnail(uri, caption, caption, width, height, _outline(picture, height, width))
+
+
+def _data_uri(image: Image.Image, *, lossless: bool) -> str:
+    kind, data = "png", _encoded(image, "PNG")
+    if len(data) > _LOSSLESS and not lossless:
+        kind, data = "jpeg", _encoded(image, "JPEG")
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85}))
+    return buffer.getvalue()
+
+
+def _outline(picture: Picture, height: int, width: int) -> tuple[float, float, float, float] | None:
+    if picture.mark is None or not height or not width:
+        return None
+    top, left, bottom, right = picture.mark
+    return (
+        round(100 * top / height, 3),
+        round(100 * left / width, 3),
+        round(100 * (bottom - top) / height, 3),
+        round(100 * (right - left) / width, 3),
+    )
