@@ -4,8 +4,8 @@
     scores.parquet  one row per record: key, label, scores, finding, flagged
     report.html     the report for a person
 
-What is read back is hostile: sizes are capped, only fixed-width columns of the scores are read, and every claim
-that can be checked against another is.
+What is read back is hostile: sizes are capped, only fixed-width columns of the scores are read, and every
+claim that can be checked against another is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_scan(path: Path) -> ScanResult:
 
     `scores` holds the fixed-width columns only: keys and labels are those of the dataset with this digest.
 
-    Raises InputError when a file is missing or malformed or contradicts the other, LimitError when one is too large.
+    Raises InputError when a file is missing, malformed or contradicts the other, LimitError when it is too large.
     """
     folder = path.parent if path.name == RESULT else path
     document = _read_document(folder / RESULT)

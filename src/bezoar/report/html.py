@@ -1,7 +1,7 @@
 """The report for a person: one self-contained HTML file, no script, no request, under 10 MB for any dataset.
 
-Everything that comes from the dataset is escaped twice over: invisible characters become visible (`text.shown`),
-then Jinja2's autoescape makes markup inert; a Content-Security-Policy forbids scripts and requests besides.
+Everything that comes from the dataset is escaped twice over: invisible characters become visible
+(`text.shown`), then Jinja2's autoescape makes markup inert; a Content-Security-Policy forbids scripts and requests besides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_EXAMPLES = 12  # of one finding
 FIRST_EXAMPLES = 4  # shown before one has to unfold the rest
 MAX_NEIGHBOURS = 4
 MAX_KEYS = 60
-MAX_CLASSES = 40
+MAX_CLASSES = 100
 MAX_UNREADABLE = 100
 
 _HEADLINE = {
@@ -86,6 +86,7 @@ def to_html(result: ScanResult, folder: Path | None = None) -> str:
     """The report as one HTML page; `folder`, where the scan is saved, goes into the suggested command."""
     album = Album(PICTURE_BUDGET)
     cards = _cards(result, album)
+    classes = _classes(result)
     flagged = int(result.flagged.sum())
     page = _environment().get_template("report.html.j2")
     return page.render(
@@ -103,8 +104,9 @@ def to_html(result: ScanResult, folder: Path | None = None) -> str:
         sensitivity=[
             (shown(r.poison), r.smallest_rate, shown(r.how, 300)) for r in result.verdict.sensitivity
         ],
-        classes=_classes(result),
-        max_classes=MAX_CLASSES,
+        touched=[row for row in classes if row.flagged or row.review][:MAX_CLASSES],
+        untouched=[row for row in classes if not (row.flagged or row.review)][:MAX_CLASSES],
+        more_classes=max(0, len(classes) - 2 * MAX_CLASSES),
         unreadable=_unreadable(result),
         scores=[shown(name, 60) for name in result.scores.column_names if name not in _NOT_SCORES],
         seconds=[(shown(name, 60), text.seconds(value)) for name, value in result.seconds.items()],

@@ -18,7 +18,7 @@ _TINY = 1e-300
 
 
 def shown(text: str, limit: int = 120) -> str:
-    r"""Untrusted text in one line of at most `limit` characters, with nothing in it that a display would obey.
+    r"""Untrusted text in one line of about `limit` characters, with nothing in it that a display would obey.
 
     Invisible characters appear as their escapes (`\n`, `\x1b`, `\u202e`); the middle of a long text gives way
     to an ellipsis, because both ends of a path tell something.
