@@ -124,7 +124,9 @@ class Dataset:
             labels=self.labels[wanted],
             columns=self.columns.take(pa.array(wanted)),
             rows=self.rows[wanted],
-            changes={new: self.changes[old] for new, old in enumerate(wanted.tolist()) if old in self.changes},
+            changes={
+                new: self.changes[old] for new, old in enumerate(wanted.tolist()) if old in self.changes
+            },
         )
 
     def with_changes(

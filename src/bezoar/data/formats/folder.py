@@ -1,0 +1,217 @@
+"""Image folders: one sub-folder per class, or Hugging Face's `metadata.csv` / `metadata.jsonl` beside the images.
+
+Keys are relative POSIX paths. Files that do not have an image's suffix are no records; links that lead out of the
+folder are refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bezoar.data.dataset import NO_LABEL, Dataset
+from bezoar.data.formats import lines
+from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.labels import label_column, read_labels
+from bezoar.data.formats.paths import is_clean, safe_name, split_of, unused
+from bezoar.data.images import MAX_BYTES, SUFFIXES, encode_png, suffix
+from bezoar.errors import InputError
+from bezoar.files import atomic_directory
+
+_METADATA = ("metadata.csv", "metadata.jsonl")
+_UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """The `Reader` of files below a folder, by row number in `names`."""
+
+    root: Path
+    names: pa.StringArray
+
+    def read(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """Bytes of the files; b"" for one that cannot be read; one byte above the limit for one that is too large."""
+        for row in rows.tolist():
+            try:
+                with (self.root / self.names[row].as_py()).open("rb") as file:
+                    yield file.read(MAX_BYTES + 1)
+            except OSError:
+                yield b""
+
+
+class ImageFolderFormat:
+    """`root/<class>/**/<image>`."""
+
+    name = "folder"
+
+    def recognises(self, path: Path) -> bool:
+        """A folder in which an image turns up, or one with Hugging Face metadata."""
+        if not path.is_dir():
+            return False
+        return _metadata_file(path) is not None or next(_walk(path, strict=False), None) is not None
+
+    def open(self, path: Path, options: OpenOptions) -> Dataset:
+        """Only names are read."""
+        metadata = _metadata_file(path)
+        if metadata is not None:
+            return _open_metadata(path, metadata, options)
+        names = sorted(_walk(path, strict=True))
+        if not names:
+            raise InputError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
+        classes = [_class_of(name) for name in names]
+        _refuse_splits(path, names)
+        found = tuple(sorted({c for c in classes if c is not None}))
+        if not found:
+            raise InputError(
+                f"{path}: has images but no class sub-folders and no {' or '.join(_METADATA)} with labels"
+            )
+        index = {name: i for i, name in enumerate(found)}
+        labels = np.array([NO_LABEL if c is None else index[c] for c in classes], dtype=np.int32)
+        return _dataset(path, names, labels, found, pa.table({"row": np.arange(len(names))}).select([]), {})
+
+    def write(self, dataset: Dataset, path: Path) -> list[str]:
+        """A folder again; a record whose label was changed moves to the folder of its new class."""
+        if "metadata" in dataset.layout:
+            names = [str(key) for key in dataset.keys.to_pylist()]
+        else:
+            names = _names(dataset)
+        with atomic_directory(path) as folder:
+            for name, content in zip(names, _files(dataset), strict=True):
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as file:
+                    file.write(content)
+            if "metadata" in dataset.layout:
+                _write_metadata(dataset, folder)
+        return names
+
+
+def _dataset(
+    path: Path, names: Sequence[str], labels: NDArray[np.int32], classes: tuple[str, ...], columns: pa.Table,
+    layout: dict[str, object],
+) -> Dataset:  # fmt: skip
+    keys = pa.array(names, pa.string())
+    return Dataset(
+        path=path,
+        format="folder",
+        modality="image",
+        keys=keys,
+        labels=labels,
+        label_names=classes,
+        columns=columns,
+        reader=FolderReader(path, keys),
+        rows=np.arange(len(names), dtype=np.int64),
+        layout=layout,
+    )
+
+
+def _walk(root: Path, *, strict: bool) -> Iterator[str]:
+    """Relative POSIX paths of the images below `root`; with `strict`, InputError for links outward and odd names."""
+    real = root.resolve()
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in [*folders, *files] if strict else ():
+            entry = Path(folder, name)
+            if entry.is_symlink() and (name in folders or not entry.resolve().is_relative_to(real)):
+                raise InputError(
+                    f"{entry}: is a link to another place; put the files themselves into the folder"
+                )
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                relative = Path(folder, name).relative_to(root).as_posix()
+                if strict and not _is_utf8(relative):
+                    raise InputError(
+                        f"{root}: the file name {relative!r} is not valid UTF-8; rename the file"
+                    )
+                yield relative
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _class_of(name: str) -> str | None:
+    parts = name.split("/", 1)
+    return parts[0] if len(parts) == 2 else None
+
+
+def _refuse_splits(path: Path, names: Sequence[str]) -> None:
+    """`train/cat/1.png` below `path`: its sub-folders are splits, not classes."""
+    tops = {name.split("/", 1)[0] for name in names}
+    if all(split_of(top) == top.lower() for top in tops) and all(name.count("/") >= 2 for name in names):
+        raise InputError(
+            f"{path}: holds splits ({', '.join(sorted(tops))}), not classes; name one, e.g. {path / min(tops)}"
+        )
+
+
+def _names(dataset: Dataset) -> list[str]:
+    """One path per record: its own where the class agrees, `<class>/<file name>` where it moved or came from elsewhere."""
+    folders = [safe_name(name) if dataset.format != "folder" else name for name in dataset.label_names]
+    keys = [str(key) for key in dataset.keys.to_pylist()]
+    homes = [folders[label] if label >= 0 else None for label in dataset.labels.tolist()]
+    stays = [
+        dataset.format == "folder" and _class_of(key) == home for key, home in zip(keys, homes, strict=True)
+    ]
+    taken = {key.casefold() for key, stay in zip(keys, stays, strict=True) if stay}
+    names = []
+    for index, (key, home, stay) in enumerate(zip(keys, homes, stays, strict=True)):
+        if not stay:
+            name = safe_name(PurePosixPath(key).name)
+            if os.path.splitext(name)[1].lower() not in SUFFIXES:
+                raw = dataset.raw_shape is not None
+                name += ".png" if raw else suffix(next(dataset.contents([index])))
+            key = unused(f"{home if home is not None else _UNLABELLED}/{name}", taken)
+        names.append(key)
+    return names
+
+
+def _files(dataset: Dataset) -> Iterator[bytes]:
+    for content in dataset.contents():
+        yield content if dataset.raw_shape is None else encode_png(content, dataset.raw_shape)
+
+
+def _metadata_file(path: Path) -> Path | None:
+    return next((path / name for name in _METADATA if (path / name).is_file()), None)
+
+
+def _open_metadata(path: Path, metadata: Path, options: OpenOptions) -> Dataset:
+    table = lines.read(metadata)
+    names = table.columns.column_names
+    if "file_name" not in names:
+        raise InputError(f"{metadata}: no column 'file_name'; columns: {', '.join(names)}")
+    label = label_column(options.label_column, [n for n in names if n != "file_name"], metadata)
+    keys = table.columns["file_name"].to_pylist()
+    for key in keys:
+        if not isinstance(key, str) or not is_clean(key):
+            raise InputError(f"{metadata}: file_name {str(key)[:80]!r} is not a path inside the folder")
+        if not (path / key).resolve().is_relative_to(path.resolve()):
+            raise InputError(f"{metadata}: file_name {key[:80]!r} is a link out of the folder")
+    if len(set(keys)) < len(keys):
+        raise InputError(f"{metadata}: lists a file twice; remove the duplicate rows")
+    labels = read_labels(table.columns[label], None, f"{metadata}: column {label!r}")
+    others = table.columns.drop_columns(["file_name", label])
+    layout = {"metadata": table, "label": label, "values": labels.values}
+    return _dataset(path, keys, labels.indices, labels.names, others, layout)
+
+
+def _write_metadata(dataset: Dataset, folder: Path) -> None:
+    table: lines.LineTable = dataset.layout["metadata"]
+    values = dataset.layout["values"]
+    with (folder / table.file.name).open("xb") as out:
+        out.write(table.header)
+        for row, label in zip(dataset.rows.tolist(), dataset.labels.tolist(), strict=True):
+            new = values[label] if label >= 0 else None
+            out.write(table.row(row, {dataset.layout["label"]: new}))
+
+
+FORMATS.register("folder", ImageFolderFormat())

@@ -1,0 +1,276 @@
+"""What Parquet files and `datasets` Arrow folders share: columns, labels, keys, and rewriting rows.
+
+Both hold a table with one content column: `struct<bytes, path>` (Hugging Face's image layout), plain binary, or text.
+Only keys, labels and the small columns are read at opening; content comes through `TableSource.take`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from bezoar.data.dataset import Dataset, Modality
+from bezoar.data.formats.base import OpenOptions
+from bezoar.data.formats.labels import label_column, label_values, read_labels
+from bezoar.data.formats.paths import is_clean, row_keys
+from bezoar.data.images import encode_png
+from bezoar.errors import InputError, OutputError
+
+HF_METADATA = b"huggingface"
+USUAL_IMAGES = ("image", "img", "jpg", "jpeg", "png", "pixels", "bytes")
+USUAL_TEXTS = ("text", "sentence", "content", "document", "review")
+WRITE_ROWS = 1024  # rows per record batch / row group of what is written, at most
+
+
+class TableSource(Protocol):
+    """One table over all shards, read lazily."""
+
+    schema: pa.Schema
+    shard_names: tuple[str, ...]
+    shard_rows: tuple[int, ...]
+
+    def scan(self, columns: list[str]) -> pa.Table:
+        """All rows of these small columns (a dot reaches into a struct: the result's column has the full name)."""
+        ...
+
+    def take(self, rows: NDArray[np.int64], columns: list[str]) -> Iterator[pa.Table]:
+        """These rows of these columns, in this order, in tables of bounded size."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """The `Reader` of a table's content column."""
+
+    source: TableSource
+    column: str
+
+    def read(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """Content of `rows`; b"" where it is null."""
+        for table in self.source.take(rows, [self.column]):
+            values = _content(table[self.column].combine_chunks())
+            yield from (value or b"" for value in values.to_pylist())
+
+
+def open_table(
+    source: TableSource,
+    path: Path,
+    name: str,
+    options: OpenOptions,
+    features: Mapping[str, Any],
+    **layout: Any,
+) -> Dataset:
+    """The dataset of a table; `features` are Hugging Face's, which hold the class names."""
+    if sum(source.shard_rows) == 0:
+        raise InputError(f"{path}: holds no records")
+    label = label_column(options.label_column, source.schema.names, path)
+    content = content_column(source.schema, label, options.content_column, path)
+    kind = source.schema.field(content).type
+    named = _is_image_struct(kind) and "path" in [field.name for field in kind]
+    small = [f.name for f in source.schema if f.name not in (content, label) and _is_small(f.type)]
+    table = source.scan([label, *small, *([f"{content}.path"] if named else [])])
+    keys = table[f"{content}.path"].cast(pa.string()).to_pylist() if named else []
+    keyed = named and are_clean_keys(keys)
+    labels = read_labels(table[label], class_names(features, label), f"{path}: column {label!r}")
+    return Dataset(
+        path=path,
+        format=name,
+        modality=_modality(kind),
+        keys=pa.array(keys if keyed else _numbered(source), pa.string()),
+        labels=labels.indices,
+        label_names=labels.names,
+        columns=table.select(small),
+        reader=TableReader(source, content),
+        rows=np.arange(table.num_rows, dtype=np.int64),
+        layout={"label": label, "values": labels.values, "keyed": keyed, "features": features, **layout},
+    )
+
+
+def schema_features(schema: pa.Schema) -> dict[str, Any]:
+    """Hugging Face features from a schema's metadata; empty when there are none or they are malformed."""
+    try:
+        features = json.loads((schema.metadata or {})[HF_METADATA])["info"]["features"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def class_names(features: Mapping[str, Any], column: str) -> tuple[str, ...] | None:
+    """Names of a ClassLabel feature, in index order."""
+    feature = features.get(column)
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if (
+        isinstance(names, list)
+        and names
+        and all(isinstance(n, str) for n in names)
+        and len(set(names)) == len(names)
+    ):
+        return tuple(names)
+    return None
+
+
+def content_column(schema: pa.Schema, label: str, wanted: str | None, where: object) -> str:
+    """The column with the images or texts: the one asked for, a usual name, or the only one that it can be."""
+    known = ", ".join(schema.names)
+    if wanted is not None:
+        if wanted not in schema.names or _modality(schema.field(wanted).type) is None:
+            raise InputError(f"{where}: no image or text column {wanted!r}; columns: {known}")
+        return wanted
+    others = [f for f in schema if f.name != label]
+    images = [f.name for f in others if _modality(f.type) == "image"]
+    texts = [f.name for f in others if _modality(f.type) == "text"]
+    usual = [n for n in USUAL_IMAGES if n in images] + (
+        [] if images else [n for n in USUAL_TEXTS if n in texts]
+    )
+    candidates = usual[:1] or images or texts
+    if len(candidates) != 1:
+        raise InputError(
+            f"{where}: which column holds the content? columns: {known} (use the content column option)"
+        )
+    return candidates[0]
+
+
+def are_clean_keys(keys: list[str | None]) -> bool:
+    """Whether these paths can serve as keys: all present, unique and unable to escape a folder."""
+    return len(set(keys)) == len(keys) and all(key is not None and is_clean(key) for key in keys)
+
+
+def rewritten(dataset: Dataset, indices: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """The rows of these records with all their columns; only changed content and changed labels differ."""
+    reader = dataset.reader
+    if not isinstance(reader, TableReader):
+        raise OutputError(f"{dataset.path}: is not a table")
+    schema, done = reader.source.schema, 0
+    for table in reader.source.take(dataset.rows[indices], schema.names):
+        window = indices[done : done + table.num_rows]
+        done += table.num_rows
+        column, label = schema.get_field_index(reader.column), schema.get_field_index(dataset.layout["label"])
+        changed = {
+            place: dataset.changes[i] for place, i in enumerate(window.tolist()) if i in dataset.changes
+        }
+        if changed:
+            cells = _replaced(table.column(column).combine_chunks(), changed)
+            table = table.set_column(column, schema.field(column), cells)
+        cells = _relabelled(
+            table.column(label).combine_chunks(), dataset.labels[window], dataset.layout["values"]
+        )
+        yield table.set_column(label, schema.field(label), cells).cast(schema)
+
+
+def converted_schema(dataset: Dataset) -> pa.Schema:
+    """The schema of `converted`: Hugging Face's image (or text) layout with class names in the metadata."""
+    image = dataset.modality == "image"
+    content = pa.struct({"bytes": pa.binary(), "path": pa.string()}) if image else pa.string()
+    fields = [pa.field("image" if image else "text", content), pa.field("label", pa.int64())]
+    taken = {"image", "text", "label"}
+    fields += [field for field in dataset.columns.schema if field.name not in taken]
+    features = converted_features(dataset)
+    return pa.schema(fields, {HF_METADATA: json.dumps({"info": {"features": features}}).encode()})
+
+
+def converted_features(dataset: Dataset) -> dict[str, Any]:
+    """Hugging Face features of `converted_schema`."""
+    content = {"_type": "Image"} if dataset.modality == "image" else {"dtype": "string", "_type": "Value"}
+    name = "image" if dataset.modality == "image" else "text"
+    return {name: content, "label": {"names": list(dataset.label_names), "_type": "ClassLabel"}}
+
+
+def converted(dataset: Dataset, indices: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """The records of a dataset of another format as a table of `converted_schema`."""
+    schema = converted_schema(dataset)
+    for start in range(0, len(indices), WRITE_ROWS):
+        part = indices[start : start + WRITE_ROWS]
+        content = list(dataset.contents(part))
+        if dataset.modality == "text":
+            column = pa.array([text.decode("utf-8", "replace") for text in content], pa.string())
+        else:
+            if dataset.raw_shape is not None:
+                content = [encode_png(raw, dataset.raw_shape) for raw in content]
+            paths = dataset.keys.take(pa.array(part))
+            column = pa.StructArray.from_arrays([pa.array(content, pa.binary()), paths], ["bytes", "path"])
+        labels = pa.array(dataset.labels[part], pa.int64(), mask=dataset.labels[part] < 0)
+        others = dataset.columns.take(pa.array(part))
+        yield pa.table([column, labels, *(others[name] for name in schema.names[2:])], schema=schema)
+
+
+def written_keys(dataset: Dataset, shards: list[tuple[str, NDArray[np.int64]]], keyed: bool) -> list[str]:
+    """The keys that opening the written shards gives, in dataset order."""
+    keys = dataset.keys.to_pylist()
+    if keyed and are_clean_keys(keys):
+        return [str(key) for key in keys]
+    for name, indices in shards:
+        for index, key in zip(indices.tolist(), row_keys(name, range(len(indices))), strict=True):
+            keys[index] = key
+    return [str(key) for key in keys]
+
+
+def shards_of(dataset: Dataset) -> list[tuple[str, NDArray[np.int64]]]:
+    """The records by the source shard that they came from: (shard name, record indices)."""
+    reader = dataset.reader
+    assert isinstance(reader, TableReader)  # noqa: S101 - callers ask only for tables
+    ends = np.cumsum(reader.source.shard_rows)
+    home = np.searchsorted(ends, dataset.rows, side="right")
+    split = [(name, np.flatnonzero(home == i)) for i, name in enumerate(reader.source.shard_names)]
+    return [(name, indices) for name, indices in split if len(indices)]
+
+
+def _numbered(source: TableSource) -> list[str]:
+    shards = zip(source.shard_names, source.shard_rows, strict=True)
+    return [key for name, rows in shards for key in row_keys(name, range(rows))]
+
+
+def _content(values: pa.Array) -> pa.Array:
+    """Binary values of a content column's cells."""
+    if pa.types.is_struct(values.type):
+        values = pc.struct_field(values, "bytes")
+    large = pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type)
+    return values.cast(pa.large_binary() if large else pa.binary())
+
+
+def _replaced(cells: pa.Array, changed: Mapping[int, bytes]) -> pa.Array:
+    values = cells.to_pylist()
+    for place, content in changed.items():
+        if pa.types.is_struct(cells.type):
+            values[place] = {**(values[place] or {}), "bytes": content}
+        else:
+            values[place] = (
+                content if _modality(cells.type) == "image" else content.decode("utf-8", "replace")
+            )
+    return pa.array(values, cells.type)
+
+
+def _relabelled(old: pa.Array, labels: NDArray[np.int32], values: tuple[int | str, ...]) -> pa.Array:
+    """The label cells, untouched where the label is; a record without a label keeps its null or -1."""
+    new = label_values(labels, values, old.type)
+    if pa.types.is_integer(old.type):
+        keep = pc.and_(pa.array(labels < 0), pc.fill_null(pc.less(old, 0), True))
+        return pc.if_else(keep, old, new)
+    return new
+
+
+def _is_image_struct(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and any(f.name == "bytes" and _is_binary(f.type) for f in kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _is_small(kind: pa.DataType) -> bool:
+    """Whether a column of this type may be held in memory; nested and binary ones stay in the file."""
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_primitive(plain) or _modality(plain) == "text"
+
+
+def _modality(kind: pa.DataType) -> Modality | None:
+    if _is_image_struct(kind) or _is_binary(kind):
+        return "image"
+    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
