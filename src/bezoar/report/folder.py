@@ -21,6 +21,7 @@ from bezoar.errors import InputError, LimitError
 from bezoar.files import atomic_directory
 from bezoar.report.html import to_html
 from bezoar.report.json import from_json, to_json
+from bezoar.report.text import shown
 from bezoar.scan.result import ScanResult, Severity
 
 RESULT, SCORES, REPORT = "result.json", "scores.parquet", "report.html"
@@ -46,7 +47,7 @@ def read_scan(path: Path) -> ScanResult:
 
     `scores` holds the fixed-width columns only: keys and labels are those of the dataset with this digest.
 
-    Raises InputError when a file is missing, malformed or contradicts the other, LimitError when it is too large.
+    InputError when a file is missing, malformed or contradicts the other; LimitError when it is too large.
     """
     folder = path.parent if path.name == RESULT else path
     document = _read_document(folder / RESULT)
@@ -72,7 +73,7 @@ def _read_document(path: Path) -> object:
     except NotADirectoryError:
         raise InputError(f"{path.parent}: not a folder written by `bezoar scan --out`") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error!s:.100}); scan the dataset again") from error
+        raise InputError(f"{path}: not valid JSON ({shown(str(error))}); scan the dataset again") from error
     return document
 
 
@@ -89,7 +90,7 @@ def _read_scores(path: Path) -> pa.Table:
         raise InputError(f"{path}: no such file; scan the dataset again") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
-            f"{path}: not a readable Parquet file ({error!s:.100}); scan the dataset again"
+            f"{path}: not a readable Parquet file ({shown(str(error))}); scan the dataset again"
         ) from error
     _check_columns(table, path)
     return table

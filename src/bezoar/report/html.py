@@ -1,7 +1,8 @@
 """The report for a person: one self-contained HTML file, no script, no request, under 10 MB for any dataset.
 
 Everything that comes from the dataset is escaped twice over: invisible characters become visible
-(`text.shown`), then Jinja2's autoescape makes markup inert; a Content-Security-Policy forbids scripts and requests besides.
+(`text.shown`), then Jinja2's autoescape makes markup inert; a Content-Security-Policy forbids scripts and
+requests besides.
 """
 
 from __future__ import annotations

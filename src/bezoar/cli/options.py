@@ -1,0 +1,80 @@
+"""Options and small helpers that several verbs share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bezoar.errors import UsageError
+from bezoar.files import refuse_existing
+
+if TYPE_CHECKING:
+    from bezoar.data.dataset import Dataset
+
+PATH = click.Path(path_type=Path)
+
+
+def dataset_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--label-column` and `--content-column`, for every verb that opens a dataset."""
+    label = click.option("--label-column", metavar="NAME", help="Column that holds the labels.")
+    content = click.option("--content-column", metavar="NAME", help="Column that holds the images or texts.")
+    return label(content(function))
+
+
+def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--seed`."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all randomness."
+    )(function)
+
+
+def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--format text|json`."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Form of the result on standard output.",
+    )(function)
+
+
+def open_dataset(path: Path, label_column: str | None, content_column: str | None) -> Dataset:
+    """The dataset at `path`."""
+    from bezoar.data import open as open_path
+
+    return open_path(path, label_column=label_column, content_column=content_column)
+
+
+def check_output(out: Path, dataset: Path) -> None:
+    """Before any work: OutputError when `out` exists, UsageError when it would lie inside the dataset."""
+    refuse_existing(out)
+    if out.resolve().is_relative_to(dataset.resolve()):
+        raise UsageError(f"{out}: lies inside the dataset {dataset}; choose a path outside it")
+
+
+def to_label(dataset: Dataset, text: str) -> int:
+    """A label given by its name, or by its number where no label has that name."""
+    if text in dataset.label_names:
+        return dataset.label_names.index(text)
+    if text.isascii() and text.isdecimal() and int(text) < len(dataset.label_names):
+        return int(text)
+    known = ", ".join(dataset.label_names[:12]) + (", ..." if len(dataset.label_names) > 12 else "")
+    raise UsageError(f"{dataset.path}: no label {text!r}; labels: {known}")
+
+
+def terminal_width() -> int:
+    """Columns to fill: the terminal's, within what is comfortable to read."""
+    return max(60, min(shutil.get_terminal_size((100, 24)).columns, 140))
+
+
+def wants_colour() -> bool:
+    """Whether standard output is a terminal that may show colours (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

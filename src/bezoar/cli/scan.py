@@ -1,0 +1,99 @@
+"""`bezoar scan PATH`: look for poison in a dataset and give a verdict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bezoar.cli.options import (
+    PATH,
+    check_output,
+    dataset_options,
+    format_option,
+    open_dataset,
+    seed_option,
+    terminal_width,
+    wants_colour,
+)
+
+if TYPE_CHECKING:
+    from bezoar.scan.result import ScanResult
+
+FOUND, UNDECIDED = 1, 3
+
+
+@click.command("scan")
+@click.argument("path", type=PATH)
+@click.option(
+    "-o", "--out", type=PATH, metavar="FOLDER", help="Write report, JSON and scores to a new folder."
+)
+@click.option(
+    "--encoder", metavar="SPEC", default="default", show_default=True, help="What turns images into features."
+)
+@dataset_options
+@click.option(
+    "--group", metavar="NAME", help="Column whose equal values are one source: a track, a video, a site."
+)
+@seed_option
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Chance of calling a clean dataset poisoned.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 3 when the scan could not decide.")
+@click.option("--no-cache", is_flag=True, help="Compute all features anew and keep none.")
+@format_option
+def command(
+    path: Path,
+    out: Path | None,
+    encoder: str,
+    label_column: str | None,
+    content_column: str | None,
+    group: str | None,
+    seed: int,
+    alpha: float,
+    strict: bool,
+    no_cache: bool,
+    form: str,
+) -> int:
+    """Look for poison in the dataset at PATH and give a verdict.
+
+    PATH is an image folder, a Parquet file or folder, a saved Hugging Face dataset, WebDataset shards, IDX,
+    npz, CSV or JSONL. Exit code 0: nothing planted was found; 1: poison was found.
+    """
+    from bezoar.report import write_scan
+    from bezoar.scan import scan
+
+    if out is not None:
+        check_output(out, path)
+    dataset = open_dataset(path, label_column, content_column)
+    result = scan(dataset, encoder=encoder, seed=seed, alpha=alpha, group=group, cache=not no_cache)
+    if out is not None:
+        write_scan(result, out)
+    _show(result, out, form)
+    return _exit_code(result, strict=strict)
+
+
+def _show(result: ScanResult, saved: Path | None, form: str) -> None:
+    from bezoar.report import to_json, to_terminal
+
+    if form == "json":
+        click.echo(json.dumps(to_json(result), indent=1, allow_nan=False))
+        if saved is not None:
+            click.echo(f"report: {saved / 'report.html'}", err=True)
+    else:
+        text = to_terminal(result, saved=saved, width=terminal_width(), colour=wants_colour())
+        click.echo(text, nl=False)
+
+
+def _exit_code(result: ScanResult, *, strict: bool) -> int:
+    from bezoar.scan.result import Severity, Status
+
+    if any(finding.severity is Severity.POISON for finding in result.findings):
+        return FOUND
+    return UNDECIDED if strict and result.verdict.status is Status.UNDECIDED else 0

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from bezoar.report import to_html
+from bezoar.scan.result import Example, Picture, ScanResult, Severity, Status, Unreadable
+from report.builders import noise, picture, scan_result, trigger_finding
+
+HOSTILE = (
+    "<script>document.title='owned'</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'-->]]></style></title><svg onload=alert(1)>",
+    "{{ 7*7 }}{% raw %}",
+    "javascript:alert(1)",
+    "gpj.\u202eexe\u2066",
+    "two\nlines\r\x00\x1b[31m",
+    "x" * 10_000,
+    "&lt;b&gt;&#x3c;",
+)
+
+
+class _Page(HTMLParser):
+    """Collects the elements, attributes and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def hostile_result() -> ScanResult:
+    n = len(HOSTILE)
+    finding = trigger_finding(
+        np.arange(n),
+        title=HOSTILE[0],
+        explanation=HOSTILE[1] + HOSTILE[5],
+        kind=HOSTILE[2],
+        target=1,
+        origins=tuple(range(n)),
+        pictures=tuple(Picture(noise(), text) for text in HOSTILE),
+        examples=tuple(Example(picture(text), (picture(text),), (picture(text),)) for text in HOSTILE),
+        details={text: text for text in HOSTILE},
+    )
+    return scan_result(
+        (finding,),
+        n=n,
+        labels=HOSTILE,
+        keys=list(HOSTILE),
+        path="/data/" + HOSTILE[1] + "\udcff",
+        summary=HOSTILE[2],
+        unreadable=tuple(Unreadable(i, text) for i, text in enumerate(HOSTILE)),
+    )
+
+
+def test_says_what_was_found() -> None:
+    page = _Page(to_html(scan_result((trigger_finding(np.arange(0, 30, 3)),))))
+    for words in (
+        "Poisoned",
+        "signs.parquet",
+        "A 3x3 pattern repeats at one place",
+        "p = 2.1 × 10⁻⁹",
+        "Stop",
+        "→ labelled",
+        "Speed limit (60km/h)",
+        "recovered trigger",
+        "3x3 patch at one place",
+        "0.1 %",
+        "not noticed",
+        "repeated_pattern",
+        "ab" * 32,
+        "row-00003.png",
+        "bezoar clean /data/signs.parquet --scan",
+    ):
+        assert words in page.text, words
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(Status.CLEAN, "Clean"), (Status.UNDECIDED, "Undecided"), (Status.POISONED, "Poisoned")],
+)
+def test_headline(status: Status, words: str) -> None:
+    html = to_html(scan_result(status=status))
+    assert f"<title>{words}: signs.parquet" in html
+    assert f'class="verdict {status}"' in html
+
+
+def test_severities_are_kept_apart() -> None:
+    findings = tuple(
+        trigger_finding(np.array([n]), severity=severity, title=f"title of {severity}")
+        for n, severity in enumerate(Severity)
+    )
+    text = _Page(to_html(scan_result(findings))).text
+    parts = ["What was planted", "title of poison", "What a person should look at", "title of review"]
+    parts += ["Natural anomalies", "title of natural"]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_hostile_text_is_inert() -> None:
+    html = to_html(hostile_result())
+    page = _Page(html)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "iframe", "object", "embed", "a", "form", "base", "svg onload"}
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    assert "<script>document.title" in page.text  # shown as words
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ud800-\udfff\x00\x1b]", html)
+    assert r"gpj.\u202eexe\u2066" in page.text
+    assert r"two\nlines\r\x00\x1b[31m" in page.text
+    assert "x" * 2_000 not in html
+    html.encode("utf-8")
+
+
+def test_makes_no_request() -> None:
+    html = to_html(hostile_result())
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert policy
+    assert "default-src 'none'" in policy[1]
+    assert "script-src" not in policy[1]
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not re.search(r"https?://", html.replace(HOSTILE[1], ""))
+
+
+def test_trigger_place_is_outlined_in_percent() -> None:
+    shot = Picture(noise(), "x", mark=(8, 16, 24, 32))
+    html = to_html(scan_result((trigger_finding(np.array([0]), examples=(Example(shot),)),)))
+    assert "top:25.0%;left:50.0%;height:50.0%;width:50.0%" in html
+
+
+def test_images_have_alternatives_and_sizes() -> None:
+    page = _Page(to_html(scan_result((trigger_finding(np.array([0])),))))
+    images = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(images) == 4
+    assert all(image["alt"] and image["width"] and image["height"] for image in images)
+
+
+def test_stays_under_ten_megabytes_and_says_what_is_left_out() -> None:
+    shots = [picture(f"{seed}", seed, 256) for seed in range(8)]
+    example = Example(shots[0], tuple(shots[:6]), tuple(shots[2:]))
+    label = "label " * 2000
+    findings = tuple(
+        trigger_finding(
+            np.arange(60),
+            severity=severity,
+            title="t" * 10_000,
+            explanation="e" * 100_000,
+            pictures=tuple(shots),
+            examples=(example,) * 30,
+            details={f"{label}{n}": label for n in range(100)},
+        )
+        for severity in (Severity.POISON, Severity.REVIEW)
+        for _ in range(60)
+    )
+    labels = tuple(f"{label}{n}" for n in range(3000))
+    result = scan_result(findings, labels=labels, n=3000, unreadable=(Unreadable(0, label),) * 3000)
+    html = to_html(result)
+    assert len(html.encode()) < 10_000_000
+    assert re.search(r"[\d,]+ pictures left out", html)
+    assert "20 further findings" in html
+
+
+def test_the_page_is_well_formed() -> None:
+    html = to_html(hostile_result())
+    for element in (
+        "main",
+        "section",
+        "article",
+        "details",
+        "table",
+        "figure",
+        "ul",
+        "dl",
+        "p",
+        "bdi",
+        "span",
+    ):
+        opened, closed = len(re.findall(rf"<{element}[ >]", html)), html.count(f"</{element}>")
+        assert opened == closed, element
