@@ -58,7 +58,9 @@ def command(form: str) -> int:
 
 
 def _examine() -> _Machine:
-    cache = _cache_folder()
+    from bezoar.embed import default_cache
+
+    cache = default_cache()
     packs = os.environ.get("BEZOAR_DATA")
     return _Machine(
         bezoar=__version__,
@@ -145,7 +147,3 @@ def _best(work: Callable[[], object]) -> float:
         work()
         runs.append(time.perf_counter() - start)
     return min(runs)
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bezoar"

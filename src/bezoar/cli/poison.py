@@ -10,16 +10,17 @@ import dataclasses
 import types
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from bezoar.attacks import ATTACKS
+from bezoar.attacks.base import TriggerAttack
 from bezoar.cli.options import PATH, check_output, dataset_options, open_dataset, seed_option, to_label
 from bezoar.errors import UsageError
 
 if TYPE_CHECKING:
-    from bezoar.attacks import Attack
+    from bezoar.attacks import Attack, GradientEncoder
     from bezoar.data.dataset import Dataset
 
 _LABELS = frozenset({"source", "target"})  # given by name or number, kept as numbers
@@ -119,3 +120,12 @@ def _refuse_foreign(name: str, given: dict[str, Any]) -> None:
 def _build(dataset: Dataset, name: str, given: dict[str, Any]) -> Attack:
     values = {key: to_label(dataset, value) if key in _LABELS else value for key, value in given.items()}
     return ATTACKS[name](**values)
+
+
+def _encoder(name: str, spec: str, dataset: Dataset, seed: int) -> GradientEncoder | None:
+    """The fitted encoder, for attacks that follow its gradient; whether it has one is theirs to judge."""
+    if issubclass(ATTACKS[name], TriggerAttack):
+        return None
+    from bezoar.embed import fit, resolve
+
+    return cast("GradientEncoder", fit(dataset, resolve(spec), seed))

@@ -66,13 +66,15 @@ def command(
     PATH is an image folder, a Parquet file or folder, a saved Hugging Face dataset, WebDataset shards, IDX,
     npz, CSV or JSONL. Exit code 0: nothing planted was found; 1: poison was found.
     """
+    from bezoar.embed import default_cache
     from bezoar.report import write_scan
     from bezoar.scan import scan
 
     if out is not None:
         check_output(out, path)
     dataset = open_dataset(path, label_column, content_column)
-    result = scan(dataset, encoder=encoder, seed=seed, alpha=alpha, group=group, cache=not no_cache)
+    cache = None if no_cache else default_cache()
+    result = scan(dataset, encoder=encoder, seed=seed, alpha=alpha, group=group, cache=cache)
     if out is not None:
         write_scan(result, out)
     _show(result, out, form)
