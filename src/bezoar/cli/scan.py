@@ -68,11 +68,12 @@ def command(
     """
     from bezoar.embed import default_cache
     from bezoar.report import write_scan
-    from bezoar.scan import scan
 
     if out is not None:
         check_output(out, path)
     dataset = open_dataset(path, label_column, content_column)
+    from bezoar.scan import scan  # after opening: bad input fails fast
+
     cache = None if no_cache else default_cache()
     result = scan(dataset, encoder=encoder, seed=seed, alpha=alpha, group=group, cache=cache)
     if out is not None:
