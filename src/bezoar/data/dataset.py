@@ -1,8 +1,8 @@
 """The two nouns that every other package works with: `Record` (one sample) and `Dataset` (many, read lazily).
 
 A dataset keeps what is small (keys, labels, other columns) in Arrow and NumPy arrays, and reads what is large
-(the content bytes) on demand through its format's `Reader`. Selecting and changing records makes a new, equally lazy
-dataset; the bytes of untouched records are never rewritten.
+(the content bytes) on demand through its format's `Reader`. Selecting and changing records makes a new,
+equally lazy dataset; the bytes of untouched records are never rewritten.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sample: `key` is unique and stable, `content` the original bytes, `label` an index into the dataset's
-    `label_names` (None where there is no label), `source` the remaining columns of its row."""
+    """One sample: `key` is unique and stable, `content` the original bytes, `label` an index into the
+    dataset's `label_names` (None where there is no label), `source` the remaining columns of its row.
+    """
 
     key: str
     content: bytes

@@ -1,8 +1,9 @@
 """Decoding hostile images under limits, and encoding pixels back into the container that they came from.
 
-Every image becomes uint8 RGB exactly as the usual training loaders (`PIL.Image.convert("RGB")`) would see it: alpha is
-dropped, not composited, because a trigger hidden under transparent pixels must be visible to the scan as it is to the
-model; EXIF orientation is ignored; an animation is its first frame. 16-bit greyscale is scaled to 8 bits.
+Every image becomes uint8 RGB exactly as the usual training loaders (`PIL.Image.convert("RGB")`) would see it:
+alpha is dropped, not composited, because a trigger hidden under transparent pixels must be visible to the
+scan as it is to the model; EXIF orientation is ignored; an animation is its first frame. 16-bit greyscale is
+scaled to 8 bits.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from bezoar.errors import InputError, LimitError
 
@@ -33,8 +34,9 @@ _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "pack
 def decode(content: bytes, raw_shape: RawShape | None = None) -> Pixels:
     """RGB pixels, uint8 (H, W, 3), of an encoded image, or of raw pixels of `raw_shape`.
 
-    Raises InputError with a reason when the content is empty, truncated or of a format outside `IMAGE_FORMATS`, and
-    LimitError when it exceeds `MAX_BYTES` or, by its header, `MAX_PIXELS` (nothing is decoded then).
+    Raises InputError with a reason when the content is empty, truncated or of a format outside
+    `IMAGE_FORMATS`, and LimitError when it exceeds `MAX_BYTES` or, by its header, `MAX_PIXELS` (nothing is
+    decoded then).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about bombs and broken metadata; both are judged here
@@ -44,8 +46,9 @@ def decode(content: bytes, raw_shape: RawShape | None = None) -> Pixels:
 def encode(pixels: Pixels, like: bytes, raw_shape: RawShape | None = None) -> bytes:
     """`pixels`, uint8 (H, W, 3), in the container of `like`: the same format, mode and compression.
 
-    PNG, BMP, PPM, TIFF and WebP are lossless; JPEG takes the quantisation tables and subsampling of `like`; GIF is
-    reduced to 256 colours. Greyscale stays greyscale and alpha is kept. InputError when `like` is not an image.
+    PNG, BMP, PPM, TIFF and WebP are lossless; JPEG takes the quantisation tables and subsampling of `like`;
+    GIF is reduced to 256 colours. Greyscale stays greyscale and alpha is kept. InputError when `like` is not
+    an image.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if raw_shape is not None:
@@ -122,7 +125,7 @@ def _open(content: bytes) -> Image.Image:
         raise LimitError(
             f"claims more pixels than the limit of {MAX_PIXELS} (a decompression bomb?)"
         ) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(f"not an image in a known format ({', '.join(IMAGE_FORMATS)})") from error
     except Exception as error:
         raise InputError(f"image header is corrupt ({_one_line(error)})") from error

@@ -21,8 +21,9 @@ Size = tuple[int, int]  # (height, width)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some records' pixels: `pixels` uint8 (B, H, W, 3) of the records at `indices` int64 (B,), and the records that
-    could not be decoded, each with the reason."""
+    """Some records' pixels: `pixels` uint8 (B, H, W, 3) of the records at `indices` int64 (B,), and the
+    records that could not be decoded, each with the reason.
+    """
 
     indices: NDArray[np.int64]
     pixels: NDArray[np.uint8]
@@ -32,8 +33,8 @@ class Batch:
 def load_images(dataset: Dataset, size: int | Size | None, batch: int = 512) -> Iterator[Batch]:
     """All images in order, `batch` records at a time; every record is in a batch, as pixels or as unreadable.
 
-    `size` is (height, width), or one number for both; images of another size are resized (box filter when shrinking,
-    bilinear when growing). With None the images must have one size; InputError when they do not.
+    `size` is (height, width), or one number for both; images of another size are resized (box filter when
+    shrinking, bilinear when growing). With None the images must have one size; InputError when they do not.
     """
     if dataset.modality != "image":
         raise UsageError(f"{dataset.path}: holds {dataset.modality}, not images")
@@ -54,7 +55,9 @@ _THREADS = 2
 
 
 def image_sizes(dataset: Dataset, limit: int = 256) -> Size | None:
-    """The (height, width) that the images share, judged by the headers of `limit` records evenly spread; else None."""
+    """The (height, width) that the images share, judged by the headers of `limit` records evenly spread; else
+    None.
+    """
     if dataset.raw_shape is not None:
         return dataset.raw_shape[:2]
     sample = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).astype(np.int64))

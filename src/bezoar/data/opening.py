@@ -18,14 +18,15 @@ def open_dataset(
 ) -> Dataset:
     """The dataset at `path`: a folder, a file or a glob of shards, in any of the registered formats.
 
-    Reads keys, labels and small columns; content is read on demand. `label_column` and `content_column` choose the
-    columns where their names are not the usual ones. Raises InputError when nothing lies at `path` or it is malformed,
-    UnknownFormatError when no format recognises it.
+    Reads keys, labels and small columns; content is read on demand. `label_column` and `content_column`
+    choose the columns where their names are not the usual ones. Raises InputError when nothing lies at `path`
+    or it is malformed, UnknownFormatError when no format recognises it.
     """
     path = Path(path)
     _refuse_nothing(path)
     options = OpenOptions(label_column, content_column)
-    for _, fmt in FORMATS.items():
+    for name in FORMATS:
+        fmt = FORMATS[name]
         if fmt.recognises(path):
             return fmt.open(path, options)
     raise UnknownFormatError(f"{path}: {_found(path)}; no known dataset format ({', '.join(FORMATS)})")
@@ -34,8 +35,9 @@ def open_dataset(
 def write_dataset(dataset: Dataset, path: str | Path, format: str | None = None) -> list[str]:  # noqa: A002
     """Write all records to `path`, which must not exist; the key of each record as written, in dataset order.
 
-    The format is the dataset's own unless `format` names another. Bytes of unchanged records are copied untouched. The
-    output appears complete or not at all. Raises OutputError when `path` exists or cannot be written.
+    The format is the dataset's own unless `format` names another. Bytes of unchanged records are copied
+    untouched. The output appears complete or not at all. Raises OutputError when `path` exists or cannot be
+    written.
     """
     path = Path(path)
     refuse_existing(path)

@@ -14,7 +14,8 @@ from bezoar.seeds import generator
 def split(
     dataset: Dataset, fraction: float, *, group: str | None = None, seed: int
 ) -> tuple[Dataset, Dataset]:
-    """Two datasets, the first with about `fraction` of the records; no value of the column `group` is on both sides.
+    """Two datasets, the first with about `fraction` of the records; no value of the column `group` is on both
+    sides.
 
     Records keep their order. UsageError when `fraction` is not within (0, 1) or there is no such column.
     """

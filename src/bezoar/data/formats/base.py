@@ -24,7 +24,9 @@ class Format(Protocol):
     name: str
 
     def recognises(self, path: Path) -> bool:
-        """Whether this format lies at `path`, judged cheaply by names and magic bytes; never raises on bad input."""
+        """Whether this format lies at `path`, judged cheaply by names and magic bytes; never raises on bad
+        input.
+        """
         ...
 
     def open(self, path: Path, options: OpenOptions) -> Dataset:
@@ -32,7 +34,9 @@ class Format(Protocol):
         ...
 
     def write(self, dataset: Dataset, path: Path) -> list[str]:
-        """Write all records to `path`, atomically, untouched bytes unchanged; the key of each record as written."""
+        """Write all records to `path`, atomically, untouched bytes unchanged; the key of each record as
+        written.
+        """
         ...
 
 

@@ -1,7 +1,8 @@
-"""Image folders: one sub-folder per class, or Hugging Face's `metadata.csv` / `metadata.jsonl` beside the images.
+"""Image folders: one sub-folder per class, or Hugging Face's `metadata.csv` / `metadata.jsonl` beside the
+images.
 
-Keys are relative POSIX paths. Files that do not have an image's suffix are no records; links that lead out of the
-folder are refused.
+Keys are relative POSIX paths. Files that do not have an image's suffix are no records; links that lead out of
+the folder are refused.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class FolderReader:
     names: pa.StringArray
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """Bytes of the files; b"" for one that cannot be read; one byte above the limit for one that is too large."""
+        """Bytes of the files; b"" for one that cannot be read; one byte above the limit for one that is too
+        large.
+        """
         for row in rows.tolist():
             try:
                 with (self.root / self.names[row].as_py()).open("rb") as file:
@@ -112,7 +115,9 @@ def _dataset(
 
 
 def _walk(root: Path, *, strict: bool) -> Iterator[str]:
-    """Relative POSIX paths of the images below `root`; with `strict`, InputError for links outward and odd names."""
+    """Relative POSIX paths of the images below `root`; with `strict`, InputError for links outward and odd
+    names.
+    """
     real = root.resolve()
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -155,7 +160,9 @@ def _refuse_splits(path: Path, names: Sequence[str]) -> None:
 
 
 def _names(dataset: Dataset) -> list[str]:
-    """One path per record: its own where the class agrees, `<class>/<file name>` where it moved or came from elsewhere."""
+    """One path per record: its own where the class agrees, `<class>/<file name>` where it moved or came from
+    elsewhere.
+    """
     folders = [safe_name(name) if dataset.format != "folder" else name for name in dataset.label_names]
     keys = [str(key) for key in dataset.keys.to_pylist()]
     homes = [folders[label] if label >= 0 else None for label in dataset.labels.tolist()]

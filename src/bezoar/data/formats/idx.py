@@ -1,8 +1,9 @@
-"""IDX pairs, the format of MNIST (http://yann.lecun.com/exdb/mnist/): an images file and a labels file, `.gz` or not.
+"""IDX pairs, the format of MNIST (http://yann.lecun.com/exdb/mnist/): an images file and a labels file, `.gz`
+or not.
 
-A folder holds one pair, or several; of several the `train` pair is opened, and another is opened by the path of its
-images file, e.g. `mnist/t10k-images-idx3-ubyte.gz`. Plain files are memory-mapped, compressed ones are decompressed
-into memory under a cap.
+A folder holds one pair, or several; of several the `train` pair is opened, and another is opened by the path
+of its images file, e.g. `mnist/t10k-images-idx3-ubyte.gz`. Plain files are memory-mapped, compressed ones are
+decompressed into memory under a cap.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def array_dataset(
 
 
 def stored_labels(dataset: Dataset, path: Path, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """The labels as the values that stand for them in an array of `dtype`; OutputError where that is impossible."""
+    """The labels as the values that stand for them in an array of `dtype`; OutputError where that is
+    impossible.
+    """
     if (dataset.labels < 0).any():
         raise OutputError(
             f"{path}: {dataset.format} arrays cannot hold records without a label; select others"

@@ -1,6 +1,6 @@
 """CSV and JSON Lines files as tables whose rows can be copied byte for byte, or with some fields changed.
 
-CSV per RFC 4180 (UTF-8, a header row, comma or the dialect's delimiter); JSON Lines per https://jsonlines.org.
+CSV per RFC 4180 (UTF-8, a header row, commas); JSON Lines per https://jsonlines.org.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _read_jsonl(file: Path, leave_out: str | None) -> LineTable:
             rows.append(value)
             starts.append(lines.offset)
     columns = pa.table(
-        {name: _json_column([row.get(name) for row in rows]) for name in names if name != leave_out}
+        {name: json_column([row.get(name) for row in rows]) for name in names if name != leave_out}
     )
     return LineTable(file, tuple(names), columns, np.array(starts, np.int64), b"")
 
@@ -183,7 +183,8 @@ def _typed(values: list[str | None]) -> pa.Array:
     return numbers if numbers.cast(pa.string()).equals(strings) else strings
 
 
-def _json_column(values: list[Any]) -> pa.Array:
+def json_column(values: list[Any]) -> pa.Array:
+    """JSON values as a column; as strings where they are of several types."""
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):

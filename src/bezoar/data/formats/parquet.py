@@ -6,14 +6,12 @@ Read batch by batch: neither a file nor a row group is ever held as a whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -25,8 +23,6 @@ from bezoar.errors import InputError
 from bezoar.files import atomic_directory, atomic_file
 
 _MAGIC = b"PAR1"
-_WINDOW_BYTES = 64 * 2**20  # content held at a time
-_MAX_WINDOW = 1024  # rows
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
@@ -52,28 +48,17 @@ class ParquetSource:
                 part = pq.ParquetFile(file, metadata=metadata).read(columns=columns, use_threads=False)
             except _READ_ERRORS as error:
                 raise _corrupt(file, error) from error
-            parts.append(pa.table({name: _leaf(part, name) for name in columns}))
+            parts.append(pa.table({name: tables.leaf(part, name) for name in columns}))
         return pa.concat_tables(parts, promote_options="permissive")
 
     def take(self, rows: NDArray[np.int64], columns: list[str]) -> Iterator[pa.Table]:
         """These rows in this order; within a window they are read in ascending order, each batch once."""
         window = self._window()
-        cursor = _Cursor(self, columns, window)
-        for start in range(0, len(rows), window):
-            wanted = rows[start : start + window]
-            order = np.argsort(wanted, kind="stable")
-            table = pa.concat_tables(cursor.ascending(wanted[order]))
-            if not np.array_equal(order, np.arange(len(order))):
-                table = table.take(pa.array(np.argsort(order)))
-            yield table
+        return tables.windows(rows, window, _Cursor(self, columns, window).ascending)
 
     def _window(self) -> int:
-        """Rows per batch, such that a batch of rows of average size fits into `_WINDOW_BYTES`."""
-        size = sum(
-            meta.row_group(g).total_byte_size for meta in self.metadata for g in range(meta.num_row_groups)
-        )
-        average = size / max(1, sum(self.shard_rows))
-        return int(np.clip(_WINDOW_BYTES / max(1.0, average), 8, _MAX_WINDOW))
+        groups = [meta.row_group(g) for meta in self.metadata for g in range(meta.num_row_groups)]
+        return tables.window_rows(sum(group.total_byte_size for group in groups), sum(self.shard_rows))
 
 
 class _Cursor:
@@ -188,8 +173,7 @@ def _write_file(dataset: Dataset, indices: NDArray[np.int64], target: Any) -> No
     )
     rows = tables.rewritten(dataset, indices) if native else tables.converted(dataset, indices)
     compression = str(dataset.layout.get("compression", "snappy"))
-    with ExitStack() as stack:
-        out = stack.enter_context(pq.ParquetWriter(target, schema, compression=compression))
+    with pq.ParquetWriter(target, schema, compression=compression) as out:
         for table in rows:
             out.write_table(table, row_group_size=tables.WRITE_ROWS)
 
@@ -213,13 +197,6 @@ def _compression(metadata: pq.FileMetaData) -> str:
         return "snappy"
     name = str(metadata.row_group(0).column(0).compression).lower()
     return name if name in ("snappy", "gzip", "brotli", "zstd", "lz4") else "none"
-
-
-def _leaf(table: pa.Table, dotted: str) -> pa.ChunkedArray:
-    if dotted in table.column_names:
-        return table[dotted]
-    column, _, field = dotted.partition(".")
-    return pc.struct_field(table[column], field)
 
 
 FORMATS.register("parquet", ParquetFormat())

@@ -1,13 +1,14 @@
 """What Parquet files and `datasets` Arrow folders share: columns, labels, keys, and rewriting rows.
 
-Both hold a table with one content column: `struct<bytes, path>` (Hugging Face's image layout), plain binary, or text.
-Only keys, labels and the small columns are read at opening; content comes through `TableSource.take`.
+Both hold a table with one content column: `struct<bytes, path>` (Hugging Face's image layout), plain binary,
+or text. Only keys, labels and the small columns are read at opening; content comes through
+`TableSource.take`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,17 +29,31 @@ HF_METADATA = b"huggingface"
 USUAL_IMAGES = ("image", "img", "jpg", "jpeg", "png", "pixels", "bytes")
 USUAL_TEXTS = ("text", "sentence", "content", "document", "review")
 WRITE_ROWS = 1024  # rows per record batch / row group of what is written, at most
+_WINDOW_BYTES = 64 * 2**20  # content held at a time
 
 
 class TableSource(Protocol):
     """One table over all shards, read lazily."""
 
-    schema: pa.Schema
-    shard_names: tuple[str, ...]
-    shard_rows: tuple[int, ...]
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they are in the file, with metadata."""
+        ...
+
+    @property
+    def shard_names(self) -> tuple[str, ...]:
+        """A unique name for each file."""
+        ...
+
+    @property
+    def shard_rows(self) -> tuple[int, ...]:
+        """Number of rows of each file."""
+        ...
 
     def scan(self, columns: list[str]) -> pa.Table:
-        """All rows of these small columns (a dot reaches into a struct: the result's column has the full name)."""
+        """All rows of these small columns (a dot reaches into a struct: the result's column has the full
+        name).
+        """
         ...
 
     def take(self, rows: NDArray[np.int64], columns: list[str]) -> Iterator[pa.Table]:
@@ -74,6 +89,8 @@ def open_table(
     label = label_column(options.label_column, source.schema.names, path)
     content = content_column(source.schema, label, options.content_column, path)
     kind = source.schema.field(content).type
+    modality = _modality(kind)
+    assert modality is not None  # noqa: S101 - `content_column` chose it so
     named = _is_image_struct(kind) and "path" in [field.name for field in kind]
     small = [f.name for f in source.schema if f.name not in (content, label) and _is_small(f.type)]
     table = source.scan([label, *small, *([f"{content}.path"] if named else [])])
@@ -83,7 +100,7 @@ def open_table(
     return Dataset(
         path=path,
         format=name,
-        modality=_modality(kind),
+        modality=modality,
         keys=pa.array(keys if keyed else _numbered(source), pa.string()),
         labels=labels.indices,
         label_names=labels.names,
@@ -170,8 +187,7 @@ def converted_schema(dataset: Dataset) -> pa.Schema:
     image = dataset.modality == "image"
     content = pa.struct({"bytes": pa.binary(), "path": pa.string()}) if image else pa.string()
     fields = [pa.field("image" if image else "text", content), pa.field("label", pa.int64())]
-    taken = {"image", "text", "label"}
-    fields += [field for field in dataset.columns.schema if field.name not in taken]
+    fields += [field for field in dataset.columns.schema if field.name not in (fields[0].name, "label")]
     features = converted_features(dataset)
     return pa.schema(fields, {HF_METADATA: json.dumps({"info": {"features": features}}).encode()})
 
@@ -180,7 +196,12 @@ def converted_features(dataset: Dataset) -> dict[str, Any]:
     """Hugging Face features of `converted_schema`."""
     content = {"_type": "Image"} if dataset.modality == "image" else {"dtype": "string", "_type": "Value"}
     name = "image" if dataset.modality == "image" else "text"
-    return {name: content, "label": {"names": list(dataset.label_names), "_type": "ClassLabel"}}
+    others = [field for field in dataset.columns.schema if field.name not in (name, "label")]
+    return {
+        name: content,
+        "label": {"names": list(dataset.label_names), "_type": "ClassLabel"},
+        **{field.name: {"dtype": str(field.type), "_type": "Value"} for field in others},
+    }
 
 
 def converted(dataset: Dataset, indices: NDArray[np.int64]) -> Iterator[pa.Table]:
@@ -222,6 +243,32 @@ def shards_of(dataset: Dataset) -> list[tuple[str, NDArray[np.int64]]]:
     return [(name, indices) for name, indices in split if len(indices)]
 
 
+def windows(
+    rows: NDArray[np.int64], size: int, ascending: Callable[[NDArray[np.int64]], list[pa.Table]]
+) -> Iterator[pa.Table]:
+    """Tables of `size` rows in the order of `rows`, from a function that reads rows in ascending order only."""
+    for start in range(0, len(rows), size):
+        wanted = rows[start : start + size]
+        order = np.argsort(wanted, kind="stable")
+        table = pa.concat_tables(ascending(wanted[order]))
+        if not np.array_equal(order, np.arange(len(order))):
+            table = table.take(pa.array(np.argsort(order)))
+        yield table
+
+
+def window_rows(size: int, rows: int) -> int:
+    """Rows to hold at a time, when `rows` rows take `size` bytes: as many as fit `_WINDOW_BYTES` on average."""
+    return int(np.clip(_WINDOW_BYTES / max(1.0, size / max(1, rows)), 8, WRITE_ROWS))
+
+
+def leaf(table: pa.Table, dotted: str) -> pa.ChunkedArray:
+    """A column, or for `column.field` that field of a struct column."""
+    if dotted in table.column_names:
+        return table[dotted]
+    column, _, field = dotted.rpartition(".")
+    return pc.struct_field(table[column], field)
+
+
 def _numbered(source: TableSource) -> list[str]:
     shards = zip(source.shard_names, source.shard_rows, strict=True)
     return [key for name, rows in shards for key in row_keys(name, range(rows))]
@@ -261,13 +308,13 @@ def _is_image_struct(kind: pa.DataType) -> bool:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_small(kind: pa.DataType) -> bool:
     """Whether a column of this type may be held in memory; nested and binary ones stay in the file."""
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_primitive(plain) or _modality(plain) == "text"
+    return bool(pa.types.is_primitive(plain) or _modality(plain) == "text")
 
 
 def _modality(kind: pa.DataType) -> Modality | None:
