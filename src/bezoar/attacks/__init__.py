@@ -5,6 +5,7 @@ from __future__ import annotations
 from bezoar.attacks.badnets import BadNets
 from bezoar.attacks.base import ATTACKS, Attack, Crafter, GradientEncoder
 from bezoar.attacks.blended import Blended
+from bezoar.attacks.collision import FeatureCollision, collide
 from bezoar.attacks.poison import PoisonedCopy, poison, write_poisoned
 from bezoar.attacks.truth import PoisonedRecord, Truth, read_truth, truth_mask
 
@@ -14,10 +15,12 @@ __all__ = [
     "BadNets",
     "Blended",
     "Crafter",
+    "FeatureCollision",
     "GradientEncoder",
     "PoisonedCopy",
     "PoisonedRecord",
     "Truth",
+    "collide",
     "poison",
     "read_truth",
     "truth_mask",

@@ -140,7 +140,7 @@ class BadNets(TriggerAttack):
             case "black":
                 return patterns.solid(self.size, 0)
             case path:
-                return patterns.from_file(path, _PATTERNS)
+                return patterns.from_file(path, f"a pattern: give {', '.join(_PATTERNS)} or an image file")
 
 
 ATTACKS.register(BadNets.name, BadNets)

@@ -56,7 +56,7 @@ class Blended(TriggerAttack):
             case "smooth":
                 return patterns.smooth(_CANVAS, self.pattern_seed)
             case path:
-                return patterns.from_file(path, _PATTERNS)
+                return patterns.from_file(path, f"a pattern: give {', '.join(_PATTERNS)} or an image file")
 
 
 ATTACKS.register(Blended.name, Blended)

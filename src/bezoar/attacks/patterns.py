@@ -41,21 +41,17 @@ def smooth(cells: int, seed: int) -> Pattern:
     return resize(coarse, cells, cells, sharp=False)
 
 
-def from_file(path: str, known: tuple[str, ...]) -> Pattern:
-    """The picture at `path`; `known` are the pattern names that the caller would have taken instead."""
+def from_file(path: str, what: str) -> Pattern:
+    """The picture at `path`; `what` says in an error what should have been given."""
     file = Path(path)
     if not file.is_file():
-        raise UsageError(
-            f"pattern {path!r} is neither one of {', '.join(known)} nor the path of an image file"
-        )
+        raise UsageError(f"{path!r} is not {what}")
     if file.stat().st_size > _MAX_FILE_BYTES:
-        raise InputError(
-            f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; give a smaller picture as the pattern"
-        )
+        raise InputError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; give a smaller picture")
     try:
         return decode(file.read_bytes(), None)
     except InputError as error:
-        raise InputError(f"{path}: not usable as a pattern: {error}") from error
+        raise InputError(f"{path}: not usable as a picture: {error}") from error
 
 
 def resize(pattern: Pattern, height: int, width: int, sharp: bool) -> Pattern:

@@ -79,8 +79,7 @@ def poison(
 
 
 def write_poisoned(copy: PoisonedCopy, out: Path, truth_path: Path | None = None) -> Truth:
-    """Write the copy to `out`, in its format, and the ground truth beside it (`<out>.truth.json` if not
-    given).
+    """Write the copy to `out`, in its format, and the ground truth beside it (by default `<out>.truth.json`).
 
     Returns the truth with the keys as written. Either both are written or neither is. UsageError when the
     truth would lie inside the copy, or anything inside the original.
@@ -218,7 +217,10 @@ def _with_keys(copy: PoisonedCopy, keys: list[str]) -> Truth:
     """The truth with the keys that the records got when they were written."""
     written = dict(zip(copy.dataset.keys.to_pylist(), keys, strict=True))
     records = tuple(replace(record, key=written[record.key]) for record in copy.truth.records)
-    return replace(copy.truth, records=records)
+    details = dict(copy.truth.details)
+    if "target_key" in details:
+        details["target_key"] = written[details["target_key"]]
+    return replace(copy.truth, details=details, records=records)
 
 
 def _refuse_inside(path: Path, folder: Path, why: str) -> None:
