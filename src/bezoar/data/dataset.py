@@ -62,10 +62,11 @@ class Dataset:
         columns: every other column of the records (source, group, ...), N rows; never the content.
         reader: gives content by row number.
         rows: int64 array of shape (N,): the reader's row of each record.
-        raw_shape: (height, width, channels) when content is raw uint8 pixels, row-major (IDX, npz); None when content
-            is an encoded file.
+        raw_shape: (height, width, channels) when content is raw uint8 pixels, row-major (IDX, npz); None when
+            content is an encoded file.
         changes: content that replaces the reader's, by record index.
         layout: what the format's writer needs to reproduce the input (schema, column names, compression).
+
     """
 
     path: Path

@@ -100,7 +100,7 @@ def header_size(content: bytes) -> tuple[int, int]:
 
 
 def open_rgb(content: bytes, raw_shape: RawShape | None) -> Image.Image:
-    """As `decode`, giving a Pillow image; the caller silences Pillow's warnings (not thread-safe to do here)."""
+    """As `decode`, giving a Pillow image; the caller silences Pillow's warnings (here, threads forbid it)."""
     if raw_shape is not None:
         return Image.fromarray(_raw_rgb(content, raw_shape))
     image = _open(content)

@@ -163,7 +163,7 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _info(dataset: Dataset) -> dict[str, Any]:
-    """What `datasets` needs to load the folder: the features; sizes and checksums of the input hold no more."""
+    """What `datasets` needs to load the folder: the features; the input's sizes and checksums are void."""
     if isinstance(dataset.reader, tables.TableReader):
         source = dataset.path / "dataset_info.json"
         info = _json(source) if source.is_file() else {"features": dict(dataset.layout["features"])}

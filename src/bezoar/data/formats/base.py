@@ -24,9 +24,7 @@ class Format(Protocol):
     name: str
 
     def recognises(self, path: Path) -> bool:
-        """Whether this format lies at `path`, judged cheaply by names and magic bytes; never raises on bad
-        input.
-        """
+        """Whether this format lies at `path`, judged cheaply by names and magic bytes; never raises."""
         ...
 
     def open(self, path: Path, options: OpenOptions) -> Dataset:
@@ -34,9 +32,7 @@ class Format(Protocol):
         ...
 
     def write(self, dataset: Dataset, path: Path) -> list[str]:
-        """Write all records to `path`, atomically, untouched bytes unchanged; the key of each record as
-        written.
-        """
+        """Write all records to `path`, atomically, untouched bytes unchanged; the keys as written."""
         ...
 
 

@@ -37,9 +37,7 @@ class FolderReader:
     names: pa.StringArray
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """Bytes of the files; b"" for one that cannot be read; one byte above the limit for one that is too
-        large.
-        """
+        """Bytes of the files; b"" for one that cannot be read; a file above the limit is cut behind it."""
         for row in rows.tolist():
             try:
                 with (self.root / self.names[row].as_py()).open("rb") as file:
@@ -115,9 +113,7 @@ def _dataset(
 
 
 def _walk(root: Path, *, strict: bool) -> Iterator[str]:
-    """Relative POSIX paths of the images below `root`; with `strict`, InputError for links outward and odd
-    names.
-    """
+    """Relative POSIX paths of the images below `root`; with `strict`, links and odd names are refused."""
     real = root.resolve()
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -155,14 +151,12 @@ def _refuse_splits(path: Path, names: Sequence[str]) -> None:
     tops = {name.split("/", 1)[0] for name in names}
     if all(split_of(top) == top.lower() for top in tops) and all(name.count("/") >= 2 for name in names):
         raise InputError(
-            f"{path}: holds splits ({', '.join(sorted(tops))}), not classes; name one, e.g. {path / min(tops)}"
+            f"{path}: holds splits ({', '.join(sorted(tops))}), not classes; name one: {path / min(tops)}"
         )
 
 
 def _names(dataset: Dataset) -> list[str]:
-    """One path per record: its own where the class agrees, `<class>/<file name>` where it moved or came from
-    elsewhere.
-    """
+    """One path per record: its own where the class agrees, else `<class>/<file name>`."""
     folders = [safe_name(name) if dataset.format != "folder" else name for name in dataset.label_names]
     keys = [str(key) for key in dataset.keys.to_pylist()]
     homes = [folders[label] if label >= 0 else None for label in dataset.labels.tolist()]

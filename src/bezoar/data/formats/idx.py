@@ -107,9 +107,7 @@ def array_dataset(
 
 
 def stored_labels(dataset: Dataset, path: Path, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """The labels as the values that stand for them in an array of `dtype`; OutputError where that is
-    impossible.
-    """
+    """The values in an array of `dtype` that stand for the labels; OutputError where that is impossible."""
     if (dataset.labels < 0).any():
         raise OutputError(
             f"{path}: {dataset.format} arrays cannot hold records without a label; select others"

@@ -26,9 +26,7 @@ class Labels:
 
 
 def label_column(wanted: str | None, columns: Sequence[str], where: object) -> str:
-    """The label column's name: the one asked for, or one with a usual name; InputError names those that
-    exist.
-    """
+    """The label column's name: the one asked for, or a usual one; InputError names those that exist."""
     for name in (wanted,) if wanted is not None else USUAL_LABELS:
         if name in columns:
             return name

@@ -70,7 +70,7 @@ class NpzFormat:
         values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if values.ndim != 1 or values.dtype.kind not in "iubU":
             raise InputError(
-                f"{path}: {label!r} must hold one integer or string per image, not {values.dtype} {values.shape}"
+                f"{path}: {label!r} must hold one class per image, not {values.dtype} {values.shape}"
             )
         if len(values) != len(images):
             raise InputError(
@@ -185,7 +185,7 @@ def _as_images(path: Path, name: str, images: NDArray[Any]) -> NDArray[np.uint8]
         or (images.ndim == 4 and images.shape[3] not in (1, 3, 4))
     ):
         raise InputError(
-            f"{path}: {name!r} must be uint8 of shape (N, H, W) or (N, H, W, C), not {images.dtype} {images.shape}"
+            f"{path}: {name!r} must be uint8 of shape (N, H, W[, C]), not {images.dtype} {images.shape}"
         )
     if images.size == 0:
         raise InputError(f"{path}: holds no records")

@@ -1,4 +1,4 @@
-"""Paths of a dataset on disk: one file, a folder or a glob of shards; and names that cannot escape a folder."""
+"""Paths of a dataset on disk: one file, a folder or a glob of shards; names that cannot escape a folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def is_glob(path: Path) -> bool:
 
 
 def shards(path: Path, *suffixes: str) -> list[Path]:
-    """Sorted files with one of these suffixes: `path` itself, those in the folder (or its `data/`), or of a
-    glob.
-    """
+    """Sorted files with one of these suffixes: `path` itself, in the folder (or its `data/`), or of a glob."""
     if is_glob(path):
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
     elif path.is_dir():

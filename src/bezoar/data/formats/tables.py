@@ -51,9 +51,7 @@ class TableSource(Protocol):
         ...
 
     def scan(self, columns: list[str]) -> pa.Table:
-        """All rows of these small columns (a dot reaches into a struct: the result's column has the full
-        name).
-        """
+        """All rows of these small columns; `column.field` is a field of a struct."""
         ...
 
     def take(self, rows: NDArray[np.int64], columns: list[str]) -> Iterator[pa.Table]:
@@ -135,7 +133,7 @@ def class_names(features: Mapping[str, Any], column: str) -> tuple[str, ...] | N
 
 
 def content_column(schema: pa.Schema, label: str, wanted: str | None, where: object) -> str:
-    """The column with the images or texts: the one asked for, a usual name, or the only one that it can be."""
+    """The column with the images or texts: the one asked for, a usual name, or the only one possible."""
     known = ", ".join(schema.names)
     if wanted is not None:
         if wanted not in schema.names or _modality(schema.field(wanted).type) is None:
@@ -246,7 +244,7 @@ def shards_of(dataset: Dataset) -> list[tuple[str, NDArray[np.int64]]]:
 def windows(
     rows: NDArray[np.int64], size: int, ascending: Callable[[NDArray[np.int64]], list[pa.Table]]
 ) -> Iterator[pa.Table]:
-    """Tables of `size` rows in the order of `rows`, from a function that reads rows in ascending order only."""
+    """Tables of `size` rows in the order of `rows`, from a function that reads ascending rows only."""
     for start in range(0, len(rows), size):
         wanted = rows[start : start + size]
         order = np.argsort(wanted, kind="stable")
@@ -257,7 +255,7 @@ def windows(
 
 
 def window_rows(size: int, rows: int) -> int:
-    """Rows to hold at a time, when `rows` rows take `size` bytes: as many as fit `_WINDOW_BYTES` on average."""
+    """Rows to hold at a time, when `rows` rows take `size` bytes: as fit `_WINDOW_BYTES` on average."""
     return int(np.clip(_WINDOW_BYTES / max(1.0, size / max(1, rows)), 8, WRITE_ROWS))
 
 

@@ -20,9 +20,7 @@ _REDIRECTING = {"path", "linkpath", "size"}
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in an archive: `start` of its headers, `data` and `size` of its content, `end` with
-    padding.
-    """
+    """A regular file in an archive: `start` of its headers, `data` and `size` of its content, the padded `end`."""
 
     name: str
     start: int
@@ -95,7 +93,7 @@ def _check(file: Path, entry: tarfile.TarInfo, shared: Mapping[str, str]) -> Non
 
 
 def _check_end(file: Path, end: int) -> None:
-    """The archive must end with zeros only: without them it is truncated, behind them data would be hidden."""
+    """The archive must end with zeros only: without, it is truncated; behind them, data would be hidden."""
     with file.open("rb") as stream:
         stream.seek(end)
         if stream.read(_BLOCK) != b"\0" * _BLOCK:

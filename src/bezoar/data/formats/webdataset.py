@@ -196,9 +196,7 @@ def _add(index: _Index, file: Path, number: int) -> None:
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
-    """`a/b.c.jpg` -> (`a/b`, `c.jpg`), as WebDataset does; no extension for hidden files and names without a
-    dot.
-    """
+    """`a/b.c.jpg` -> (`a/b`, `c.jpg`), as WebDataset does; None without a dot or for a hidden file."""
     folder, _, base = name.rpartition("/")
     stem, dot, extension = base.partition(".")
     return (f"{folder}/{stem}" if folder else stem), (extension.lower() if stem and dot else None)
