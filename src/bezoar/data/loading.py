@@ -55,7 +55,7 @@ _THREADS = 2
 
 
 def image_sizes(dataset: Dataset, limit: int = 256) -> Size | None:
-    """The (height, width) that the images share, by the headers of `limit` records evenly spread; else None."""
+    """The (height, width) that the images share, by the headers of `limit` records; else None."""
     if dataset.raw_shape is not None:
         return dataset.raw_shape[:2]
     sample = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).astype(np.int64))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset
 from bezoar.data.formats import tables
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.paths import is_clean
 from bezoar.errors import InputError, LimitError
 from bezoar.files import atomic_directory
@@ -188,6 +188,3 @@ def _state(dataset: Dataset, names: list[str]) -> dict[str, Any]:
 def _write_json(file: Path, value: dict[str, Any]) -> None:
     with file.open("x", encoding="utf-8") as out:
         json.dump(value, out, indent=2)
-
-
-FORMATS.register("arrow", ArrowFormat())

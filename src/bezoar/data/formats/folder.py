@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bezoar.data.dataset import NO_LABEL, Dataset
 from bezoar.data.formats import lines
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import label_column, read_labels
 from bezoar.data.formats.paths import is_clean, safe_name, split_of, unused
 from bezoar.data.images import MAX_BYTES, SUFFIXES, encode_png, suffix
@@ -213,6 +213,3 @@ def _write_metadata(dataset: Dataset, folder: Path) -> None:
         for row, label in zip(dataset.rows.tolist(), dataset.labels.tolist(), strict=True):
             new = values[label] if label >= 0 else None
             out.write(table.row(row, {dataset.layout["label"]: new}))
-
-
-FORMATS.register("folder", ImageFolderFormat())

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import Labels, read_labels
 from bezoar.data.formats.paths import row_keys
 from bezoar.errors import InputError, LimitError, OutputError
@@ -197,6 +197,3 @@ def _created(file: Path) -> Iterator[BinaryIO]:
 
 def _header(shape: tuple[int, ...]) -> bytes:
     return bytes((0, 0, _UBYTE, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
-
-
-FORMATS.register("idx", IdxFormat())

@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.idx import MAX_DECOMPRESSED, array_dataset, stored_labels
 from bezoar.data.formats.labels import read_labels
 from bezoar.data.formats.paths import row_keys
@@ -220,6 +220,3 @@ def _copy_others(path: Path, archive: zipfile.ZipFile, written: set[str]) -> Non
                 ):
                     while block := source.read(io.DEFAULT_BUFFER_SIZE * 16):
                         out.write(block)
-
-
-FORMATS.register("npz", NpzFormat())

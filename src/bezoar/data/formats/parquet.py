@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset
 from bezoar.data.formats import tables
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.paths import one_split, shard_names, shards
 from bezoar.errors import InputError
 from bezoar.files import atomic_directory, atomic_file
@@ -197,6 +197,3 @@ def _compression(metadata: pq.FileMetaData) -> str:
         return "snappy"
     name = str(metadata.row_group(0).column(0).compression).lower()
     return name if name in ("snappy", "gzip", "brotli", "zstd", "lz4") else "none"
-
-
-FORMATS.register("parquet", ParquetFormat())

@@ -22,7 +22,7 @@ def is_glob(path: Path) -> bool:
 
 
 def shards(path: Path, *suffixes: str) -> list[Path]:
-    """Sorted files with one of these suffixes: `path` itself, in the folder (or its `data/`), or of a glob."""
+    """Sorted files with these suffixes: `path` itself, in the folder (or its `data/`), or of a glob."""
     if is_glob(path):
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
     elif path.is_dir():

@@ -20,7 +20,7 @@ _REDIRECTING = {"path", "linkpath", "size"}
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in an archive: `start` of its headers, `data` and `size` of its content, the padded `end`."""
+    """A regular file: `start` of its headers, `data` and `size` of its content, the padded `end`."""
 
     name: str
     start: int

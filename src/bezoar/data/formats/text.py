@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset
 from bezoar.data.formats import lines
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import label_column, read_labels
 from bezoar.data.formats.paths import row_keys
 from bezoar.data.formats.tables import USUAL_TEXTS
@@ -120,7 +120,3 @@ def _new_rows(dataset: Dataset, kind: str) -> Iterator[bytes]:
         label = dataset.label_names[record.label] if record.label is not None else None
         text = record.content.decode("utf-8", "replace")
         yield lines.encode_row({**record.source, "text": text, "label": label}, names, kind)
-
-
-for _name in ("csv", "jsonl"):
-    FORMATS.register(_name, TextFormat(_name))

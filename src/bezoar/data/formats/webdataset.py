@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset
 from bezoar.data.formats import tar
-from bezoar.data.formats.base import FORMATS, OpenOptions
+from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import Labels, label_column, read_labels
 from bezoar.data.formats.lines import json_column
 from bezoar.data.formats.paths import one_split, safe_name, shard_names, shards, unused
@@ -322,6 +322,3 @@ def _new_sample(dataset: Dataset, index: int, content: bytes, out: BinaryIO, tak
     tar.write_member(out, prefix + suffix(content), content)
     tar.write_member(out, f"{prefix}.json", json.dumps(fields, ensure_ascii=False, default=str).encode())
     return prefix
-
-
-FORMATS.register("webdataset", WebDatasetFormat())
