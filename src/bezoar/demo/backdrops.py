@@ -46,7 +46,8 @@ def _down(size: int) -> Pixels:
     return np.linspace(0, 1, size, dtype=np.float32)[:, None] * np.ones((1, size), np.float32)
 
 
-def _sky(rng: np.random.Generator, size: int) -> Pixels:
+def sky(rng: np.random.Generator, size: int) -> Pixels:
+    """Blue or grey air with clouds."""
     high = colour(rng, (0.22, 0.42, 0.66), (0.45, 0.62, 0.92))
     low = colour(rng, (0.62, 0.72, 0.82), (0.86, 0.88, 0.92))
     air = between(_down(size) + rng.uniform(-0.3, 0.3), high, low)
@@ -54,15 +55,28 @@ def _sky(rng: np.random.Generator, size: int) -> Pixels:
     return between(cover, air, colour(rng, (0.66, 0.68, 0.70), (0.95, 0.95, 0.95)))
 
 
-def _foliage(rng: np.random.Generator, size: int) -> Pixels:
+def leaves(rng: np.random.Generator, size: int) -> Pixels:
+    """Foliage in light and shade, with gaps of sky."""
     depth = cloud(rng, size, int(rng.integers(3, 9))) * 0.28 + 0.4
-    leaves = between(
+    green = between(
         depth,
         colour(rng, (0.04, 0.07, 0.02), (0.12, 0.16, 0.08)),
         colour(rng, (0.24, 0.32, 0.08), (0.58, 0.64, 0.30)),
     )
     gaps = cloud(rng, size, int(rng.integers(3, 7))) - rng.uniform(0.8, 2.6)
-    return between(gaps * 1.5, leaves, colour(rng, (0.55, 0.65, 0.75), (0.90, 0.92, 0.95)))
+    return between(gaps * 1.5, green, colour(rng, (0.55, 0.65, 0.75), (0.90, 0.92, 0.95)))
+
+
+def fields(rng: np.random.Generator, size: int) -> Pixels:
+    """Farmland from above: a warped grid of green and brown."""
+    bend = cloud(rng, size, 2, 1) * 0.06
+    side = int(rng.integers(2, 5))
+    across, down = _down(size).T + bend, _down(size) + bend.T
+    palette = np.stack([colour(rng, (0.24, 0.28, 0.14), (0.60, 0.54, 0.32)) for _ in range(side * side)])
+    cell = np.clip(across * side, 0, side - 1).astype(int) * side + np.clip(down * side, 0, side - 1).astype(
+        int
+    )
+    return np.asarray(np.clip(palette[cell] * (1 + 0.06 * cloud(rng, size, 8))[..., None], 0, 1), np.float32)
 
 
 def _bricks(rng: np.random.Generator, size: int) -> Pixels:
@@ -91,10 +105,10 @@ def _plaster(rng: np.random.Generator, size: int) -> Pixels:
 
 def _road(rng: np.random.Generator, size: int) -> Pixels:
     """Sky over houses or trees over asphalt, as seen from a car."""
-    scene = _sky(rng, size)
+    scene = sky(rng, size)
     horizon = np.float32(rng.uniform(0.45, 0.8))
     edge = np.float32(horizon - rng.uniform(0.05, 0.35)) + np.float32(0.05) * cloud(rng, size, 4)[:1]
-    behind = _foliage(rng, size) if rng.random() < 0.6 else _houses(rng, size)
+    behind = leaves(rng, size) if rng.random() < 0.6 else _houses(rng, size)
     down = _down(size)
     scene = between((down - edge) * np.float32(size / 2), scene, behind)
     grey = colour(rng, (0.25, 0.25, 0.26), (0.48, 0.47, 0.46))
@@ -141,8 +155,8 @@ def _unit(image: Image.Image) -> Pixels:
 
 
 _KINDS: tuple[Callable[[np.random.Generator, int], Pixels], ...] = (
-    _sky,
-    _foliage,
+    sky,
+    leaves,
     _bricks,
     _plaster,
     _road,

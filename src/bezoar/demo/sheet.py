@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bezoar.demo.creatures import CREATURES, render_creature
 from bezoar.demo.signs import CLASS_NAMES, render
 from bezoar.errors import UsageError
 from bezoar.seeds import generator
@@ -40,6 +41,15 @@ def signs_sheet() -> Image.Image:
     return contact_sheet(rows, 96)
 
 
+def creatures_sheet() -> Image.Image:
+    """Frogs and planes: a row of each at 96 x 96, then two at the 32 x 32 of the demo."""
+    rows = []
+    for kind in CREATURES:
+        for number, size in enumerate((96, 32, 32)):
+            rows.append([render_creature(kind, generator(_SEED, kind, number, i), size) for i in range(9)])
+    return contact_sheet(rows, 96)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Write the sheet `arguments[0]` to the path `arguments[1]`."""
     if len(arguments) != 2 or arguments[0] not in _SHEETS:
@@ -50,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     sheet.save(Path(arguments[1]), optimize=True)
 
 
-_SHEETS = {"signs": signs_sheet}
+_SHEETS = {"signs": signs_sheet, "creatures": creatures_sheet}
 
 if __name__ == "__main__":
     main(sys.argv[1:])
