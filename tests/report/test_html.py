@@ -13,7 +13,7 @@ from report.builders import noise, picture, scan_result, trigger_finding
 HOSTILE = (
     "<script>document.title='owned'</script>",
     '"><img src=x onerror=alert(1)>',
-    "'-->]]></style></title><svg onload=alert(1)>",
+    "'-->]]></style></title><svg onload=alert(1)><img src=http://evil.invalid/pixel.png>",
     "{{ 7*7 }}{% raw %}",
     "javascript:alert(1)",
     "gpj.\u202eexe\u2066",
@@ -134,7 +134,8 @@ def test_makes_no_request() -> None:
     style = html[html.index("<style>") : html.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
-    assert not re.search(r"https?://", html.replace(HOSTILE[1], ""))
+    plain = to_html(scan_result((trigger_finding(np.arange(9)),)))
+    assert not re.search(r"https?://", plain)
 
 
 def test_trigger_place_is_outlined_in_percent() -> None:

@@ -14,7 +14,7 @@ from bezoar.report.text import shown
 from bezoar.scan.result import Picture
 
 MAX_SIDE = 128  # pixels of an embedded thumbnail
-_LOSSLESS = 12_000  # bytes up to which PNG is kept; beyond it photographs go as JPEG
+_LOSSLESS = 64 * 64  # pixels up to which a record is kept as PNG; larger ones go as JPEG
 _CAPTION = 90
 
 
@@ -39,6 +39,9 @@ class Album:
 
     def add(self, picture: Picture, what: Literal["evidence", "record"] = "record") -> Thumbnail | None:
         """The picture as a thumbnail, or None when the budget is spent. Evidence is always kept lossless."""
+        if self.left_out:  # spent: encode nothing more
+            self.left_out += 1
+            return None
         pixels = np.ascontiguousarray(picture.pixels, dtype=np.uint8)
         height, width = pixels.shape[:2]
         image = Image.fromarray(pixels, "RGB") if height and width else Image.new("RGB", (1, 1))
@@ -53,16 +56,14 @@ class Album:
 
 
 def _data_uri(image: Image.Image, *, lossless: bool) -> str:
-    kind, data = "png", _encoded(image, "PNG")
-    if len(data) > _LOSSLESS and not lossless:
-        kind, data = "jpeg", _encoded(image, "JPEG")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _encoded(image: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85}))
-    return buffer.getvalue()
+    if lossless or image.width * image.height <= _LOSSLESS:
+        kind = "png"
+        image.save(buffer, "PNG", optimize=True)
+    else:
+        kind = "jpeg"
+        image.save(buffer, "JPEG", quality=85)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _outline(picture: Picture, height: int, width: int) -> tuple[float, float, float, float] | None:
