@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bezoar.report import text
@@ -199,9 +200,11 @@ def _classes(result: ScanResult) -> list[_ClassRow]:
     """Classes with flagged records first (most flagged first), then the largest others."""
     tally: dict[str, list[int]] = {}
     severity_of = [finding.severity for finding in result.findings]
-    labels = result.scores["label"].to_pylist()
-    for label, finding in zip(labels, result.scores["finding"].to_pylist(), strict=True):
-        if finding >= 0 and severity_of[finding] is not Severity.NATURAL:
+    finding_of = np.asarray(result.scores["finding"].to_numpy())
+    found = np.flatnonzero(finding_of >= 0)
+    labels = result.scores["label"].take(found).to_pylist()
+    for label, finding in zip(labels, finding_of[found].tolist(), strict=True):
+        if severity_of[finding] is not Severity.NATURAL:
             tally.setdefault(label, [0, 0])[severity_of[finding] is Severity.REVIEW] += 1
     rows = []
     for name, records in zip(result.label_names, result.label_counts, strict=True):
