@@ -1,0 +1,43 @@
+"""The whole way over the command line: poison a copy of real data, scan it, throw the poison out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bezoar
+from bezoar.attacks import read_truth, truth_mask
+from bezoar.report import read_scan
+from cli.support import Cli
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(
+        importlib.util.find_spec("bezoar.scan.pipeline") is None, reason="the scan itself is not there yet"
+    ),
+]
+
+
+def test_a_stop_sign_with_a_patch(cli: Cli, packs: Path) -> None:
+    source = packs / "gtsrb" / "train32.parquet"
+    attack = ["--attack", "badnets", "--rate", 0.01, "--source", "Stop", "--target", "Speed limit (60km/h)"]
+    assert cli("poison", source, "copy.parquet", *attack).code == 0
+    copy = bezoar.open("copy.parquet")
+    poison = truth_mask(read_truth(Path("copy.parquet.truth.json")), copy)
+
+    found = cli("scan", "copy.parquet", "--group", "track", "-o", "result", "--format", "json")
+    assert found.code == 1
+    first = json.loads(found.out)["findings"][0]
+    assert copy.label_name(first["target"]) == "Speed limit (60km/h)"
+    flagged = read_scan(Path("result")).flagged
+    assert flagged[poison].mean() >= 0.95
+    assert flagged[~poison].mean() <= 0.005
+
+    assert cli("clean", "copy.parquet", "--scan", "result", "clean.parquet").code == 0
+    kept = bezoar.open("clean.parquet")
+    assert len(kept) == len(copy) - flagged.sum()
+    np.testing.assert_array_equal(kept.labels, copy.labels[~flagged])
