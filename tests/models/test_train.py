@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bezoar.errors import InputError
+from bezoar.errors import InputError, UsageError
 from bezoar.models.train import train_classifier
 
 torch = pytest.importorskip("torch")
@@ -24,6 +24,7 @@ def toy() -> tuple[np.ndarray, np.ndarray]:
 
 def test_learns_a_toy_problem(toy: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = toy
+    images.setflags(write=False)  # a memory-mapped dataset is read-only
     model = train_classifier(images[:200], labels[:200], 3, epochs=8, seed=1)
     assert (model.predict(images[200:]) == labels[200:]).mean() > 0.95
     features = model.features(images[200:])
@@ -73,3 +74,8 @@ def test_fewer_records_than_a_batch() -> None:
 def test_what_does_not_fit_is_refused(images: np.ndarray, labels: np.ndarray, line: str) -> None:
     with pytest.raises(InputError, match=line):
         train_classifier(images, labels, 3, seed=0)
+
+
+def test_no_epochs_is_refused(toy: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(UsageError, match="0 epochs"):
+        train_classifier(*toy, 3, epochs=0, seed=0)

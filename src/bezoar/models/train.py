@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bezoar.errors import InputError, MissingExtraError
+from bezoar.errors import InputError, MissingExtraError, UsageError
 from bezoar.progress import track
 from bezoar.seeds import generator
 
@@ -33,7 +33,7 @@ _PREDICT_BATCH = 500
 class Classifier:
     """A trained network; `module` takes float32 images (N, 3, H, W) in [0, 1] and returns logits."""
 
-    module: torch.nn.Module
+    module: torch.nn.Sequential
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
         """The label of each image: uint8 (N, H, W, 3) in, int32 (N,) out."""
@@ -57,18 +57,21 @@ class Classifier:
 
 
 def train_classifier(
-    images: NDArray[np.uint8], labels: ArrayLike, n_classes: int, *, epochs: int = 12, seed: int
+    images: NDArray[np.uint8], labels: ArrayLike, n_classes: int, *, epochs: int = 8, seed: int
 ) -> Classifier:
     """Train on images uint8 (N, H, W, 3), H and W >= 16, with labels (N,) from 0 to `n_classes` - 1.
 
     The same seed on the same machine gives the same network; torch's own random state is left as it was.
-    InputError when images and labels do not fit together; MissingExtraError without torch.
+    InputError when images and labels do not fit together; MissingExtraError without torch;
+    UsageError for no epochs or fewer than two classes.
     """
     try:
         import torch
     except ImportError:
         raise MissingExtraError("training a network", "torch") from None
 
+    if epochs < 1 or n_classes < 2:
+        raise UsageError(f"cannot train for {epochs} epochs on {n_classes} classes; give at least 1 and 2")
     targets = _check_labels(images, labels, n_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -97,7 +100,7 @@ def _check_labels(images: NDArray[np.uint8], labels: ArrayLike, n_classes: int) 
     return targets.astype(np.int64)
 
 
-def _network(n_classes: int, images: NDArray[np.uint8]) -> torch.nn.Module:
+def _network(n_classes: int, images: NDArray[np.uint8]) -> torch.nn.Sequential:
     """Normalisation, the convolutions, a 2 x 2 pooled grid (it keeps places apart), features, logits."""
     from torch import nn
 
@@ -133,7 +136,7 @@ def _normalisation(images: NDArray[np.uint8]) -> torch.nn.Module:
 
 
 def _fit(
-    module: torch.nn.Module, images: NDArray[np.uint8], targets: NDArray[np.int64], epochs: int, seed: int
+    module: torch.nn.Sequential, images: NDArray[np.uint8], targets: NDArray[np.int64], epochs: int, seed: int
 ) -> None:
     import torch
 
@@ -147,7 +150,7 @@ def _fit(
     module.train()
     with track("train", epochs * batches) as bar:
         for _ in range(epochs):
-            for rows in np.array_split(rng.permutation(n)[: max(batches * _BATCH, min(n, _BATCH))], batches):
+            for rows in np.array_split(rng.permutation(n)[: batches * _BATCH], batches):
                 inputs = _to_tensor(_augmented(rng, images[rows]))
                 inputs *= torch.from_numpy(rng.uniform(0.8, 1.2, (len(rows), 1, 1, 1)).astype(np.float32))
                 loss = torch.nn.functional.cross_entropy(module(inputs), torch.from_numpy(targets[rows]))
@@ -171,4 +174,4 @@ def _to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:
     """Float images (N, 3, H, W) in [0, 1], laid out channels last."""
     import torch
 
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 255
+    return torch.tensor(images).permute(0, 3, 1, 2).to(torch.float32) / 255
