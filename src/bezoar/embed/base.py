@@ -14,9 +14,25 @@ Features = NDArray[np.float32]  # (N, D)
 class Encoder(Protocol):
     """Maps images to features. An encoder never sees labels."""
 
-    name: str
-    size: int  # images are resized to size x size before `encode`
-    dim: int  # D
+    @property
+    def name(self) -> str:
+        """As `resolve` takes it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Images are resized to size x size before `encode`."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a feature vector."""
+        ...
+
+    @property
+    def sample_size(self) -> int:
+        """How many images `fit` wants at most; 0 for pretrained encoders, which need none."""
+        ...
 
     @property
     def digest(self) -> str:
@@ -24,7 +40,7 @@ class Encoder(Protocol):
         ...
 
     def fit(self, sample: Images, seed: int) -> Encoder:
-        """An encoder adapted to an unlabelled sample of the dataset; pretrained encoders return themselves."""
+        """An encoder adapted to an unlabelled sample of the dataset; pretrained ones return themselves."""
         ...
 
     def encode(self, images: Images) -> Features:
