@@ -41,7 +41,8 @@ class FolderReader:
         for row in rows.tolist():
             try:
                 with (self.root / self.names[row].as_py()).open("rb") as file:
-                    yield file.read(MAX_BYTES + 1)
+                    size = os.fstat(file.fileno()).st_size
+                    yield file.read(min(size, MAX_BYTES + 1))
             except OSError:
                 yield b""
 
@@ -74,7 +75,7 @@ class ImageFolderFormat:
             )
         index = {name: i for i, name in enumerate(found)}
         labels = np.array([NO_LABEL if c is None else index[c] for c in classes], dtype=np.int32)
-        return _dataset(path, names, labels, found, pa.table({"row": np.arange(len(names))}).select([]), {})
+        return _dataset(path, names, labels, found, pa.table({}), {})
 
     def write(self, dataset: Dataset, path: Path) -> list[str]:
         """A folder again; a record whose label was changed moves to the folder of its new class."""

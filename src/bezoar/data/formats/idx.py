@@ -98,7 +98,7 @@ def array_dataset(
         keys=pa.array(row_keys("", range(len(images))), pa.string()),
         labels=labels.indices,
         label_names=labels.names,
-        columns=pa.table({"row": np.arange(len(images))}).select([]),
+        columns=pa.table({}),
         reader=ArrayReader(images),
         rows=np.arange(len(images), dtype=np.int64),
         raw_shape=(height, width, channels),

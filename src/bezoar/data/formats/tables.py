@@ -29,7 +29,7 @@ HF_METADATA = b"huggingface"
 USUAL_IMAGES = ("image", "img", "jpg", "jpeg", "png", "pixels", "bytes")
 USUAL_TEXTS = ("text", "sentence", "content", "document", "review")
 WRITE_ROWS = 1024  # rows per record batch / row group of what is written, at most
-_WINDOW_BYTES = 64 * 2**20  # content held at a time
+_WINDOW_BYTES = 16 * 2**20  # content held at a time
 
 
 class TableSource(Protocol):

@@ -243,7 +243,7 @@ def _reader(index: _Index, files: list[Path]) -> TarReader:
 def _columns(fields: list[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for sample in fields for name in sample)
     if not names:
-        return pa.table({"row": np.arange(len(fields))}).select([])
+        return pa.table({})
     return pa.table({name: json_column([sample.get(name) for sample in fields]) for name in names})
 
 
