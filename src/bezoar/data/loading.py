@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,10 @@ from bezoar.data.images import RawShape, header_size, open_rgb
 from bezoar.errors import InputError, UsageError
 
 Size = tuple[int, int]  # (height, width)
+Loaded = NDArray[np.uint8] | str  # pixels, or why there are none
+
+_MAX_THREADS = 8  # Pillow decodes outside the interpreter's lock, its parsing of headers does not
+_SLAB, _SLAB_BYTES = 64, 4 * 2**20  # images per piece of work, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +46,17 @@ def load_images(dataset: Dataset, size: int | Size | None, batch: int = 512) -> 
     if dataset.modality != "image":
         raise UsageError(f"{dataset.path}: holds {dataset.modality}, not images")
     target = (size, size) if isinstance(size, int) else size
-    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+    contents = dataset.contents()  # one pass: beginning anew for each batch would re-read row groups
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
         for start in range(0, len(dataset), batch):
             indices = np.arange(start, min(start + batch, len(dataset)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's, on broken metadata
                 load = partial(_load, raw_shape=dataset.raw_shape, size=target)
-                images = list(pool.map(load, dataset.contents(indices), chunksize=1))
+                images = list(_in_slabs(pool, load, islice(contents, len(indices))))
             if target is None:
                 target = next((image.shape[:2] for image in images if not isinstance(image, str)), None)
             yield _batch(dataset, indices, images, target)
-
-
-_THREADS = 2
 
 
 def image_sizes(dataset: Dataset, limit: int = 256) -> Size | None:
@@ -68,7 +73,31 @@ def image_sizes(dataset: Dataset, limit: int = 256) -> Size | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _load(content: bytes, raw_shape: RawShape | None, size: Size | None) -> NDArray[np.uint8] | str:
+def _in_slabs(
+    pool: ThreadPoolExecutor, load: Callable[[bytes], Loaded], contents: Iterator[bytes]
+) -> Iterator[Loaded]:
+    """`load` of each content, in order, some at a time per thread; never many bytes in flight."""
+    running: deque[Future[list[Loaded]]] = deque()
+    slab: list[bytes] = []
+    size = 0
+    for content in contents:
+        slab.append(content)
+        size += len(content)
+        if len(slab) == _SLAB or size >= _SLAB_BYTES:
+            running.append(pool.submit(_each, load, slab))
+            slab, size = [], 0
+            if len(running) > _MAX_THREADS:
+                yield from running.popleft().result()
+    for slab_images in running:
+        yield from slab_images.result()
+    yield from _each(load, slab)
+
+
+def _each(load: Callable[[bytes], Loaded], slab: list[bytes]) -> list[Loaded]:
+    return [load(content) for content in slab]
+
+
+def _load(content: bytes, raw_shape: RawShape | None, size: Size | None) -> Loaded:
     """Pixels, or why there are none."""
     try:
         image = open_rgb(content, raw_shape)
@@ -82,9 +111,7 @@ def _load(content: bytes, raw_shape: RawShape | None, size: Size | None) -> NDAr
     return np.asarray(image)
 
 
-def _batch(
-    dataset: Dataset, indices: NDArray[np.int64], images: list[NDArray[np.uint8] | str], size: Size | None
-) -> Batch:
+def _batch(dataset: Dataset, indices: NDArray[np.int64], images: list[Loaded], size: Size | None) -> Batch:
     readable = [i for i, image in enumerate(images) if not isinstance(image, str)]
     unreadable = [(int(indices[i]), image) for i, image in enumerate(images) if isinstance(image, str)]
     height, width = size or (1, 1)

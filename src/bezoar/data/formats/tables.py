@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -205,9 +206,10 @@ def converted_features(dataset: Dataset) -> dict[str, Any]:
 def converted(dataset: Dataset, indices: NDArray[np.int64]) -> Iterator[pa.Table]:
     """The records of a dataset of another format as a table of `converted_schema`."""
     schema = converted_schema(dataset)
+    contents = dataset.contents(indices)
     for start in range(0, len(indices), WRITE_ROWS):
         part = indices[start : start + WRITE_ROWS]
-        content = list(dataset.contents(part))
+        content = list(islice(contents, len(part)))
         if dataset.modality == "text":
             column = pa.array([text.decode("utf-8", "replace") for text in content], pa.string())
         else:
