@@ -7,7 +7,7 @@ turns the pixels of chosen records into poison; choosing records, labels, format
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from bezoar.errors import UsageError
 from bezoar.registry import Registry
 
 Images = NDArray[np.uint8]  # (n, H, W, 3), RGB
+Stored = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]  # pixels (H, W, 3) to what a reader will get back
 
 
 class GradientEncoder(Protocol):
@@ -39,8 +40,11 @@ class GradientEncoder(Protocol):
 class Crafter(Protocol):
     """An attack bound to one dataset."""
 
-    def apply(self, images: Images, rng: np.random.Generator) -> Images:
-        """Poisoned copies of `images` (n, H, W, 3); the input is left alone."""
+    def craft(self, images: Images, rng: np.random.Generator, stored: Sequence[Stored]) -> Images:
+        """Poisoned copies of `images` (n, H, W, 3), which are left alone.
+
+        `stored` says for each image what its pixels become when they are stored in its container.
+        """
         ...
 
     def measure(self, images: Images) -> Mapping[str, NDArray[np.float64]]:
@@ -77,10 +81,15 @@ ATTACKS: Registry[type[Attack]] = Registry("attack")
 
 
 class TriggerAttack:
-    """Shared by attacks that stamp one fixed trigger: such an attack is its own crafter.
+    """Shared by attacks that stamp one fixed trigger: such an attack is its own crafter."""
 
-    `apply` also stamps held-out images, to measure the attack success rate of a model.
-    """
+    def apply(self, images: Images, rng: np.random.Generator) -> Images:
+        """Copies of `images` (n, H, W, 3) with the trigger; held-out ones measure attack success."""
+        raise NotImplementedError
+
+    def craft(self, images: Images, rng: np.random.Generator, stored: Sequence[Stored]) -> Images:
+        """Poison is stamped just as images are at test time."""
+        return self.apply(images, rng)
 
     def prepare(self, dataset: Dataset, encoder: GradientEncoder | None) -> Self:
         """Needs neither."""

@@ -5,15 +5,17 @@ arXiv:1804.00792, algorithm 1: forward-backward splitting on
 
     J(x) = ||f(x) - f(t)||^2 / ||f(b) - f(t)||^2 + beta * mean((x - b)^2)
 
-for a base image b and a target t. Beyond the paper, both terms are relative, so that one `beta` serves
-encoders of any scale, and the step size adapts to each image (it grows while J falls and halves when J
-would rise).
+for a base image b and a target t. Unlike in the paper, the feature term is relative, so that one `beta`
+serves encoders of any scale; the steps have a fixed length with momentum, because line searches stall on
+deep encoders; and f sees each image as it will be stored (whole levels, JPEG), or else re-encoding would
+undo the collision.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.attacks import patterns
-from bezoar.attacks.base import ATTACKS, Crafter, GradientEncoder, Images, require
+from bezoar.attacks.base import ATTACKS, Crafter, GradientEncoder, Images, Stored, require
 from bezoar.data.dataset import Dataset
 from bezoar.data.images import decode
 from bezoar.errors import InputError, MissingExtraError, UsageError
 
-_FIRST_STEP = 4 / 255  # largest change of a pixel in the first step
-_GROW, _SHRINK = 1.2, 0.5
+_FIRST_STEP = 2 / 255  # mean change of a pixel in the first step; later steps shrink to nothing (cosine)
+_MOMENTUM = 0.9
 _BATCH_PIXELS = 2**20  # encoder pixels per batch: bounds the memory of the backward pass
 _BATCH_RECORDS = 64
 
@@ -113,6 +115,7 @@ def collide(
     target: NDArray[np.uint8],
     module: Any,
     size: int,
+    stored: Sequence[Stored] | None = None,
     *,
     steps: int = 200,
     beta: float = 20.0,
@@ -122,6 +125,7 @@ def collide(
     """Poison images (n, H, W, 3) that look like `bases` and lie near `target` (h, w, 3) in feature space.
 
     `module` is a `torch.nn.Module` from float images (n, 3, size, size) in [0, 1] to features (n, D).
+    `stored` says for each image what its pixels become when they are stored; rounding alone if absent.
     """
     torch = _torch()
     clean = _tensor(bases)
@@ -135,28 +139,26 @@ def collide(
         start = start.clamp(low, high)
 
     def evaluate(x: Any) -> tuple[Any, Any]:
-        """J (n,) and the gradient of its feature term."""
-        x = x.detach().requires_grad_()
-        term = (module(_to_size(x, size)) - goal).square().sum(1) / scale
-        (gradient,) = torch.autograd.grad(term.sum(), x)
-        with torch.no_grad():
-            return term.detach() + beta * (x - start).square().mean((1, 2, 3)), gradient
+        """J (n,) of the images as stored, and the gradient of its feature term (as if unstored)."""
+        seen = _as_stored(x, stored).requires_grad_()
+        term = (module(_to_size(seen, size)) - goal).square().sum(1) / scale
+        (gradient,) = torch.autograd.grad(term.sum(), seen)
+        return term.detach() + beta * (x - start).square().mean((1, 2, 3)), gradient
 
-    best = start
-    value, gradient = evaluate(best)
-    step = _FIRST_STEP / gradient.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
     pull = 2 * beta / clean[0].numel()  # the gradient of the pixel term is pull * (x - start)
-    for _ in range(steps):
-        trial = (best - step * gradient + step * pull * start) / (1 + step * pull)
-        trial = trial.clamp(low, high)
-        trial_value, trial_gradient = evaluate(trial)
-        better = (trial_value < value)[:, None, None, None]
-        best = torch.where(better, trial, best)
-        gradient = torch.where(better, trial_gradient, gradient)
-        value = torch.where(better[:, 0, 0, 0], trial_value, value)
-        step = torch.where(better, step * _GROW, step * _SHRINK)
-    pixels: Images = (best.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    return pixels
+    x = best = start
+    value, gradient = evaluate(x)
+    velocity = torch.zeros_like(x)
+    for number in range(steps):
+        length = _FIRST_STEP * (1 + math.cos(math.pi * number / steps)) / 2
+        size_of_gradient = gradient.abs().mean((1, 2, 3), keepdim=True).clamp_min(1e-12)
+        velocity = _MOMENTUM * velocity + (1 - _MOMENTUM) * gradient / size_of_gradient
+        step = length / size_of_gradient
+        x = ((x - length * velocity + step * pull * start) / (1 + step * pull)).clamp(low, high)
+        new_value, gradient = evaluate(x)
+        best = torch.where((new_value < value)[:, None, None, None], x, best)
+        value = torch.minimum(value, new_value)
+    return _pixels(best)
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class _Collider:
     target_details: Mapping[str, Any]
     encoder: GradientEncoder
 
-    def apply(self, images: Images, rng: np.random.Generator) -> Images:
+    def craft(self, images: Images, rng: np.random.Generator, stored: Sequence[Stored]) -> Images:
         """Poison from base `images` (n, H, W, 3); nothing in it is random."""
         module, attack = self.encoder.torch_module(), self.attack
         crafted = [
@@ -177,6 +179,7 @@ class _Collider:
                 self.target,
                 module,
                 self.encoder.size,
+                stored[rows],
                 steps=attack.steps,
                 beta=attack.beta,
                 eps=attack.eps,
@@ -220,11 +223,29 @@ def _tensor(images: Images) -> Any:
     return _torch().from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
+def _pixels(images: Any) -> Images:
+    """uint8 (n, H, W, 3), rounded."""
+    torch = _torch()
+    pixels: Images = (images.detach().permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    return pixels
+
+
+def _as_stored(images: Any, stored: Sequence[Stored] | None) -> Any:
+    pixels = _pixels(images)
+    if stored is not None:
+        pixels = np.stack([store(image) for store, image in zip(stored, pixels, strict=True)])
+    return _tensor(pixels)
+
+
 def _to_size(images: Any, size: int) -> Any:
-    """As encoders get them, (n, 3, size, size)."""
-    if tuple(images.shape[2:]) == (size, size):
+    """(n, 3, size, size), resized as `bezoar.data.load_images` does it for encoders, but with a gradient."""
+    height, width = images.shape[2:]
+    if (height, width) == (size, size):
         return images
-    return _torch().nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    resize = _torch().nn.functional.interpolate
+    if height >= size and width >= size:
+        return resize(images, (size, size), mode="area")
+    return resize(images, (size, size), mode="bilinear", antialias=True)
 
 
 def _sha256(content: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,7 @@ from numpy.typing import NDArray
 from bezoar import __version__
 from bezoar.attacks.base import Attack, Crafter, GradientEncoder, require
 from bezoar.attacks.truth import PoisonedRecord, Truth
-from bezoar.data import write
-from bezoar.data.dataset import NO_LABEL, Dataset
-from bezoar.data.images import decode, encode
+from bezoar.data import NO_LABEL, Dataset, decode, encode, write
 from bezoar.errors import InputError, UsageError
 from bezoar.files import atomic_file, refuse_existing
 from bezoar.progress import track
@@ -194,7 +193,8 @@ def _craft_batch(
     dataset: Dataset, crafter: Crafter, batch: list[_Decoded], rng: np.random.Generator
 ) -> dict[int, _Made]:
     before = np.stack([record.pixels for record in batch])
-    crafted = crafter.apply(before, rng)
+    stored = [partial(_stored, like=record.content, raw_shape=dataset.raw_shape) for record in batch]
+    crafted = crafter.craft(before, rng, stored)
     contents = [
         encode(pixels, record.content, dataset.raw_shape)
         for pixels, record in zip(crafted, batch, strict=True)
@@ -211,6 +211,12 @@ def _craft_batch(
         )
         for i, record in enumerate(batch)
     }
+
+
+def _stored(
+    pixels: NDArray[np.uint8], *, like: bytes, raw_shape: tuple[int, int, int] | None
+) -> NDArray[np.uint8]:
+    return decode(encode(pixels, like, raw_shape), raw_shape)
 
 
 def _with_keys(copy: PoisonedCopy, keys: list[str]) -> Truth:
