@@ -143,6 +143,28 @@ def test_a_dataset_dict_asks_for_a_split(tmp_path: Path) -> None:
     refuses(tmp_path / "dict", r"several splits.*dict/train")
 
 
+def test_a_folder_of_splits_with_metadata(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n1.png,cat\n")
+    (tmp_path / "train" / "1.png").write_bytes(png(1))
+    refuses(tmp_path, "holds splits")
+    assert data.open(tmp_path / "train").label_names == ("cat",)
+
+
+@pytest.mark.parametrize("name", ["folder", "idx"])
+def test_a_label_column_where_there_are_no_columns(name: str, tmp_path: Path) -> None:
+    refuses(CASES[name].build(tmp_path), "no label column 'colour'", label_column="colour")
+
+
+@pytest.mark.parametrize("name", ["parquet", "tar_cls", "csv"])
+def test_a_file_that_vanishes_after_opening(name: str, tmp_path: Path) -> None:
+    path = CASES[name].build(tmp_path)
+    dataset = data.open(path)
+    path.unlink()
+    with pytest.raises(InputError):
+        list(dataset)
+
+
 def test_images_without_classes(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(png(1))
     refuses(tmp_path, "no class sub-folders")
@@ -163,6 +185,7 @@ def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 HOSTILE = [
+    ".",
     "<script>alert(1)</script>",
     "a\nb",
     "..",

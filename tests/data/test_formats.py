@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from bezoar import data
 from bezoar.data import Dataset
-from bezoar.errors import OutputError, UsageError
+from bezoar.errors import InputError, OutputError, UsageError
 
 from .builders import CASES, COUNT, LABELS, Case, encoded, pixels
 
@@ -110,7 +111,7 @@ def test_an_existing_path_is_not_overwritten(case: Case, opened: Dataset, tmp_pa
 
 
 class _Interrupted:
-    """A reader during which somebody presses Ctrl-C, or the disk fills."""
+    """A reader during which somebody presses Ctrl-C, or takes the disk away."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -121,15 +122,28 @@ class _Interrupted:
 
 
 @pytest.mark.parametrize("fmt", list(data.FORMATS))
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "Input/output error")])
 def test_an_interrupted_write_leaves_nothing(fmt: str, error: BaseException, tmp_path: Path) -> None:
     kind = next(name for name, case in CASES.items() if case.format == fmt)
     dataset = replace(data.open(CASES[kind].build(tmp_path)), reader=_Interrupted(error))
     folder = _fresh(tmp_path, CASES[kind].output).parent
-    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError
     with pytest.raises(expected):
         data.write(dataset, folder / CASES[kind].output)
     assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(
+    case: Case, opened: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    target = _fresh(tmp_path, case.output)
+    with pytest.raises(OutputError, match="disk is full"):
+        data.write(opened, target)
+    assert list(target.parent.iterdir()) == []
 
 
 IMAGE_CASES = [

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bezoar.errors import UsageError
+from bezoar.errors import InputError, UsageError
 
 Modality = Literal["image", "text"]
 NO_LABEL = -1
@@ -96,10 +96,16 @@ class Dataset:
         return self._record(index, next(self.contents([index])))
 
     def contents(self, indices: Sequence[int] | NDArray[np.integer] | None = None) -> Iterator[bytes]:
-        """Content bytes of the records at `indices` (all, when None), streamed in that order."""
+        """Content bytes of the records at `indices` (all, when None), streamed in that order.
+
+        InputError when the files have become unreadable since the dataset was opened.
+        """
         wanted = np.arange(len(self)) if indices is None else np.asarray(indices, dtype=np.int64)
-        for index, content in zip(wanted.tolist(), self.reader.read(self.rows[wanted]), strict=True):
-            yield self.changes.get(index, content)
+        try:
+            for index, content in zip(wanted.tolist(), self.reader.read(self.rows[wanted]), strict=True):
+                yield self.changes.get(index, content)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read any more ({error.strerror or error})") from error
 
     def key(self, index: int) -> str:
         """Key of one record."""

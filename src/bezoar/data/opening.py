@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,13 @@ def open_dataset(
     or it is malformed, UnknownFormatError when no format recognises it.
     """
     path = Path(path)
-    _refuse_nothing(path)
-    options = OpenOptions(label_column, content_column)
-    for name in FORMATS:
-        fmt = FORMATS[name]
-        if fmt.recognises(path):
-            return fmt.open(path, options)
+    try:
+        _refuse_nothing(path)
+        for _, candidate in FORMATS.items():  # noqa: PERF102 - a registry has no values()
+            if candidate.recognises(path):
+                return candidate.open(path, OpenOptions(label_column, content_column))
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
     raise UnknownFormatError(f"{path}: {_found(path)}; no known dataset format ({', '.join(FORMATS)})")
 
 
@@ -50,7 +52,7 @@ def write_dataset(dataset: Dataset, path: str | Path, format: str | None = None)
 
 def _refuse_nothing(path: Path) -> None:
     if is_glob(path):
-        if not any(path.parent.glob(path.name)):
+        if next(glob.iglob(str(path), recursive=True), None) is None:
             raise InputError(f"{path}: no file matches this pattern")
     elif not path.exists():
         raise InputError(f"{path}: no such file or folder")

@@ -63,6 +63,10 @@ class ImageFolderFormat:
         metadata = _metadata_file(path)
         if metadata is not None:
             return _open_metadata(path, metadata, options)
+        if options.label_column is not None:
+            raise InputError(
+                f"{path}: no label column {options.label_column!r}: the sub-folders are the labels"
+            )
         names = sorted(_walk(path, strict=True))
         if not names:
             raise InputError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
@@ -115,18 +119,18 @@ def _dataset(
 
 def _walk(root: Path, *, strict: bool) -> Iterator[str]:
     """Relative POSIX paths of the images below `root`; with `strict`, links and odd names are refused."""
-    real = root.resolve()
+    real, base = root.resolve(), len(os.path.join(root, ""))
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in [*folders, *files] if strict else ():
-            entry = Path(folder, name)
-            if entry.is_symlink() and (name in folders or not entry.resolve().is_relative_to(real)):
+            entry = os.path.join(folder, name)
+            if os.path.islink(entry) and (name in folders or not Path(entry).resolve().is_relative_to(real)):
                 raise InputError(
                     f"{entry}: is a link to another place; put the files themselves into the folder"
                 )
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                relative = Path(folder, name).relative_to(root).as_posix()
+                relative = os.path.join(folder, name)[base:]
                 if strict and not _is_utf8(relative):
                     raise InputError(
                         f"{root}: the file name {relative!r} is not valid UTF-8; rename the file"
@@ -150,7 +154,8 @@ def _class_of(name: str) -> str | None:
 def _refuse_splits(path: Path, names: Sequence[str]) -> None:
     """`train/cat/1.png` below `path`: its sub-folders are splits, not classes."""
     tops = {name.split("/", 1)[0] for name in names}
-    if all(split_of(top) == top.lower() for top in tops) and all(name.count("/") >= 2 for name in names):
+    deep = all(name.count("/") >= 2 or _metadata_file(path / name.split("/", 1)[0]) for name in names)
+    if deep and all(split_of(top) == top.lower() for top in tops):
         raise InputError(
             f"{path}: holds splits ({', '.join(sorted(tops))}), not classes; name one: {path / min(tops)}"
         )

@@ -55,6 +55,8 @@ class IdxFormat:
 
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Labels are read, images memory-mapped (decompressed when they are `.gz`)."""
+        if options.label_column is not None:
+            raise InputError(f"{path}: no label column {options.label_column!r}: IDX files have no columns")
         found = _images_files(path)
         images_file = next((f for f in found if f.name.startswith("train")), found[0])
         labels_file = _labels_file(images_file)

@@ -73,8 +73,10 @@ def safe_name(name: str) -> str:
     """`name` as one harmless path component: unsafe characters percent-encoded, long names cut and hashed."""
     safe = _UNSAFE.sub(lambda match: f"%{ord(match.group()):02X}", name)
     safe = safe.encode("utf-8", "replace").decode()
-    if safe.startswith(".") or not safe:
+    if safe.startswith("."):
         safe = "%2E" + safe[1:]
+    if not safe:
+        safe = "%"  # stands for no other name: a real % is encoded
     if len(safe.encode()) > _MAX_NAME:
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         safe = f"{safe.encode()[: _MAX_NAME - 9].decode('utf-8', 'ignore')}-{digest}"
