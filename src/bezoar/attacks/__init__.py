@@ -6,7 +6,7 @@ from bezoar.attacks.badnets import BadNets
 from bezoar.attacks.base import ATTACKS, Attack, Crafter, GradientEncoder
 from bezoar.attacks.blended import Blended
 from bezoar.attacks.collision import FeatureCollision, collide
-from bezoar.attacks.poison import PoisonedCopy, poison, write_poisoned
+from bezoar.attacks.poisoning import PoisonedCopy, poison, write_poisoned
 from bezoar.attacks.truth import PoisonedRecord, Truth, read_truth, truth_mask
 
 __all__ = [
