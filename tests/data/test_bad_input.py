@@ -380,6 +380,20 @@ def test_hugging_face_metadata_that_is_malformed_is_ignored(tmp_path: Path) -> N
         assert data.open(tmp_path / f"{i}.parquet").label_names == ("4", "7")
 
 
+def test_text_that_is_not_utf8(tmp_path: Path) -> None:
+    bad = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff"]).buffers())
+    good = pa.array([png(0), png(1)])
+    for name, table in {
+        "label": pa.table({"image": good, "label": bad}),
+        "note": pa.table({"image": good, "label": [0, 1], "note": bad}),
+        "path": pa.table(
+            {"image": pa.StructArray.from_arrays([good, bad], ["bytes", "path"]), "label": [0, 1]}
+        ),
+    }.items():
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        refuses(tmp_path / f"{name}.parquet", "malformed.*UTF8")
+
+
 def test_state_json_that_leads_out_of_the_folder(tmp_path: Path) -> None:
     path = builders.arrow(tmp_path)
     (path / "state.json").write_text('{"_data_files": [{"filename": "../x.arrow"}]}')

@@ -6,6 +6,7 @@ import glob
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from bezoar.data.dataset import Dataset
 from bezoar.data.formats import FORMATS, OpenOptions
@@ -31,6 +32,8 @@ def open_dataset(
                 return candidate.open(path, OpenOptions(label_column, content_column))
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+    except (UnicodeError, pa.ArrowException) as error:
+        raise InputError(f"{path}: is malformed ({' '.join(str(error).split())[:160]})") from error
     raise UnknownFormatError(f"{path}: {_found(path)}; no known dataset format ({', '.join(FORMATS)})")
 
 

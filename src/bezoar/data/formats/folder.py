@@ -64,9 +64,7 @@ class ImageFolderFormat:
         if metadata is not None:
             return _open_metadata(path, metadata, options)
         if options.label_column is not None:
-            raise InputError(
-                f"{path}: no label column {options.label_column!r}: the sub-folders are the labels"
-            )
+            raise InputError(f"{path}: no label column {options.label_column!r}: sub-folders are the labels")
         names = sorted(_walk(path, strict=True))
         if not names:
             raise InputError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")

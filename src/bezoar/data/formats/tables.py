@@ -93,6 +93,7 @@ def open_table(
     named = _is_image_struct(kind) and "path" in [field.name for field in kind]
     small = [f.name for f in source.schema if f.name not in (content, label) and _is_small(f.type)]
     table = source.scan([label, *small, *([f"{content}.path"] if named else [])])
+    table.validate(full=True)  # text that is not UTF-8 would fail wherever it is first shown
     keys = table[f"{content}.path"].cast(pa.string()).to_pylist() if named else []
     keyed = named and are_clean_keys(keys)
     labels = read_labels(table[label], class_names(features, label), f"{path}: column {label!r}")
