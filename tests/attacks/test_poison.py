@@ -170,3 +170,19 @@ def test_damaged_truth_is_refused(dataset: Dataset, tmp_path: Path, change: dict
 def test_missing_truth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_truth(tmp_path / "nothing.json")
+
+
+@pytest.mark.real
+def test_stop_signs_with_a_sticker_become_speed_limits(packs: Path, tmp_path: Path) -> None:
+    dataset = bezoar.data.open(packs / "gtsrb" / "train32.parquet")
+    copy = poison(dataset, BadNets(source=14, target=3), rate=0.002, seed=0)
+    truth = write_poisoned(copy, tmp_path / "copy.parquet")
+    written = bezoar.data.open(tmp_path / "copy.parquet")
+    mask = truth_mask(truth, written)
+    assert mask.sum() == round(0.002 * len(dataset))
+    assert {written.label_name(label) for label in written.labels[mask]} == {dataset.label_name(3)}
+    before = [bezoar.data.decode(content) for content in dataset.contents(np.flatnonzero(mask))]
+    after = [bezoar.data.decode(content) for content in written.contents(np.flatnonzero(mask))]
+    rows, columns = np.nonzero((np.stack(before) != np.stack(after)).any(axis=(0, 3)))
+    assert (rows.min(), columns.min(), rows.max(), columns.max()) == (28, 28, 30, 30)
+    assert written.select(~mask).digest == dataset.select(~mask).digest
