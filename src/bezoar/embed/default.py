@@ -10,7 +10,7 @@ docs/adr/0002-default-encoder.md has the measurements.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,31 @@ from bezoar.seeds import generator
 
 Matrix = NDArray[np.float32]
 
+EPSILON = 1e-6  # keeps square roots and lengths smooth at 0
 _VERSION = "default 1"
-_SIZE = 32  # pixels
-PATCH, STRIDE = 6, 2  # pixels
-_PLACES = (_SIZE - PATCH) // STRIDE + 1  # per axis
-_FILTERS = 128
-_GRID = 3
-_DIM = 512
-CONTRAST = 10 / 255**2  # added to a patch's variance, so that noise in flat areas is not blown up
-_PATCH_NOISE = 0.1  # added to the eigenvalues when patches are whitened
-THRESHOLD = 0.25  # responses below it are 0
-EPSILON = 1e-6
-_WHITENING_NOISE = 1e-3  # of the largest eigenvalue, added to all when features are whitened
 _PATCHES, _PATCHES_PER_IMAGE, _ROUNDS = 60_000, 15, 10
 _BATCH = 128  # images at once
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The encoder's design; benchmarks/encoders.py measures others."""
+
+    size: int = 32  # pixels
+    patch: int = 6  # pixels
+    stride: int = 2  # pixels
+    filters: int = 128
+    grid: int = 4  # pooled to grid x grid overlapping cells
+    dim: int = 512
+    contrast: float = 10 / 255**2  # added to a patch's variance: noise in flat areas is not blown up
+    patch_noise: float = 0.1  # added to the eigenvalues when patches are whitened
+    threshold: float = 0.25  # responses below it are 0
+    whitening_noise: float = 3e-3  # of the largest eigenvalue, added to all when features are whitened
+
+    @property
+    def places(self) -> int:
+        """Patches along one axis of an image."""
+        return (self.size - self.patch) // self.stride + 1
 
 
 @dataclass(frozen=True)
@@ -53,15 +64,24 @@ class DefaultEncoder:
     """Adapt it with `fit` to a sample of the dataset; then `encode`."""
 
     weights: Weights | None = field(default=None, repr=False)
+    recipe: Recipe = Recipe()
     name: str = "default"
-    size: int = _SIZE
-    dim: int = _DIM
     sample_size: int = 5000
 
     @property
+    def size(self) -> int:
+        """Side of the images, in pixels."""
+        return self.recipe.size
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.recipe.dim
+
+    @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the version and, once adapted, of the weights."""
-        total = hashlib.sha256(_VERSION.encode())
+        """SHA-256 (hex) of the version, the recipe and, once adapted, the weights."""
+        total = hashlib.sha256(f"{_VERSION} {self.recipe}".encode())
         if self.weights is not None:
             for part in (
                 self.weights.filters,
@@ -77,17 +97,17 @@ class DefaultEncoder:
         if self.weights is not None:
             return self
         rng = generator(seed, "default encoder")
-        filters, offsets = _learn_filters(sample, rng)
-        raw = np.concatenate([_pooled(part, filters, offsets) for part in _parts(sample)])
-        mean, projection = _learn_projection(_root(raw), rng)
-        return DefaultEncoder(Weights(filters, offsets, mean, projection))
+        filters, offsets = _learn_filters(self.recipe, sample, rng)
+        rooted = np.concatenate([_rooted(self.recipe, part, filters, offsets) for part in _parts(sample)])
+        mean, projection = learn_projection(rooted, self.dim, self.recipe.whitening_noise, rng)
+        return replace(self, weights=Weights(filters, offsets, mean, projection))
 
     def encode(self, images: Images) -> Features:
-        """Features, float32 (N, D) of unit length, of uint8 images (N, 32, 32, 3)."""
+        """Features, float32 (N, D) of unit length, of uint8 images (N, size, size, 3)."""
         weights = self._adapted()
-        features = np.empty((len(images), _DIM), np.float32)
+        features = np.empty((len(images), self.dim), np.float32)
         for place, part in enumerate(_parts(images)):
-            rooted = _root(_pooled(part, weights.filters, weights.offsets))
+            rooted = _rooted(self.recipe, part, weights.filters, weights.offsets)
             projected = (rooted - weights.mean) @ weights.projection
             length = np.sqrt((projected**2).sum(1, keepdims=True) + np.float32(EPSILON))
             features[place * _BATCH : place * _BATCH + len(part)] = projected / length
@@ -99,7 +119,7 @@ class DefaultEncoder:
             from bezoar.embed.default_torch import DefaultModule
         except ImportError as error:
             raise MissingExtraError("following the default encoder's gradient", "torch") from error
-        return DefaultModule(self._adapted())
+        return DefaultModule(self.recipe, self._adapted())
 
     def _adapted(self) -> Weights:
         if self.weights is None:
@@ -107,7 +127,7 @@ class DefaultEncoder:
         return self.weights
 
 
-def pooling(places: int = _PLACES, grid: int = _GRID) -> Matrix:
+def pooling(places: int, grid: int) -> Matrix:
     """Average pooling of places**2 positions in grid**2 overlapping cells: (grid**2, places**2)."""
     axis = np.zeros((grid, places), np.float32)
     for cell in range(grid):
@@ -116,49 +136,58 @@ def pooling(places: int = _PLACES, grid: int = _GRID) -> Matrix:
     return np.kron(axis, axis)
 
 
+def learn_projection(
+    features: Matrix, dim: int, noise: float, rng: np.random.Generator
+) -> tuple[Matrix, Matrix]:
+    """Mean (R,) and whitening PCA (R, D) of features (N, R); `noise` is relative to the largest.
+
+    Randomised range finder of Halko, Martinsson and Tropp (2011). Fewer images than D leave columns of 0.
+    """
+    mean = features.mean(0)
+    centred = features - mean
+    basis = rng.standard_normal((features.shape[1], min(dim + 32, features.shape[1]))).astype(np.float32)
+    for _ in range(3):
+        basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
+    _, singular, rotation = np.linalg.svd(np.linalg.qr(centred @ basis)[1], full_matrices=False)
+    spread = singular[:dim] ** 2 / len(features)
+    axes = (basis @ rotation.T)[:, :dim] / np.sqrt(spread + noise * spread[0] + EPSILON**2)
+    projection = np.zeros((features.shape[1], dim), np.float32)
+    projection[:, : axes.shape[1]] = axes
+    return mean, projection
+
+
 def _parts(images: Images) -> list[Images]:
     return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
 
 
-def _patches(images: Images) -> Matrix:
+def _patches(recipe: Recipe, images: Images) -> Matrix:
     """All patches, (N, places**2, P), each of mean 0 and of variance about 1."""
     pixels = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, (PATCH, PATCH), (2, 3))
-    windows = windows[:, :, ::STRIDE, ::STRIDE].transpose(0, 2, 3, 1, 4, 5)
-    return _normalise(windows.reshape(len(images), _PLACES**2, -1))
-
-
-def _normalise(patches: Matrix) -> Matrix:
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (recipe.patch, recipe.patch), (2, 3))
+    windows = windows[:, :, :: recipe.stride, :: recipe.stride].transpose(0, 2, 3, 1, 4, 5)
+    patches = windows.reshape(len(images), recipe.places**2, -1)
     centred = patches - patches.mean(-1, keepdims=True)
     variance = (centred**2).mean(-1, keepdims=True)
-    return np.asarray(centred / np.sqrt(variance + np.float32(CONTRAST)))
+    return np.asarray(centred / np.sqrt(variance + np.float32(recipe.contrast)))
 
 
-def _pooled(images: Images, filters: Matrix, offsets: Matrix) -> Matrix:
-    """Thresholded responses of both signs, averaged over the grid: (N, 2 * C * grid**2)."""
-    responses = _patches(images) @ filters.T - offsets
-    both = np.concatenate([responses - THRESHOLD, -responses - THRESHOLD], axis=-1)
-    return np.asarray(pooling() @ np.maximum(both, 0, out=both)).reshape(len(images), -1)
+def _rooted(recipe: Recipe, images: Images, filters: Matrix, offsets: Matrix) -> Matrix:
+    """Square roots of the responses of both signs, averaged over the grid: (N, grid**2 * 2 * C)."""
+    responses = _patches(recipe, images) @ filters.T - offsets
+    both = np.concatenate([responses - recipe.threshold, -responses - recipe.threshold], axis=-1)
+    pooled = pooling(recipe.places, recipe.grid) @ np.maximum(both, 0, out=both)
+    return np.asarray(np.sqrt(pooled + np.float32(EPSILON))).reshape(len(images), -1)
 
 
-def _root(features: Matrix) -> Matrix:
-    """Square root of non-negative features, smooth at 0."""
-    return np.asarray(np.sqrt(features + np.float32(EPSILON)))
-
-
-def _learn_filters(sample: Images, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
+def _learn_filters(recipe: Recipe, sample: Images, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
     """Spherical k-means on whitened patches; the whitening is folded into filters and offsets."""
-    chosen = rng.permutation(len(sample))[: _PATCHES // _PATCHES_PER_IMAGE]
-    places = rng.integers(0, _PLACES**2, (len(chosen), _PATCHES_PER_IMAGE))
-    found = []
-    for start, part in zip(range(0, len(chosen), _BATCH), _parts(sample[chosen]), strict=True):
-        found.append(np.take_along_axis(_patches(part), places[start : start + len(part), :, None], 1))
-    patches = np.concatenate(found).reshape(-1, found[0].shape[-1])
+    patches = _sampled_patches(recipe, sample, rng)
     mean = patches.mean(0)
     values, vectors = np.linalg.eigh(np.cov(patches.T.astype(np.float64)))
-    whitening = ((vectors / np.sqrt(np.maximum(values, 0) + _PATCH_NOISE)) @ vectors.T).astype(np.float32)
+    scales = 1 / np.sqrt(np.maximum(values, 0) + recipe.patch_noise)
+    whitening = ((vectors * scales) @ vectors.T).astype(np.float32)
     white = (patches - mean) @ whitening
-    centroids = _unit(rng.standard_normal((_FILTERS, white.shape[1])).astype(np.float32))
+    centroids = _unit(rng.standard_normal((recipe.filters, white.shape[1])).astype(np.float32))
     for _ in range(_ROUNDS):
         similarity = white @ centroids.T
         best = np.abs(similarity).argmax(1)
@@ -169,19 +198,14 @@ def _learn_filters(sample: Images, rng: np.random.Generator) -> tuple[Matrix, Ma
     return filters, filters @ mean
 
 
-def _learn_projection(features: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-    """Mean and whitening PCA to D components (randomised range finder: Halko, Martinsson and Tropp, 2011)."""
-    mean = features.mean(0)
-    centred = features - mean
-    basis = rng.standard_normal((features.shape[1], min(_DIM + 32, features.shape[1]))).astype(np.float32)
-    for _ in range(3):
-        basis = np.linalg.qr(centred.T @ (centred @ basis))[0]
-    _, singular, rotation = np.linalg.svd(np.linalg.qr(centred @ basis)[1], full_matrices=False)
-    spread = singular[:_DIM] ** 2 / len(features)
-    axes = (basis @ rotation.T)[:, :_DIM] / np.sqrt(spread + _WHITENING_NOISE * spread[0])
-    projection = np.zeros((features.shape[1], _DIM), np.float32)  # fewer images than D leave columns of 0
-    projection[:, : axes.shape[1]] = axes
-    return mean, projection
+def _sampled_patches(recipe: Recipe, sample: Images, rng: np.random.Generator) -> Matrix:
+    """A few patches of each of many images, (M, P)."""
+    chosen = rng.permutation(len(sample))[: _PATCHES // _PATCHES_PER_IMAGE]
+    places = rng.integers(0, recipe.places**2, (len(chosen), _PATCHES_PER_IMAGE, 1))
+    found = []
+    for start, part in zip(range(0, len(chosen), _BATCH), _parts(sample[chosen]), strict=True):
+        found.append(np.take_along_axis(_patches(recipe, part), places[start : start + len(part)], 1))
+    return np.concatenate(found).reshape(-1, found[0].shape[-1])
 
 
 def _unit(rows: Matrix) -> Matrix:
