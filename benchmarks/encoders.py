@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 import bezoar.data
 from bezoar.data import Dataset, load_images
 from bezoar.embed import Encoder, Features, Images, features, fit, resolve
-from bezoar.embed.default import EPSILON, DefaultEncoder, Recipe, learn_projection
+from bezoar.embed.default import EPSILON, DefaultEncoder, Recipe, gradients, learn_projection
 from bezoar.seeds import generator
 
 K = 10
@@ -94,6 +95,7 @@ def encoders() -> dict[str, Callable[[], Encoder]]:
     """Everything that was tried, by the name of its row."""
     base = Recipe()
     changed = {
+        "no gradients": replace(base, orientations=0),
         "grid 3": replace(base, grid=3),
         "grid 5": replace(base, grid=5),
         "64 filters": replace(base, filters=64),
@@ -105,7 +107,7 @@ def encoders() -> dict[str, Callable[[], Encoder]]:
     return {
         "pixels": lambda: Handmade("pixels", pixels),
         "pixels, whitened": lambda: Handmade("pixels, whitened", pixels, dim=512),
-        "HOG, whitened": lambda: Handmade("HOG, whitened", hog, dim=512),
+        "gradients, whitened": lambda: Handmade("gradients", partial(gradients, base), dim=512),
         "default": DefaultEncoder,
         **{f"default, {name}": _made(recipe) for name, recipe in changed.items()},
         **{f"mobilenet_v2 at {size}": _resolved(f"{MOBILENET}?size={size}") for size in (64, 96, 128)},
@@ -134,12 +136,12 @@ def row(name: str, encoder: Encoder, work: list[Task]) -> str:
 
 
 def accuracy(task: Task, gallery: Features, queries: Features) -> float:
-    """Share of queries whose label is the majority's among the K nearest that count; the nearer decides a tie."""
+    """Share of queries with the majority label of the K nearest that count; the nearer decides a tie."""
     groups = [group_of(data, task.group) for data in (task.gallery, task.queries)]
     labels, right = task.gallery.labels, 0
     for start in range(0, len(queries), 512):
         part = slice(start, start + 512)
-        similarity = queries[part] @ gallery.T
+        similarity = np.asarray(queries[part] @ gallery.T)
         if task.group is not None:
             similarity[groups[1][part][:, None] == groups[0][None]] = -2
         nearest = np.argpartition(-similarity, K, axis=1)[:, :K]
@@ -162,7 +164,7 @@ def group_of(dataset: Dataset, group: str | None) -> NDArray[np.str_]:
 def unit(rows: Features) -> Features:
     """Rows of length 1; unreadable ones are 0."""
     rows = np.nan_to_num(rows)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def opened(name: str) -> Dataset:
@@ -180,7 +182,7 @@ def _resolved(spec: str) -> Callable[[], Encoder]:
 
 @dataclass(frozen=True)
 class Handmade:
-    """A reference: fixed raw features; with `dim`, also square roots and whitening PCA like the default encoder."""
+    """A reference: fixed raw features; with another `dim`, their square roots in a whitening PCA."""
 
     name: str
     raw: Callable[[Images], Features]
@@ -206,27 +208,12 @@ class Handmade:
         raw = self.raw(images)
         if self.projection is None:
             return raw
-        return (np.sqrt(raw + np.float32(EPSILON)) - self.projection[0]) @ self.projection[1]
+        return np.asarray((np.sqrt(raw + np.float32(EPSILON)) - self.projection[0]) @ self.projection[1])
 
 
 def pixels(images: Images) -> Features:
     """Pixels in [0, 1], (N, 3072)."""
-    return images.reshape(len(images), -1).astype(np.float32) / 255
-
-
-def hog(images: Images) -> Features:
-    """Histograms of oriented gradients, 8 directions in 8 x 8 cells, locally normalised: (N, 512)."""
-    grey = images.astype(np.float32).mean(-1) / 255
-    padded = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    gx, gy = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
-    length = np.sqrt(gx**2 + gy**2 + 1e-6)
-    angles = np.arange(8) * np.pi / 4
-    towards = gx[..., None] * np.cos(angles) + gy[..., None] * np.sin(angles)
-    votes = length[..., None] * (np.maximum(towards, 0) / length[..., None]) ** 3
-    cells = votes.reshape(len(images), 8, 4, 8, 4, 8).mean((2, 4))
-    energy = np.pad((cells**2).sum(-1), ((0, 0), (1, 1), (1, 1)))
-    around = sum(energy[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)) / 9
-    return (cells / np.sqrt(around + 1e-4)[..., None]).reshape(len(images), -1).astype(np.float32)
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 if __name__ == "__main__":

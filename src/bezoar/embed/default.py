@@ -23,6 +23,7 @@ from bezoar.seeds import generator
 Matrix = NDArray[np.float32]
 
 EPSILON = 1e-6  # keeps square roots and lengths smooth at 0
+GRADIENT_NOISE = 1e-4  # added to the energy of gradients around a cell
 _VERSION = "default 1"
 _PATCHES, _PATCHES_PER_IMAGE, _ROUNDS = 60_000, 15, 10
 _BATCH = 128  # images at once
@@ -37,6 +38,8 @@ class Recipe:
     stride: int = 2  # pixels
     filters: int = 128
     grid: int = 4  # pooled to grid x grid overlapping cells
+    orientations: int = 8  # of gradients; 0 leaves the gradients out
+    cells: int = 8  # gradients are pooled to cells x cells
     dim: int = 512
     contrast: float = 10 / 255**2  # added to a patch's variance: noise in flat areas is not blown up
     patch_noise: float = 0.1  # added to the eigenvalues when patches are whitened
@@ -175,8 +178,35 @@ def _rooted(recipe: Recipe, images: Images, filters: Matrix, offsets: Matrix) ->
     """Square roots of the responses of both signs, averaged over the grid: (N, grid**2 * 2 * C)."""
     responses = _patches(recipe, images) @ filters.T - offsets
     both = np.concatenate([responses - recipe.threshold, -responses - recipe.threshold], axis=-1)
-    pooled = pooling(recipe.places, recipe.grid) @ np.maximum(both, 0, out=both)
-    return np.asarray(np.sqrt(pooled + np.float32(EPSILON))).reshape(len(images), -1)
+    pooled = (pooling(recipe.places, recipe.grid) @ np.maximum(both, 0, out=both)).reshape(len(images), -1)
+    if recipe.orientations:
+        pooled = np.concatenate([pooled, gradients(recipe, images)], axis=1)
+    return np.asarray(np.sqrt(pooled + np.float32(EPSILON)))
+
+
+def gradients(recipe: Recipe, images: Images) -> Matrix:
+    """Histograms of oriented gradients (Dalal and Triggs, 2005): (N, cells**2 * orientations).
+
+    A gradient votes for a direction by its length times the cube of the cosine between the two; a cell is
+    divided by the root mean square of the 3 x 3 cells around it.
+    """
+    cells, count = recipe.cells, len(images)
+    grey = np.pad(images.mean(-1, dtype=np.float32) / np.float32(255), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    across, down = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2], grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
+    towards = np.stack([across, down], -1) @ directions(recipe.orientations)
+    squared = (across**2 + down**2)[..., None] + np.float32(EPSILON)
+    votes = np.maximum(towards, 0) ** 3 / squared
+    side = recipe.size // cells
+    pooled = votes.reshape(count, cells, side, cells, side, -1).mean((2, 4))
+    energy = np.pad((pooled**2).sum(-1), ((0, 0), (1, 1), (1, 1)))
+    around = np.lib.stride_tricks.sliding_window_view(energy, (3, 3), (1, 2)).mean((3, 4))
+    return np.asarray(pooled / np.sqrt(around + np.float32(GRADIENT_NOISE))[..., None]).reshape(count, -1)
+
+
+def directions(orientations: int) -> Matrix:
+    """Unit vectors (2, orientations) evenly around the circle."""
+    angles = np.arange(orientations) * 2 * np.pi / orientations
+    return np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32)
 
 
 def _learn_filters(recipe: Recipe, sample: Images, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
