@@ -1,1 +1,1 @@
-
+"""Pure functions on arrays: arrays in, arrays out, no files, no datasets."""

@@ -1,0 +1,112 @@
+"""Label disagreement: records whose nearest neighbours, in an independent encoder's space, carry another label.
+
+A relabelled stop sign still lies among stop signs (dirty label), and a clean-label poison made by feature collision lies
+among the class that it collides with (deep k-NN, Peri et al. 2020, arXiv 1909.13374). Single disagreements are
+common in honest data; what gives poison away is that they go one way and all the way: far more records labelled b lie
+deep among a's than records labelled a among b's, than either class exchanges with the others, and than the records that
+lie half-way between the two classes explain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.scan.functional.counts import excess, family_wise
+
+KS = (8, 16, 64)  # sparse outliers show at small k, dense groups of poison only at large k
+FIRM = 0.5  # margin from which a record counts as disagreeing
+_ENOUGH = 10  # half-way records from which a cell's ratio of deep to half-way is known
+_LEAST_RATIO = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """How each record's neighbours vote.
+
+    Attributes:
+        margin: float32 (N,), share of the votes for the strongest other label minus the share for the given label, in
+            [-1, 1], averaged over `KS`.
+        other: int32 (N,), the strongest other label.
+    """
+
+    margin: NDArray[np.float32]
+    other: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class PairTest:
+    """Whether records given label `given` lie among label `other` beyond what the data's own confusions explain."""
+
+    given: int
+    other: int
+    count: int
+    expected: float
+    p_value: float
+
+
+def vote(neighbours: NDArray[np.int64], labels: NDArray[np.int32], n_labels: int) -> Disagreement:
+    """Votes of the neighbours (N, k), nearest first, for records with `labels` (N,) in range(n_labels)."""
+    n, available = neighbours.shape
+    ks = sorted({min(k, available) for k in KS})
+    margin = np.empty(n, dtype=np.float32)
+    other = np.empty(n, dtype=np.int32)
+    block = max(1, 2**24 // n_labels)
+    for start in range(0, n, block):
+        rows = np.arange(start, min(start + block, n))
+        votes = labels[neighbours[rows]]
+        share = np.zeros((len(rows), n_labels), dtype=np.float32)
+        for k in ks:
+            cells = np.arange(len(rows))[:, None] * n_labels + votes[:, :k]
+            share += np.bincount(cells.ravel(), minlength=share.size).reshape(share.shape) / np.float32(k * len(ks))
+        at = np.arange(len(rows))
+        own = share[at, labels[rows]].copy()
+        share[at, labels[rows]] = -1.0
+        other[rows] = share.argmax(axis=1)
+        margin[rows] = share[at, other[rows]] - own
+    return Disagreement(margin, other)
+
+
+def pair_tests(found: Disagreement, labels: NDArray[np.int32], n_labels: int) -> list[PairTest]:
+    """One test per ordered pair of labels, most significant first (family-wise p-values)."""
+    count = _pair_counts(found, labels, n_labels, found.margin >= FIRM)
+    half_way = _pair_counts(found, labels, n_labels, (found.margin > 0) & (found.margin < FIRM))
+    expected = _expected(count, half_way)
+    given, other = np.nonzero(~np.eye(n_labels, dtype=bool))
+    p = family_wise(excess(count, expected)[given, other])
+    tests = [
+        PairTest(int(g), int(o), int(count[g, o]), float(expected[g, o]), float(q))
+        for g, o, q in zip(given, other, p, strict=True)
+    ]
+    return sorted(tests, key=lambda test: (test.p_value, -test.count))
+
+
+def _pair_counts(
+    found: Disagreement, labels: NDArray[np.int32], n_labels: int, which: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """How many of `which` records each (given, other) pair holds, shape (n_labels, n_labels)."""
+    cells = labels[which].astype(np.int64) * n_labels + found.other[which]
+    return np.bincount(cells, minlength=n_labels**2).reshape(n_labels, n_labels).astype(np.float64)
+
+
+def _expected(count: NDArray[np.float64], half_way: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What confusion alone would put into each [given, other] cell: the largest of the opposite direction, of what the two
+    labels exchange with third labels (upper quartile of the row and of the column), and of what usually comes with the
+    cell's half-way records (upper decile of that ratio over cells).
+    """
+    n = len(count)
+    confused = half_way >= _ENOUGH
+    ratio = float(np.quantile(count[confused] / half_way[confused], 0.9)) if confused.any() else 0.0
+    expected = np.maximum(count.T, max(ratio, _LEAST_RATIO) * half_way)
+    if n < 3:
+        return expected
+    off = np.where(np.eye(n, dtype=bool), np.nan, count)
+    for given in range(n):
+        for other in range(n):
+            if given != other:
+                row, column = np.delete(off[given], [given, other]), np.delete(off[:, other], [given, other])
+                most = max(np.quantile(row, 0.75), np.quantile(column, 0.75))
+                expected[given, other] = max(expected[given, other], most)
+    return expected

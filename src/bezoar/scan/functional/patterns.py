@@ -1,0 +1,256 @@
+"""Repeated-pattern statistic: does one small patch recur, at one place, in records that share nothing else?
+
+A patch trigger (BadNets, Gu et al. 2017; label-consistent, Turner et al. 2019) leaves three marks that honest images
+do not leave together: the patch is *isolated* (none of its sides continues into the surroundings), it is *the same* in
+many records of one label while the ring of pixels around it differs, and it is *tied to its place* (the same
+patch is rare a few pixels away). Every window position of the canvas gets one statistic from these marks:
+
+    z = 2 (sqrt(T) - sqrt(B))
+
+T counts mutually independent records (near-duplicate frames once) around the densest isolated patch; B is the largest
+number of records of the same label that show that patch at a displaced position (see `counts` for the test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from bezoar.scan.functional.counts import excess
+
+Independence = Callable[[NDArray[np.int64]], int]
+Table = NDArray[np.uint8]  # (H + 2, W + 2, 3, N): position-major pixels with one replicated border pixel
+
+ISOLATION = 20.0  # grey levels (RMS) by which a patch must differ from the continuation of each of its sides
+RING_DISTANCE = 24.0  # grey levels (RMS) by which the surroundings of two records must differ to be evidence
+TOLERANCES = (8.0, 20.0)  # grey levels (RMS) within which two patches are the same: lossless, JPEG-compressed
+DISPLACEMENTS = (3, 5)  # pixels: where the same patch must be rare
+NEAR_DUPLICATE = 0.9  # correlation of thumbnails above which two records count once
+MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
+MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
+MIN_COUNT = 4  # smaller groups say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The densest repeated patch at one window position.
+
+    Attributes:
+        top, left: position of the window in the canvas, pixels.
+        size: window side, pixels.
+        tolerance: RMS grey levels within which patches counted as equal.
+        label: the label of its records.
+        members: int64 indices of the records counted.
+        independent: members after counting near-duplicates once (T).
+        background: most records with the same patch at a displaced position (B).
+        z: the statistic.
+    """
+
+    top: int
+    left: int
+    size: int
+    tolerance: float
+    label: int
+    members: NDArray[np.int64]
+    independent: int
+    background: int
+    z: float
+
+
+def pixel_table(images: NDArray[np.uint8], scale: int = 1) -> Table:
+    """Position-major copy of images (N, H, W, 3), shrunk by an integer factor, with a replicated border."""
+    n, h, w, _ = images.shape
+    h, w = h // scale, w // scale
+    blocks = images[:, : h * scale, : w * scale].reshape(n, h, scale, w, scale, 3)
+    small = blocks.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8) if scale > 1 else images
+    table = np.empty((h + 2, w + 2, 3, n), dtype=np.uint8)
+    table[1:-1, 1:-1] = small.transpose(1, 2, 3, 0)
+    table[0], table[-1] = table[1], table[-2]
+    table[:, 0], table[:, -1] = table[:, 1], table[:, -2]
+    return table
+
+
+def thumbnails(images: NDArray[np.uint8], side: int = 8) -> NDArray[np.float32]:
+    """Unit-length, mean-free thumbnails (N, side * side * 3) whose inner products are correlations."""
+    n, h, w, _ = images.shape
+    rows = np.linspace(0, h, side + 1).astype(int)
+    cols = np.linspace(0, w, side + 1).astype(int)
+    sums = np.add.reduceat(np.add.reduceat(images, rows[:-1], axis=1, dtype=np.float32), cols[:-1], axis=2)
+    area = np.outer(np.diff(rows), np.diff(cols))[None, :, :, None]
+    flat = (sums / area).reshape(n, -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(length, 1e-6), dtype=np.float32)
+
+
+def by_likeness(thumbs: NDArray[np.float32]) -> Independence:
+    """Count near-duplicates (single linkage over correlated thumbnails, from `thumbnails`) once."""
+
+    def count(indices: NDArray[np.int64]) -> int:
+        linked = csr_array(thumbs[indices] @ thumbs[indices].T > NEAR_DUPLICATE)
+        return int(connected_components(linked, directed=False)[0])
+
+    return count
+
+
+def by_group(groups: NDArray[np.int64]) -> Independence:
+    """Count records of one group (a track, a video, a page) once; `groups` has shape (N,)."""
+    return lambda indices: len(np.unique(groups[indices]))
+
+
+def peaks(
+    table: Table,
+    labels: NDArray[np.int32],
+    independent_of: Independence,
+    size: int,
+    *,
+    jobs: int = 2,
+    on_row: Callable[[], None] | None = None,
+) -> list[Peak]:
+    """The strongest `Peak` per tolerance at every window position of a canvas.
+
+    Args:
+        table: from `pixel_table`.
+        labels: (N,) labels in ascending order (so that a label is one slice of the table).
+        independent_of: how many independent records these indices are (see `by_likeness`, `by_group`).
+        size: window side P in pixels.
+        jobs: threads; the positions are shared out by row.
+        on_row: called without arguments after each row (progress).
+    """
+    height, width = table.shape[0] - 2, table.shape[1] - 2
+
+    def row(top: int) -> list[Peak]:
+        found = [p for left in range(width - size + 1) for p in peaks_at(table, labels, independent_of, top, left, size)]
+        if on_row is not None:
+            on_row()
+        return found
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return [peak for found in pool.map(row, range(height - size + 1)) for peak in found]
+
+
+def peaks_at(
+    table: Table, labels: NDArray[np.int32], independent_of: Independence, top: int, left: int, size: int
+) -> list[Peak]:
+    """One `Peak` per tolerance at one window position (see `peaks`)."""
+    window = table[top : top + size + 2, left : left + size + 2]
+    isolated = _most_isolated(window, size, _sides_inside(table, top, left, size))
+    best: dict[float, tuple[int, int, NDArray[np.int64]]] = {}
+    for label in np.unique(labels[isolated]):
+        group = isolated[labels[isolated] == label]
+        if len(group) < MIN_COUNT:
+            continue
+        for tolerance, (seed, members) in _densest(window[..., group], size).items():
+            if len(members) > len(best.get(tolerance, (0, 0, group[:0]))[2]):
+                best[tolerance] = (int(label), int(group[seed]), group[members])
+    return [_score(table, labels, independent_of, top, left, size, t, *best.get(t, (-1, -1, isolated[:0]))) for t in TOLERANCES]
+
+
+def _sides_inside(table: Table, top: int, left: int, size: int) -> tuple[bool, bool, bool, bool]:
+    """Which sides (above, below, left, right) of a window have real pixels beyond them."""
+    height, width = table.shape[0] - 2, table.shape[1] - 2
+    return top > 0, top + size < height, left > 0, left + size < width
+
+
+def _most_isolated(
+    window: Table, size: int, sides: tuple[bool, bool, bool, bool], ) -> NDArray[np.int64]:
+    """Records whose patch continues into none of its sides, the most isolated `share` of them, ascending."""
+    n = window.shape[-1]
+    isolation = isolation_of(window, sides)
+    limit = int(min(max(MOST_ISOLATED * n, 300), MAX_COMPARED, n))
+    chosen = np.argpartition(-isolation, limit - 1)[:limit]
+    chosen = chosen[isolation[chosen] > ISOLATION**2]
+    chosen.sort()
+    return chosen.astype(np.int64)
+
+
+def isolation_of(window: Table, sides: tuple[bool, bool, bool, bool]) -> NDArray[np.float32]:
+    """Mean squared difference (N,) between a patch and the extension of its most similar side."""
+    inner = window[1:-1, 1:-1].astype(np.float32)
+    edges = (window[:1, 1:-1], window[-1:, 1:-1], window[1:-1, :1], window[1:-1, -1:])
+    least = np.full(window.shape[-1], np.inf, dtype=np.float32)
+    for inside, edge in zip(sides, edges, strict=True):
+        if inside:
+            difference = inner - edge
+            np.minimum(least, np.einsum("ijcn,ijcn->n", difference, difference), out=least)
+    return least / np.float32(inner[..., 0].size)
+
+
+def _densest(window: Table, size: int) -> dict[float, tuple[int, NDArray[np.int64]]]:
+    """Per tolerance: the record with most look-alikes in other surroundings, and those look-alikes (itself too)."""
+    inside = np.zeros(window.shape[:2], dtype=bool)
+    inside[1:-1, 1:-1] = True
+    same = _squared_distances(window[inside])
+    differs = _squared_distances(window[~inside]) >= RING_DISTANCE**2
+    found = {}
+    for tolerance in TOLERANCES:
+        equal = differs & (same <= tolerance**2)
+        seed = int(equal.sum(axis=1).argmax())
+        equal[seed, seed] = True
+        found[tolerance] = (seed, np.flatnonzero(equal[seed]))
+    return found
+
+
+def _squared_distances(pixels: Table) -> NDArray[np.float32]:
+    """Pairwise mean squared differences (M, M) of pixel columns (pixels, 3, M)."""
+    flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.float32)
+    squares = np.einsum("ij,ij->j", flat, flat)
+    product = flat.T @ flat
+    product *= -2.0
+    product += squares[:, None]
+    product += squares
+    return np.asarray(product / np.float32(len(flat)))
+
+
+def _score(
+    table: Table,
+    labels: NDArray[np.int32],
+    independent_of: Independence,
+    top: int,
+    left: int,
+    size: int,
+    tolerance: float,
+    label: int,
+    seed: int,
+    members: NDArray[np.int64],
+) -> Peak:
+    """Turn a group of look-alikes into a `Peak`: count near-duplicates once, subtract the displaced background."""
+    independent, background = len(members), 0
+    if independent >= MIN_COUNT:
+        independent = independent_of(members)
+        first, last = np.searchsorted(labels, [label, label + 1])
+        background = _background(table[..., first:last], table[..., seed], top, left, size, tolerance)
+    z = float(excess(independent, background))
+    return Peak(top, left, size, tolerance, label, members, independent, background, z)
+
+
+def _background(
+    table: Table, seed: NDArray[np.uint8], top: int, left: int, size: int, tolerance: float
+) -> int:
+    """Most records of `table` (those of one label) that show the patch of the image `seed` at one displaced position,
+    isolated on the sides on which the window itself has to be.
+    """
+    height, width = table.shape[0] - 2, table.shape[1] - 2
+    sides = _sides_inside(table, top, left, size)
+    patch = seed[top + 1 : top + 1 + size, left + 1 : left + 1 + size].astype(np.float32)[..., None]
+    most = 0
+    for distance in DISPLACEMENTS:
+        for dy in (-distance, 0, distance):
+            for dx in (-distance, 0, distance):
+                y, x = top + dy, left + dx
+                if (dy, dx) == (0, 0) or not (0 <= y <= height - size and 0 <= x <= width - size):
+                    continue
+                shown = table[y + 1 : y + 1 + size, x + 1 : x + 1 + size] - patch
+                alike = np.flatnonzero(
+                    np.einsum("ijcn,ijcn->n", shown, shown) <= patch.size * tolerance**2
+                )
+                if len(alike) > most:
+                    window = table[y : y + size + 2, x : x + size + 2][..., alike]
+                    most = max(most, int((isolation_of(window, sides) > ISOLATION**2).sum()))
+    return most

@@ -1,0 +1,142 @@
+"""View 1: repeated patterns in pixels. Finds patch triggers at any rate, with the trigger itself as evidence."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.progress import track
+from bezoar.scan.functional.counts import family_wise
+from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
+from bezoar.scan.functional.triggers import Trigger, recover
+
+WINDOWS = ((3, 1), (2, 1), (4, 1), (3, 2), (2, 2), (2, 4))  # (side in pixels of the shrunk canvas, shrink factor)
+_SMALL_CANVAS = 64  # above it, windows of 2 and 4 pixels at full size are left out: they cost much and find little
+_MIN_SHRUNK = 8  # shrunk canvases below this side have too few positions for a null
+_MIN_RECORDS = 5  # independent records that a finding needs
+_CONCENTRATION = 5.0  # times the other labels' rate, from which a pattern belongs to one label
+_COMMON = 0.5  # share of all records from which a pattern that is spread over labels is the background
+_CLASS_WIDE = 0.95  # share of a label's records from which a pattern is a mark of the class
+_RECOVERIES = 64  # peaks examined at most
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A repeated pattern that passed the test and stands clear of everything else.
+
+    Attributes:
+        trigger: the pattern, its place and every record's distance to it.
+        peak: the statistic that led to it.
+        p_value: family-wise over positions, window sizes and tolerances.
+        carriers: bool (M,), the records that carry it.
+        label: the label it is concentrated in; None when it is spread over labels.
+        class_wide: nearly every record of the label carries it.
+    """
+
+    trigger: Trigger
+    peak: Peak
+    p_value: float
+    carriers: NDArray[np.bool_]
+    label: int | None
+    class_wide: bool
+
+
+def windows_for(height: int, width: int) -> list[tuple[int, int]]:
+    """The (side, shrink factor) pairs that a canvas of this size is mined with."""
+    side = min(height, width)
+    large = side > _SMALL_CANVAS
+    return [
+        (size, scale)
+        for size, scale in WINDOWS
+        if side // scale >= _MIN_SHRUNK and not (large and scale == 1 and size != 3)
+    ]
+
+
+def find_patterns(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    independent_of: Independence,
+    alpha: float,
+    rng: np.random.Generator,
+) -> list[Pattern]:
+    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`, the most significant first."""
+    found: list[Pattern] = []
+    explained = np.zeros(len(images), dtype=bool)
+    for p_value, peak, scale in _significant_peaks(images, labels, independent_of, alpha)[:_RECOVERIES]:
+        if explained[peak.members].mean() >= 0.5:
+            continue
+        pattern = _examine(images, labels, peak, scale, p_value, independent_of, rng)
+        explained[peak.members] = True  # whatever it was, its other windows need no second look
+        if pattern is not None:
+            found.append(pattern)
+            explained |= pattern.carriers
+    return found
+
+
+def _significant_peaks(
+    images: NDArray[np.uint8], labels: NDArray[np.int32], independent_of: Independence, alpha: float
+) -> list[tuple[float, Peak, int]]:
+    """(p-value, peak, scale) at level alpha, most significant first; the members are indices of `images`."""
+    order = np.argsort(labels, kind="stable")
+    images, labels = images[order], labels[order]
+    _, height, width, _ = images.shape
+    windows = windows_for(height, width)
+    families = len(windows) * len(TOLERANCES)
+    rows = sum(height // scale - size + 1 for size, scale in windows)
+    significant: list[tuple[float, Peak, int]] = []
+    with track("repeated patterns", rows) as bar:
+        for scale in sorted({scale for _, scale in windows}):
+            table = pixel_table(images, scale)
+            for size in (size for size, other in windows if other == scale):
+                mined = peaks(
+                    table,
+                    labels,
+                    lambda members: independent_of(order[members]),
+                    size,
+                    jobs=os.cpu_count() or 1,
+                    on_row=lambda: bar.advance(1),
+                )
+                found = [replace(peak, members=order[peak.members]) for peak in mined]
+                for tolerance in TOLERANCES:
+                    family = [peak for peak in found if peak.tolerance == tolerance]
+                    p = family_wise(np.array([peak.z for peak in family]), families * len(family))
+                    significant += [
+                        (float(p[i]), family[i], scale)
+                        for i in np.flatnonzero(p <= alpha)
+                        if family[i].independent >= _MIN_RECORDS
+                    ]
+    return sorted(significant, key=lambda item: (item[0], -item[1].z))
+
+
+def _examine(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    peak: Peak,
+    scale: int,
+    p_value: float,
+    independent_of: Independence,
+    rng: np.random.Generator,
+) -> Pattern | None:
+    """Recover the trigger behind a peak; None when its carriers shade into the rest of the data."""
+    trigger = recover(images, peak, scale, rng)
+    carriers = trigger.carriers
+    in_label = labels == peak.label
+    rate = carriers[in_label].mean()
+    elsewhere = carriers[~in_label].mean() if not in_label.all() else 0.0
+    concentrated = bool(rate >= _CONCENTRATION * elsewhere)
+    if concentrated:
+        carriers = carriers & in_label
+    elif carriers.mean() > _COMMON:
+        return None  # a plain background, not a pattern on it
+    edge = max(1.5 * trigger.threshold, trigger.threshold + 10.0)
+    population = in_label if concentrated else np.ones_like(in_label)
+    shading = int((population & ~carriers & (trigger.distance <= edge)).sum())
+    if 2 * shading > carriers.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
+        return None
+    class_wide = bool(concentrated and rate >= _CLASS_WIDE)
+    return Pattern(
+        trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide
+    )
