@@ -39,6 +39,7 @@ class Recipe:
     filters: int = 128
     grid: int = 4  # pooled to grid x grid overlapping cells
     orientations: int = 8  # of gradients; 0 leaves the gradients out
+    gradient_weight: float = 4.0  # of the gradients' energy beside the filters'
     cells: int = 8  # gradients are pooled to cells x cells
     dim: int = 512
     contrast: float = 10 / 255**2  # added to a patch's variance: noise in flat areas is not blown up
@@ -180,7 +181,9 @@ def _rooted(recipe: Recipe, images: Images, filters: Matrix, offsets: Matrix) ->
     both = np.concatenate([responses - recipe.threshold, -responses - recipe.threshold], axis=-1)
     pooled = (pooling(recipe.places, recipe.grid) @ np.maximum(both, 0, out=both)).reshape(len(images), -1)
     if recipe.orientations:
-        pooled = np.concatenate([pooled, gradients(recipe, images)], axis=1)
+        pooled = np.concatenate(
+            [pooled, gradients(recipe, images) * np.float32(recipe.gradient_weight)], axis=1
+        )
     return np.asarray(np.sqrt(pooled + np.float32(EPSILON)))
 
 

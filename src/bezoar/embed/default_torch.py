@@ -34,7 +34,7 @@ class DefaultModule(torch.nn.Module):  # type: ignore[misc]
         both = torch.cat([responses - self._recipe.threshold, -responses - self._recipe.threshold], -1).relu()
         pooled = (self.pooling @ both).flatten(1)
         if self._recipe.orientations:
-            pooled = torch.cat([pooled, self._gradients(images)], 1)
+            pooled = torch.cat([pooled, self._gradients(images) * self._recipe.gradient_weight], 1)
         projected = ((pooled + EPSILON).sqrt() - self.mean) @ self.projection
         return projected / (projected.square().sum(1, keepdim=True) + EPSILON).sqrt()
 
