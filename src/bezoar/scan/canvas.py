@@ -27,6 +27,7 @@ class Canvas:
         readable: int64 (M,), the record of each image.
         unreadable: the records that could not be decoded.
         native: the (height, width) that all images share, else None.
+
     """
 
     pixels: NDArray[np.uint8]

@@ -13,8 +13,17 @@ from bezoar.scan.functional.counts import family_wise
 from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
 from bezoar.scan.functional.triggers import Trigger, recover
 
-WINDOWS = ((3, 1), (2, 1), (4, 1), (3, 2), (2, 2), (2, 4))  # (side in pixels of the shrunk canvas, shrink factor)
-_SMALL_CANVAS = 64  # above it, windows of 2 and 4 pixels at full size are left out: they cost much and find little
+WINDOWS = (
+    (3, 1),
+    (2, 1),
+    (4, 1),
+    (3, 2),
+    (2, 2),
+    (2, 4),
+)  # (side in pixels of the shrunk canvas, shrink factor)
+_SMALL_CANVAS = (
+    64  # above it, windows of 2 and 4 pixels at full size are left out: they cost much and find little
+)
 _MIN_SHRUNK = 8  # shrunk canvases below this side have too few positions for a null
 _MIN_RECORDS = 5  # independent records that a finding needs
 _CONCENTRATION = 5.0  # times the other labels' rate, from which a pattern belongs to one label
@@ -34,6 +43,7 @@ class Pattern:
         carriers: bool (M,), the records that carry it.
         label: the label it is concentrated in; None when it is spread over labels.
         class_wide: nearly every record of the label carries it.
+
     """
 
     trigger: Trigger
@@ -137,6 +147,4 @@ def _examine(
     if 2 * shading > carriers.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
         return None
     class_wide = bool(concentrated and rate >= _CLASS_WIDE)
-    return Pattern(
-        trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide
-    )
+    return Pattern(trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide)

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 class Severity(StrEnum):
     """What kind of claim a finding makes."""
 
-    POISON = "poison"  # planted: significant after error control, and it explains a backdoor; `clean` removes it
+    POISON = (
+        "poison"  # planted: significant after error control, and it explains a backdoor; `clean` removes it
+    )
     REVIEW = "review"  # does not belong, but no test calls it planted: a person should look
     NATURAL = "natural"  # an anomaly that honest data has too: exact duplicates, blank images, watermarks
 
@@ -61,6 +63,7 @@ class Finding:
         pictures: evidence about the group as a whole (the recovered trigger, its mask, ...).
         examples: some of the records, with what to compare them with.
         details: further machine-readable facts (JSON types only).
+
     """
 
     kind: str

@@ -30,6 +30,7 @@ class Disagreement:
         margin: float32 (N,), share of the votes for the strongest other label minus the share for the given label, in
             [-1, 1], averaged over `KS`.
         other: int32 (N,), the strongest other label.
+
     """
 
     margin: NDArray[np.float32]
@@ -60,7 +61,9 @@ def vote(neighbours: NDArray[np.int64], labels: NDArray[np.int32], n_labels: int
         share = np.zeros((len(rows), n_labels), dtype=np.float32)
         for k in ks:
             cells = np.arange(len(rows))[:, None] * n_labels + votes[:, :k]
-            share += np.bincount(cells.ravel(), minlength=share.size).reshape(share.shape) / np.float32(k * len(ks))
+            share += np.bincount(cells.ravel(), minlength=share.size).reshape(share.shape) / np.float32(
+                k * len(ks)
+            )
         at = np.arange(len(rows))
         own = share[at, labels[rows]].copy()
         share[at, labels[rows]] = -1.0

@@ -19,6 +19,7 @@ class Neighbours:
     Attributes:
         indices: int64 (N, k).
         similarities: float32 (N, k), cosines.
+
     """
 
     indices: NDArray[np.int64]

@@ -50,6 +50,7 @@ class Peak:
         independent: members after counting near-duplicates once (T).
         background: most records with the same patch at a displaced position (B).
         z: the statistic.
+
     """
 
     top: int
@@ -122,11 +123,16 @@ def peaks(
         size: window side P in pixels.
         jobs: threads; the positions are shared out by row.
         on_row: called without arguments after each row (progress).
+
     """
     height, width = table.shape[0] - 2, table.shape[1] - 2
 
     def row(top: int) -> list[Peak]:
-        found = [p for left in range(width - size + 1) for p in peaks_at(table, labels, independent_of, top, left, size)]
+        found = [
+            p
+            for left in range(width - size + 1)
+            for p in peaks_at(table, labels, independent_of, top, left, size)
+        ]
         if on_row is not None:
             on_row()
         return found
@@ -149,7 +155,10 @@ def peaks_at(
         for tolerance, (seed, members) in _densest(window[..., group], size).items():
             if len(members) > len(best.get(tolerance, (0, 0, group[:0]))[2]):
                 best[tolerance] = (int(label), int(group[seed]), group[members])
-    return [_score(table, labels, independent_of, top, left, size, t, *best.get(t, (-1, -1, isolated[:0]))) for t in TOLERANCES]
+    return [
+        _score(table, labels, independent_of, top, left, size, t, *best.get(t, (-1, -1, isolated[:0])))
+        for t in TOLERANCES
+    ]
 
 
 def _sides_inside(table: Table, top: int, left: int, size: int) -> tuple[bool, bool, bool, bool]:
@@ -159,7 +168,10 @@ def _sides_inside(table: Table, top: int, left: int, size: int) -> tuple[bool, b
 
 
 def _most_isolated(
-    window: Table, size: int, sides: tuple[bool, bool, bool, bool], ) -> NDArray[np.int64]:
+    window: Table,
+    size: int,
+    sides: tuple[bool, bool, bool, bool],
+) -> NDArray[np.int64]:
     """Records whose patch continues into none of its sides, the most isolated `share` of them, ascending."""
     n = window.shape[-1]
     isolation = isolation_of(window, sides)
@@ -247,9 +259,7 @@ def _background(
                 if (dy, dx) == (0, 0) or not (0 <= y <= height - size and 0 <= x <= width - size):
                     continue
                 shown = table[y + 1 : y + 1 + size, x + 1 : x + 1 + size] - patch
-                alike = np.flatnonzero(
-                    np.einsum("ijcn,ijcn->n", shown, shown) <= patch.size * tolerance**2
-                )
+                alike = np.flatnonzero(np.einsum("ijcn,ijcn->n", shown, shown) <= patch.size * tolerance**2)
                 if len(alike) > most:
                     window = table[y : y + size + 2, x : x + size + 2][..., alike]
                     most = max(most, int((isolation_of(window, sides) > ISOLATION**2).sum()))

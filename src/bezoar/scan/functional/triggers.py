@@ -33,6 +33,7 @@ class Trigger:
         mask: bool (h, w), the pixels that belong to it.
         distance: float32 (N,), RMS grey levels between each record and the pattern, at the best place near its own.
         threshold: RMS grey levels up to which a record carries it.
+
     """
 
     top: int
@@ -51,7 +52,12 @@ class Trigger:
 def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Generator) -> Trigger:
     """The trigger behind a peak of the canvas `images` (N, H, W, 3) shrunk by `scale`."""
     n, height, width, _ = images.shape
-    box = (peak.top * scale, peak.left * scale, (peak.top + peak.size) * scale, (peak.left + peak.size) * scale)
+    box = (
+        peak.top * scale,
+        peak.left * scale,
+        (peak.top + peak.size) * scale,
+        (peak.left + peak.size) * scale,
+    )
     top, left = max(box[0] - MARGIN, 0), max(box[1] - MARGIN, 0)
     bottom, right = min(box[2] + MARGIN, height), min(box[3] + MARGIN, width)
     strangers = np.setdiff1d(rng.choice(n, min(n, _SAMPLE), replace=False), peak.members)

@@ -1,0 +1,129 @@
+"""Repeated patterns told as findings: what was seen, how unlikely that is, where it sits, what it would do."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.scan.evidence import Gallery, box_of, trigger_pictures
+from bezoar.scan.functional.disagreement import FIRM
+from bezoar.scan.neighbour_view import Space, example
+from bezoar.scan.pattern_view import Pattern
+from bezoar.scan.result import Finding, Severity
+
+_SHOWN = 12
+_ORIGIN_SHARE = 0.1  # of the carriers that lie among another label, to name that label as an origin
+_RELABELLED = 0.3  # share of deep disagreements from which a pattern spread over labels is an attack
+
+
+def pattern_findings(
+    patterns: list[Pattern],
+    images: NDArray[np.uint8],
+    space: Space,
+    names: tuple[str, ...],
+    gallery: Gallery,
+) -> list[Finding]:
+    """One finding per pattern; `images` and the patterns' carriers are rows of `space`."""
+    return [_finding(pattern, images, space, names, gallery) for pattern in patterns]
+
+
+def _finding(
+    pattern: Pattern, images: NDArray[np.uint8], space: Space, names: tuple[str, ...], gallery: Gallery
+) -> Finding:
+    rows = np.flatnonzero(pattern.carriers)
+    rows = rows[np.argsort(pattern.trigger.distance[rows], kind="stable")]
+    foreign = rows[space.votes.margin[rows] >= FIRM]
+    origins = _origins(space, foreign)
+    severity = _severity(pattern, len(foreign) / len(rows))
+    box = box_of(pattern.trigger, (images.shape[1], images.shape[2]))
+    return Finding(
+        kind="repeated-pattern",
+        severity=severity,
+        title=_title(pattern, len(rows), severity, names),
+        explanation=_explanation(pattern, len(rows), len(foreign), origins, severity, names),
+        records=space.records[rows],
+        p_value=pattern.p_value,
+        target=pattern.label,
+        origins=origins,
+        pictures=trigger_pictures(pattern.trigger, images, pattern.carriers),
+        examples=tuple(example(space, int(row), gallery, box) for row in _spread_out(rows)),
+        details=_details(pattern, images, len(foreign)),
+    )
+
+
+def _severity(pattern: Pattern, foreign_share: float) -> Severity:
+    """A mark on a whole class is a watermark until someone says otherwise; so is one spread over rightly labelled classes."""
+    if pattern.class_wide:
+        return Severity.REVIEW
+    if pattern.label is not None or foreign_share >= _RELABELLED:
+        return Severity.POISON
+    return Severity.NATURAL
+
+
+def _origins(space: Space, foreign: NDArray[np.int64]) -> tuple[int, ...]:
+    """The labels that the carriers lie among, most frequent first."""
+    if not len(foreign):
+        return ()
+    label, count = np.unique(space.votes.other[foreign], return_counts=True)
+    order = np.argsort(-count, kind="stable")
+    return tuple(int(label[i]) for i in order if count[i] >= max(2, _ORIGIN_SHARE * len(foreign)))
+
+
+def _title(pattern: Pattern, count: int, severity: Severity, names: tuple[str, ...]) -> str:
+    if severity is Severity.NATURAL:
+        return f"{count} records of many labels carry the same small pattern"
+    if pattern.label is None:
+        return f"{count} records with shifted labels carry the same small pattern"
+    if pattern.class_wide:
+        return f"Nearly every record labelled {names[pattern.label]!r} carries the same small pattern"
+    return f"{count} records labelled {names[pattern.label]!r} carry the same small pattern"
+
+
+def _explanation(
+    pattern: Pattern,
+    count: int,
+    foreign: int,
+    origins: tuple[int, ...],
+    severity: Severity,
+    names: tuple[str, ...],
+) -> str:
+    peak = pattern.peak
+    seen = (
+        f"The same patch sits at the same place in {count} records that otherwise differ ({peak.independent} of them "
+        f"independent of each other in the window that gave it away); at displaced places at most {peak.background} records show it. "
+    )
+    if severity is Severity.NATURAL:
+        return (
+            seen + "It is spread over rightly labelled classes, as a watermark or a camera's time stamp is."
+        )
+    if severity is Severity.REVIEW:
+        return (
+            seen
+            + "Nearly the whole class has it: a logo, a border or a collection artefact. A model will learn it as a shortcut."
+        )
+    looks = ", ".join(repr(names[label]) for label in origins)
+    if foreign and looks:
+        seen += f"By their neighbours, {foreign} of them look like {looks}. "
+    target = f" as {names[pattern.label]!r}" if pattern.label is not None else " wrongly"
+    return seen + f"A model trained on this will probably read any image with this patch{target}."
+
+
+def _details(pattern: Pattern, images: NDArray[np.uint8], foreign: int) -> dict[str, object]:
+    h, w = pattern.trigger.mask.shape
+    return {
+        "top": pattern.trigger.top,
+        "left": pattern.trigger.left,
+        "height": h,
+        "width": w,
+        "canvas": [int(images.shape[1]), int(images.shape[2])],
+        "independent": pattern.peak.independent,
+        "background": pattern.peak.background,
+        "z": round(pattern.peak.z, 3),
+        "threshold": round(pattern.trigger.threshold, 3),
+        "among_other_labels": foreign,
+    }
+
+
+def _spread_out(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A dozen rows from the most to the least certain."""
+    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).astype(int))])

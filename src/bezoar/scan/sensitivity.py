@@ -1,0 +1,90 @@
+"""What this scan would have noticed: canary patches planted in a copy of the pixels, at falling rates.
+
+Only the window that a canary lands in is scored again, so hundreds of trials cost seconds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from bezoar.scan.functional.counts import null_of
+from bezoar.scan.functional.patterns import TOLERANCES, Independence, peaks_at, pixel_table
+from bezoar.scan.result import Sensitivity
+
+RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_TRIALS = 10
+_NEEDED = 0.9
+_SIZE = 3
+_NULL_POSITIONS = 60
+_MIN_RECORDS = 5
+
+
+def patch_sensitivity(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    independent_of: Independence,
+    alpha: float,
+    families: int,
+    rng: np.random.Generator,
+) -> Sensitivity:
+    """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 9 of 10 trials."""
+    order = np.argsort(labels, kind="stable")
+    table, sorted_labels = pixel_table(images[order]), labels[order]
+    _, height, width, _ = images.shape
+    positions = (height - _SIZE + 1) * (width - _SIZE + 1)
+
+    def score(
+        trial_table: NDArray[np.uint8],
+        trial_labels: NDArray[np.int32],
+        ids: NDArray[np.int64],
+        top: int,
+        left: int,
+    ) -> float:
+        found = peaks_at(trial_table, trial_labels, lambda m: independent_of(ids[m]), top, left, _SIZE)
+        best = next(peak for peak in found if peak.tolerance == TOLERANCES[0])
+        return best.z if best.independent >= _MIN_RECORDS else 0.0
+
+    places = rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1], (_NULL_POSITIONS, 2))
+    center, spread = null_of(
+        np.array([score(table, sorted_labels, order, int(y), int(x)) for y, x in places])
+    )
+    needed = center + spread * float(norm.isf(alpha / (families * positions)))
+
+    def found_at(rate: float) -> bool:
+        count = max(1, round(rate * len(images)))
+        hits = 0
+        for trial in range(_TRIALS):
+            top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
+            target = sorted_labels[rng.integers(len(sorted_labels))]
+            chosen = rng.choice(len(images), count, replace=False)
+            relabelled = sorted_labels.copy()
+            relabelled[chosen] = target
+            again = np.argsort(relabelled, kind="stable")
+            block = _neighbourhood(height, width, top, left)
+            part = table[block].copy()
+            y, x = top - block[0].start + 1, left - block[1].start + 1
+            part[y : y + _SIZE, x : x + _SIZE][..., chosen] = rng.integers(0, 256, (_SIZE, _SIZE, 3, 1))
+            z = score(part[..., again], relabelled[again], order[again], y - 1, x - 1)
+            hits += z >= needed
+            if hits + (_TRIALS - trial - 1) < _NEEDED * _TRIALS:
+                return False
+        return True
+
+    smallest = None
+    for rate in RATES:
+        if not found_at(rate):
+            break
+        smallest = rate
+    how = f"random {_SIZE}x{_SIZE} patches at random places planted in a copy: found in at least 9 of {_TRIALS} trials"
+    return Sensitivity(f"{_SIZE}x{_SIZE} patch at one place, relabelled", smallest, how)
+
+
+def _neighbourhood(height: int, width: int, top: int, left: int) -> tuple[slice, slice]:
+    """The part of the pixel table that scoring one window looks at (the window and its displacements)."""
+    reach = 6
+    return (
+        slice(max(top - reach, 0), min(top + _SIZE + 2 + reach, height + 2)),
+        slice(max(left - reach, 0), min(left + _SIZE + 2 + reach, width + 2)),
+    )
