@@ -43,7 +43,7 @@ def tiny(path, **options):
 
 def test_features_and_size(tmp_path, blobs):
     encoder = resolve(f"onnx:{tiny(tmp_path / 'm.onnx')}")
-    assert (encoder.size, encoder.dim, encoder.output) == (96, 4, "features")
+    assert (encoder.size, encoder.dim, encoder.output) == (128, 4, "features")
     assert resolve(f"onnx:{tmp_path / 'm.onnx'}?size=32").size == 32
     small = resolve(f"onnx:{tmp_path / 'm.onnx'}?output=other&size=32")
     features = small.encode(blobs(70))
@@ -175,8 +175,8 @@ def test_a_model_that_fails_on_images(tmp_path):
 def test_mobilenet_agrees_in_torch(packs, blobs):
     torch = pytest.importorskip("torch", reason="the extra torch is not installed")
     encoder = resolve(f"onnx:{packs / 'encoders' / 'mobilenet_v2_imagenet.onnx'}")
-    assert (encoder.size, encoder.dim, encoder.output) == (96, 1280, "features")
-    images = blobs(4).repeat(3, axis=1).repeat(3, axis=2)
+    assert (encoder.size, encoder.dim, encoder.output) == (128, 1280, "features")
+    images = blobs(4).repeat(4, axis=1).repeat(4, axis=2)
     given = torch.from_numpy(images.transpose(0, 3, 1, 2)).float() / 255
     given.requires_grad_()
     features = encoder.torch_module()(given)

@@ -2,7 +2,7 @@
 
 The model takes one float32 image batch, N x 3 x H x W or N x H x W x 3, RGB in [0, 1]: any other
 normalisation belongs into the graph. Its features are the output named `features`, else the last one of
-shape N x D or N x D x 1 x 1. `onnx:PATH?output=NAME&size=96` chooses the output, and the input size where
+shape N x D or N x D x 1 x 1. `onnx:PATH?output=NAME&size=64` chooses the output, and the input size where
 the model leaves it open.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from bezoar.embed.base import Features, Images
 from bezoar.errors import InputError, LimitError, MissingExtraError, UsageError
 
-DEFAULT_SIZE = 96  # where the model leaves its input size open; docs/adr/0002 has the measurement
+DEFAULT_SIZE = 128  # where the model leaves its input size open; docs/adr/0002 has the measurement
 MAX_MODEL_BYTES = 2**30
 _MAX_SIZE = 1024
 _MAX_DIM = 2**16
