@@ -74,7 +74,9 @@ def _as_output_error(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(f"{path}: the disk is full; nothing was written") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise OutputError(f"{path}: may not be written ({error.strerror}); nothing was written") from error
+            raise OutputError(
+                f"{path}: may not be written ({error.strerror}); nothing was written"
+            ) from error
         raise
 
 

@@ -71,7 +71,10 @@ class Bar:
 
 @contextmanager
 def track(title: str, total: int | None = None) -> Iterator[Bar]:
-    """A bar for the work in this block: `with track("decode", len(ds)) as bar: ... bar.advance(n)`."""
+    """A bar for the work in this block.
+
+    Use: `with track("decode", len(dataset)) as bar:` and, inside, `bar.advance(n)`.
+    """
     bar = Bar(title, total)
     try:
         yield bar

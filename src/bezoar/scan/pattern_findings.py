@@ -90,7 +90,8 @@ def _explanation(
     peak = pattern.peak
     seen = (
         f"The same patch sits at the same place in {count} records that otherwise differ ({peak.independent} of them "
-        f"independent of each other in the window that gave it away); at displaced places at most {peak.background} records show it. "
+        f"independent of each other in the window that gave it away); at displaced places at most "
+        f"{peak.background} records show it. "
     )
     if severity is Severity.NATURAL:
         return (
