@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_limits
 
 from bezoar.scan.functional.counts import excess
 
@@ -137,7 +138,8 @@ def peaks(
             on_row()
         return found
 
-    with ThreadPoolExecutor(jobs) as pool:
+    # One BLAS thread each: the products are small, and the positions already keep every core busy.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(jobs) as pool:
         return [peak for found in pool.map(row, range(height - size + 1)) for peak in found]
 
 
