@@ -24,8 +24,15 @@ Stored = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]  # pixels (H, W, 3) to
 class GradientEncoder(Protocol):
     """What an attack needs of an encoder to follow its gradient (`bezoar.embed.DifferentiableEncoder`)."""
 
-    name: str
-    size: int
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Side of its images, in pixels."""
+        ...
 
     @property
     def digest(self) -> str:

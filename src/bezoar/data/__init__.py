@@ -1,5 +1,6 @@
 """Opening and writing datasets: one `Dataset` of `Record`s over every format."""
 
+from bezoar.data.arrays import from_arrays
 from bezoar.data.dataset import NO_LABEL, Dataset, Modality, Reader, Record
 from bezoar.data.formats import FORMATS, Format, OpenOptions
 from bezoar.data.images import decode, encode
@@ -20,6 +21,7 @@ __all__ = [
     "Record",
     "decode",
     "encode",
+    "from_arrays",
     "image_sizes",
     "load_images",
     "open",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import bezoar
 from bezoar.data import Dataset
-from bezoar.embed import features, resolve
+from bezoar.embed import Encoder, features, resolve
 from bezoar.errors import InputError
 from bezoar.scan.anomalies import blanks, content_digests, exact_duplicates
 from bezoar.scan.canvas import Canvas, load_canvas
@@ -41,7 +41,7 @@ _MOSTLY_EXPLAINED = 0.5  # a finding that an earlier one explains to this share 
 def scan(
     dataset: Dataset,
     *,
-    encoder: str = "default",
+    encoder: str | Encoder = "default",
     seed: int = 0,
     alpha: float = 0.01,
     group: str | None = None,
@@ -51,7 +51,8 @@ def scan(
 
     Args:
         dataset: N labelled images, at least two classes.
-        encoder: what turns images into features (see `bezoar.embed.resolve`).
+        encoder: what turns images into features: a specification (see `bezoar.embed.resolve`) or an encoder. To find
+            collisions in the space of an encoder that a model is built on, give that encoder.
         seed: of every random choice.
         alpha: probability of calling a clean dataset poisoned, over all views together.
         group: column whose equal values are one source (a track, a page): its records count as one observation.
@@ -62,6 +63,7 @@ def scan(
 
     """
     _check(dataset)
+    chosen = resolve(encoder) if isinstance(encoder, str) else encoder
     clock = _Clock()
     with clock("decode"):
         canvas = load_canvas(dataset)
@@ -74,7 +76,7 @@ def scan(
     with clock("patterns"):
         patterns = find_patterns(images, labels, independent_of, alpha / VIEWS, generator(seed, "patterns"))
     with clock("features"):
-        rows_of_features, _ = features(dataset, resolve(encoder), seed=seed, cache=cache)
+        rows_of_features, _ = features(dataset, chosen, seed=seed, cache=cache)
     with clock("neighbours"):
         space = build_space(np.asarray(rows_of_features[rows]), rows, labels, len(dataset.label_names))
     with clock("findings"):
@@ -100,7 +102,7 @@ def scan(
         label_counts=tuple(
             np.bincount(dataset.labels[dataset.labels >= 0], minlength=len(dataset.label_names)).tolist()
         ),
-        encoder=encoder,
+        encoder=encoder if isinstance(encoder, str) else encoder.name,
         seed=seed,
         version=bezoar.__version__,
         verdict=_verdict(findings, canvas, len(dataset), alpha, sensitivity),

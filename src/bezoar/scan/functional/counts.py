@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+FEW = 20
+
 
 def excess(count: NDArray[np.float64] | float, expected: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """2 (sqrt(count) - sqrt(expected)), at least 0."""
@@ -30,7 +32,13 @@ def family_wise(z: NDArray[np.float64], tests: int | None = None) -> NDArray[np.
 
 
 def null_of(z: NDArray[np.float64]) -> tuple[float, float]:
-    """Centre and spread of the null distribution of `z`, by quantiles."""
+    """Centre and spread of the null distribution of `z`, by quantiles.
+
+    With fewer than `FEW` values a planted one would move the quantiles: the null is then centred at 0 with twice the Poisson
+    spread.
+    """
+    if len(z) < FEW:
+        return 0.0, 2.0
     center = float(np.median(z))
     spread = max((float(np.quantile(z, q)) - center) / float(norm.ppf(q)) for q in (0.84, 0.95))
     return center, max(spread, 1.0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bezoar.scan.functional.counts import excess, family_wise
 
-KS = (8, 16, 64)  # sparse outliers show at small k, dense groups of poison only at large k
+KS = (8, 16, 64)  # single strangers show at every k; a dense group of poison votes for itself at small k
 FIRM = 0.5  # margin from which a record counts as disagreeing
 _ENOUGH = 10  # half-way records from which a cell's ratio of deep to half-way is known
 _LEAST_RATIO = 0.25
@@ -28,7 +28,7 @@ class Disagreement:
 
     Attributes:
         margin: float32 (N,), share of the votes for the strongest other label minus the share for the given label, in
-            [-1, 1], averaged over `KS`.
+            [-1, 1]: the mean over `KS` or the margin at the largest k, whichever is larger.
         other: int32 (N,), the strongest other label.
 
     """
@@ -52,24 +52,38 @@ def vote(neighbours: NDArray[np.int64], labels: NDArray[np.int32], n_labels: int
     """Votes of the neighbours (N, k), nearest first, for records with `labels` (N,) in range(n_labels)."""
     n, available = neighbours.shape
     ks = sorted({min(k, available) for k in KS})
+    wide_enough = np.bincount(labels, minlength=n_labels) >= 2 * ks[-1]
     margin = np.empty(n, dtype=np.float32)
     other = np.empty(n, dtype=np.int32)
     block = max(1, 2**24 // n_labels)
     for start in range(0, n, block):
-        rows = np.arange(start, min(start + block, n))
-        votes = labels[neighbours[rows]]
-        share = np.zeros((len(rows), n_labels), dtype=np.float32)
-        for k in ks:
-            cells = np.arange(len(rows))[:, None] * n_labels + votes[:, :k]
-            share += np.bincount(cells.ravel(), minlength=share.size).reshape(share.shape) / np.float32(
-                k * len(ks)
-            )
-        at = np.arange(len(rows))
-        own = share[at, labels[rows]].copy()
-        share[at, labels[rows]] = -1.0
-        other[rows] = share.argmax(axis=1)
-        margin[rows] = share[at, other[rows]] - own
+        rows = slice(start, min(start + block, n))
+        own = labels[rows]
+        shares = np.stack([_shares(labels[neighbours[rows, :k]], n_labels) for k in ks])
+        mean, _ = _margins(np.asarray(shares.mean(axis=0)), own)
+        widest, strongest = _margins(shares[-1], own)
+        margin[rows] = np.where(wide_enough[own], np.maximum(mean, widest), mean)
+        other[rows] = strongest
     return Disagreement(margin, other)
+
+
+def _shares(votes: NDArray[np.int32], n_labels: int) -> NDArray[np.float32]:
+    """Share of each label among the votes (rows, k): (rows, n_labels)."""
+    rows, k = votes.shape
+    cells = np.arange(rows)[:, None] * n_labels + votes
+    counts = np.bincount(cells.ravel(), minlength=rows * n_labels)
+    return np.asarray(counts.reshape(rows, n_labels) / np.float32(k))
+
+
+def _margins(
+    shares: NDArray[np.float32], own: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Share of the strongest other label minus that of the own one (rows,), and that other label."""
+    at = np.arange(len(own))
+    others = shares.copy()
+    others[at, own] = -1.0
+    other = others.argmax(axis=1)
+    return np.asarray(others[at, other] - shares[at, own]), other.astype(np.int32)
 
 
 def pair_tests(found: Disagreement, labels: NDArray[np.int32], n_labels: int) -> list[PairTest]:
