@@ -1,0 +1,79 @@
+# The only commands that anyone has to know. `make demo` and `make test` set everything up by themselves.
+#
+#   make demo    poison, scan and clean synthetic traffic signs, with figures and a report (minutes)
+#   make test    linters, types, import floors, all tests
+#   make lint    the first three of these, seconds
+#   make bench   the scan's acceptance table on the real data packs (hours)
+#   make docs    the web pages into site/
+#   make clean   remove the environment and everything that was built
+#
+# PYTHON=python3.12 picks the interpreter. TORCH picks the build of PyTorch: pip's default may bring gigabytes of
+# GPU libraries that nothing here needs; `make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"`
+# brings the CPU build. PYTEST_ARGS is passed on to pytest.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+STEP = @printf '==> %s\n'
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint pytest bench docs clean
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed
+	@rm -rf bezoar-demo
+	@$(BIN)/bezoar demo --out bezoar-demo
+
+test: lint pytest
+
+lint: $(VENV)/.installed-dev
+	$(STEP) 'ruff, mypy, import-linter'
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
+
+pytest: $(VENV)/.installed-dev
+	$(STEP) 'pytest'
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/scan_accept.py
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/mkdocs build --strict --quiet
+	$(STEP) 'site/index.html'
+
+clean:
+	rm -rf $(VENV) site dist build bezoar-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps depend on pyproject.toml: installed again only when the dependencies may have changed.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %d.%d; Bezoar needs 3.11 or later: make PYTHON=python3.12 ..." % (sys.executable, *sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
+	$(STEP) 'creating $(VENV)'
+	@$(PYTHON) -m venv $(VENV) || { echo 'No virtual environment: on Debian and Ubuntu, apt-get install python3-venv' >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(STEP) 'installing PyTorch (a few minutes the first time)'
+	@$(PIP) install $(TORCH)
+	$(STEP) 'installing Bezoar'
+	@$(PIP) install --editable '.[torch,onnx]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(STEP) 'installing the development tools'
+	@$(PIP) install --editable '.[torch,onnx,dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
+	$(STEP) 'installing MkDocs'
+	@$(PIP) install --editable '.[docs]'
+	@touch $@
