@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.util
 import io
 import os
 import pickle
@@ -23,10 +22,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.support import Cli, Outcome, image_folder, jpeg, parquet, png, tar
-
-needs_scan = pytest.mark.skipif(
-    importlib.util.find_spec("bezoar.scan.pipeline") is None, reason="the scan itself is not there yet"
-)
 
 
 def assert_refused(outcome: Outcome, *words: str) -> None:
@@ -148,7 +143,6 @@ def test_no_label_column_at_all(cli: Cli, tmp_path: Path) -> None:
     assert_refused(cli("scan", path), path.name, "label")
 
 
-@needs_scan
 def test_one_class_only(cli: Cli, tmp_path: Path) -> None:
     assert_refused(cli("scan", image_folder(tmp_path / "data", 8, ("Stop",)), "-o", "result"), "class")
 
@@ -164,7 +158,6 @@ def _bomb_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-@needs_scan
 @pytest.mark.parametrize(
     "content", [_bomb_png(), jpeg(0)[:200], b"", b"GIF89a"], ids=["bomb", "jpeg", "empty", "gif"]
 )
@@ -175,7 +168,6 @@ def test_a_dataset_of_which_nothing_can_be_read(cli: Cli, tmp_path: Path, conten
     assert_refused(cli("scan", data, "-o", "result"), "data")
 
 
-@needs_scan
 @pytest.mark.parametrize("content", [_bomb_png(), jpeg(0)[:200], b""], ids=["bomb", "jpeg", "empty"])
 def test_one_unreadable_record_is_reported_not_fatal(cli: Cli, tmp_path: Path, content: bytes) -> None:
     data = image_folder(tmp_path / "data", 40)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -14,12 +13,7 @@ from bezoar.attacks import read_truth, truth_mask
 from bezoar.report import read_scan
 from cli.support import Cli
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        importlib.util.find_spec("bezoar.scan.pipeline") is None, reason="the scan itself is not there yet"
-    ),
-]
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 
 def test_a_stop_sign_with_a_patch(cli: Cli, packs: Path) -> None:
