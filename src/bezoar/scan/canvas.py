@@ -58,11 +58,14 @@ def load_canvas(dataset: Dataset) -> Canvas:
 
 
 def canvas_size(n: int, native: tuple[int, int] | None) -> tuple[int, int]:
-    """Native size where it fits the budget, else native divided by the smallest whole number that does."""
+    """Native size where it fits the budget, else native divided by the smallest whole number that does.
+
+    No side exceeds `MAX_SIDE`: very long images (scrolls, spectra) are squeezed, or a few would take all memory.
+    """
     height, width = native or (DEFAULT_SIDE, DEFAULT_SIDE)
     factor = 1
     while (
         max(height, width) // factor > MAX_SIDE or n * (height // factor) * (width // factor) > MAX_PIXELS
     ) and min(height, width) // (factor + 1) >= _MIN_SIDE:
         factor += 1
-    return max(height // factor, 1), max(width // factor, 1)
+    return min(max(height // factor, 1), MAX_SIDE), min(max(width // factor, 1), MAX_SIDE)
