@@ -20,10 +20,11 @@ from bezoar.demo.creatures import CREATURES, render_creature
 from bezoar.demo.signs import CLASS_NAMES, render_dataset
 from bezoar.embed import features
 from bezoar.files import atomic_directory
+from bezoar.models.threads import one_thread
 from bezoar.models.train import Classifier, train_classifier
 from bezoar.report import write_scan
 from bezoar.scan.clean import clean
-from bezoar.scan.functional.neighbours import unit_rows
+from bezoar.scan.functional.neighbours import nearest, unit_rows
 from bezoar.scan.pipeline import scan
 from bezoar.scan.result import ScanResult
 from bezoar.seeds import generator
@@ -36,6 +37,7 @@ _PATCH = 4  # pixels
 _CREATURES_PER_KIND = 400
 _FROGS = 12  # poisoned
 _LARGEST_CHANGE = 32.0  # of a pixel, in levels of 255
+_AROUND = 64  # neighbours of the target that are all of its kind
 _NEIGHBOURS = 5  # by which the victim of the clean-label poison classifies
 
 Say = Callable[[str], None]
@@ -81,7 +83,7 @@ class Story:
 
 def tell(out: Path, seed: int, say: Say) -> Story:
     """Run the whole demo, writing datasets and reports to the new folder `out`; `say` gets each step in a line."""
-    with atomic_directory(out) as folder:
+    with one_thread(), atomic_directory(out) as folder:
         networks, signs = _stop_signs(folder, seed, say)
         frogs = _frogs(folder, seed, say)
     return Story(
@@ -127,7 +129,7 @@ def _frogs(folder: Path, seed: int, say: Say) -> CleanLabel:
     )
     backbone = _backbone(seed)
     animals = _dataset(folder / "frogs-and-planes.parquet", *_creatures(seed, "dataset"), CREATURES)
-    target = int(generator(seed, "target").choice(np.flatnonzero(animals.labels == PLANE)))
+    target = _lone_plane(animals, backbone)
     attack = FeatureCollision(source=FROG, target_index=target, steps=100, beta=1.0, eps=_LARGEST_CHANGE)
     copy = poison(animals, attack, rate=_FROGS / len(animals), seed=seed, encoder=backbone)
     truth = write_poisoned(copy, folder / "frogs-poisoned.parquet")
@@ -174,6 +176,14 @@ def _measure(
         float((model.predict(images) == labels).mean()),
         float((model.predict(stamped) == LIMIT_60).mean()),
     )
+
+
+def _lone_plane(dataset: Dataset, encoder: Backbone) -> int:
+    """The plane, among planes only, with the most room around it: what an attacker would single out."""
+    rows, _ = features(dataset, encoder, seed=0)
+    found = nearest(np.asarray(rows), _AROUND)
+    among_planes = (dataset.labels == PLANE) & (dataset.labels[found.indices] == PLANE).all(axis=1)
+    return int(np.where(among_planes, -found.similarities[:, _NEIGHBOURS - 1], -2.0).argmax())
 
 
 def _victim(dataset: Dataset, encoder: Backbone, target: int) -> str:
