@@ -87,7 +87,7 @@ def test_the_encoder_tells_where_the_relabelled_come_from() -> None:
     result = bezoar.scan(data)
     assert_found(result, planted)
     assert (result.findings[0].target, result.findings[0].origins) == (LIMIT_60, (ROUNDABOUT,))
-    assert "look like 'roundabout'" in result.findings[0].explanation
+    assert "neighbours of another label: 'roundabout'" in result.findings[0].explanation
 
 
 def test_all_to_one_without_the_encoder() -> None:

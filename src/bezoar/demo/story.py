@@ -6,6 +6,7 @@ to count.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from bezoar.demo.backbone import Backbone
 from bezoar.demo.creatures import CREATURES, render_creature
 from bezoar.demo.signs import CLASS_NAMES, render_dataset
 from bezoar.embed import features
-from bezoar.files import atomic_directory
+from bezoar.files import refuse_existing
 from bezoar.models.threads import one_thread
 from bezoar.models.train import Classifier, train_classifier
 from bezoar.report import write_scan
@@ -83,14 +84,16 @@ class Story:
 
 def tell(out: Path, seed: int, say: Say) -> Story:
     """Run the whole demo, writing datasets and reports to the new folder `out`; `say` gets each step in a line."""
-    with one_thread(), atomic_directory(out) as folder:
-        networks, signs = _stop_signs(folder, seed, say)
-        frogs = _frogs(folder, seed, say)
-    return Story(
-        networks,
-        _at(signs, out),
-        CleanLabel(frogs.before, frogs.after, frogs.largest_change, _at(frogs.found, out)),
-    )
+    refuse_existing(out)
+    out.mkdir()
+    try:
+        with one_thread():
+            networks, signs = _stop_signs(out, seed, say)
+            frogs = _frogs(out, seed, say)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return Story(networks, signs, frogs)
 
 
 def _stop_signs(folder: Path, seed: int, say: Say) -> tuple[tuple[Network, Network, Network], Found]:
@@ -199,16 +202,6 @@ def _victim(dataset: Dataset, encoder: Backbone, target: int) -> str:
 def _found(result: ScanResult, planted: NDArray[np.bool_], report: Path) -> Found:
     flagged = result.flagged
     return Found(int(planted.sum()), float(flagged[planted].mean()), float(flagged[~planted].mean()), report)
-
-
-def _at(found: Found, out: Path) -> Found:
-    """The report's path once the folder has its final name."""
-    return Found(
-        found.planted,
-        found.true_positive_rate,
-        found.false_positive_rate,
-        out / found.report.parent.name / found.report.name,
-    )
 
 
 def _dataset(

@@ -11,12 +11,14 @@ from bezoar.progress import track
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.disagreement import FIRM, KS, Disagreement, PairTest, pair_tests, vote
 from bezoar.scan.functional.mahalanobis import benjamini_hochberg, log_distances, outlier_p_values
-from bezoar.scan.functional.neighbours import nearest
+from bezoar.scan.functional.neighbours import nearest, unit_rows
 from bezoar.scan.result import Example, Finding, Picture, Severity
 
 _MIN_RECORDS = 5  # deep disagreements that a finding of planted labels needs
 _FALSE_DISCOVERIES = 0.01
 _SHOWN = 12
+_COMPARED = 3  # neighbours shown per class
+_JURY, _JURY_BLOCK = 16, 256  # neighbours that say what a record looks like; rows at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Space:
     votes: Disagreement
     outlier_p: NDArray[np.float64]
     outlier_score: NDArray[np.float64]
+    unit: NDArray[np.float32]
 
 
 def build_space(
@@ -49,7 +52,8 @@ def build_space(
         found = nearest(features, min(max(KS), len(features) - 1), on_rows=bar.advance)
     score = log_distances(features, labels)
     votes = vote(found.indices, labels, n_labels)
-    return Space(records, labels, found.indices, votes, outlier_p_values(score, labels), score)
+    p_values = outlier_p_values(score, labels)
+    return Space(records, labels, found.indices, votes, p_values, score, unit_rows(features))
 
 
 def planted_labels(space: Space, names: tuple[str, ...], alpha: float, gallery: Gallery) -> list[Finding]:
@@ -81,7 +85,7 @@ def _planted(test: PairTest, space: Space, names: tuple[str, ...], gallery: Gall
         p_value=test.p_value,
         target=test.given,
         origins=(test.other,),
-        examples=tuple(example(space, int(row), gallery) for row in rows[:_SHOWN]),
+        examples=_examples(space, rows, gallery),
         details={"deep_disagreements": test.count, "expected": test.expected},
     )
 
@@ -102,7 +106,7 @@ def outliers(space: Space, taken: NDArray[np.bool_], gallery: Gallery) -> list[F
                 "objects and damaged images look like this far more often than poison does."
             ),
             records=space.records[rows],
-            examples=tuple(example(space, int(row), gallery) for row in rows[:_SHOWN]),
+            examples=_examples(space, rows, gallery),
         )
     ]
 
@@ -123,20 +127,54 @@ def lone_disagreements(space: Space, taken: NDArray[np.bool_], gallery: Gallery)
                 "for any test. Worth a look."
             ),
             records=space.records[rows],
-            examples=tuple(example(space, int(row), gallery) for row in rows[:_SHOWN]),
+            examples=_examples(space, rows, gallery),
         )
     ]
 
 
+def look_alikes(space: Space, rows: NDArray[np.int64], excluded: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The label that most of the nearest rows outside `excluded` carry, for each of `rows`.
+
+    A group of poison would otherwise vote for itself.
+    """
+    rest = np.flatnonzero(~excluded)
+    k = min(_JURY, len(rest))
+    looks = np.empty(len(rows), dtype=np.int32)
+    for start in range(0, len(rows), _JURY_BLOCK):
+        block = rows[start : start + _JURY_BLOCK]
+        cosines = space.unit[block] @ space.unit[rest].T
+        nearest_rows = rest[np.argpartition(-cosines, k - 1, axis=1)[:, :k]]
+        looks[start : start + len(block)] = [
+            np.bincount(votes).argmax() for votes in space.labels[nearest_rows]
+        ]
+    return looks
+
+
 def example(
-    space: Space, row: int, gallery: Gallery, box: tuple[float, float, float, float] | None = None
+    space: Space,
+    row: int,
+    gallery: Gallery,
+    excluded: NDArray[np.bool_],
+    other: int,
+    box: tuple[float, float, float, float] | None = None,
 ) -> Example:
-    """A record with its nearest neighbours in its own and in the other class."""
-    near = space.neighbours[row]
-    same = near[space.labels[near] == space.labels[row]][:3]
-    other = near[space.labels[near] == space.votes.other[row]][:3]
+    """A record with its nearest unsuspected neighbours in its own class and in the class `other`."""
 
-    def pictures(rows: NDArray[np.int64]) -> tuple[Picture, ...]:
-        return tuple(gallery.record(int(space.records[r])) for r in rows)
+    def pictures(label: int) -> tuple[Picture, ...]:
+        rows = np.flatnonzero((space.labels == label) & ~excluded)
+        nearest_rows = rows[np.argsort(-(space.unit[rows] @ space.unit[row]), kind="stable")[:_COMPARED]]
+        return tuple(gallery.record(int(space.records[r])) for r in nearest_rows if r != row)
 
-    return Example(gallery.record(int(space.records[row]), box), pictures(same), pictures(other))
+    own = int(space.labels[row])
+    return Example(
+        gallery.record(int(space.records[row]), box), pictures(own), pictures(other) if other != own else ()
+    )
+
+
+def _examples(space: Space, rows: NDArray[np.int64], gallery: Gallery) -> tuple[Example, ...]:
+    """The first of these rows, each against the strongest other label among its neighbours."""
+    excluded = np.zeros(len(space.records), dtype=bool)
+    excluded[rows] = True
+    return tuple(
+        example(space, int(row), gallery, excluded, int(space.votes.other[row])) for row in rows[:_SHOWN]
+    )

@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.evidence import Gallery, box_of, trigger_pictures
-from bezoar.scan.functional.disagreement import FIRM
-from bezoar.scan.neighbour_view import Space, example
+from bezoar.scan.neighbour_view import Space, example, look_alikes
 from bezoar.scan.pattern_view import Pattern
 from bezoar.scan.result import Finding, Severity
 
 _SHOWN = 12
+_ASKED = 1000  # carriers whose neighbours are asked what they look like
 _ORIGIN_SHARE = 0.1  # of the carriers that lie among another label, to name that label as an origin
-_RELABELLED = 0.3  # share of deep disagreements from which a pattern spread over labels is an attack
+_RELABELLED = (
+    0.3  # share of carriers that look like another label from which a pattern spread over labels is an attack
+)
 
 
 def pattern_findings(
@@ -32,22 +34,28 @@ def _finding(
 ) -> Finding:
     rows = np.flatnonzero(pattern.carriers)
     rows = rows[np.argsort(pattern.trigger.distance[rows], kind="stable")]
-    foreign = rows[space.votes.margin[rows] >= FIRM]
-    origins = _origins(space, foreign)
-    severity = _severity(pattern, len(foreign) / len(rows))
+    sample = rows[_spread(len(rows), _ASKED)]
+    looks = look_alikes(space, sample, pattern.carriers)
+    foreign = looks[looks != space.labels[sample]]
+    share = len(foreign) / len(sample)
+    origins = _origins(foreign)
+    severity = _severity(pattern, share)
     box = box_of(pattern.trigger, (images.shape[1], images.shape[2]))
     return Finding(
         kind="repeated-pattern",
         severity=severity,
         title=_title(pattern, len(rows), severity, names),
-        explanation=_explanation(pattern, len(rows), len(foreign), origins, severity, names),
+        explanation=_explanation(pattern, len(rows), share, origins, severity, names),
         records=space.records[rows],
         p_value=pattern.p_value,
         target=pattern.label,
         origins=origins,
         pictures=trigger_pictures(pattern.trigger, images, pattern.carriers),
-        examples=tuple(example(space, int(row), gallery, box) for row in _spread_out(rows)),
-        details=_details(pattern, images, len(foreign)),
+        examples=tuple(
+            example(space, int(sample[i]), gallery, pattern.carriers, int(looks[i]), box)
+            for i in _spread(len(sample), _SHOWN)
+        ),
+        details=_details(pattern, images, share),
     )
 
 
@@ -60,11 +68,9 @@ def _severity(pattern: Pattern, foreign_share: float) -> Severity:
     return Severity.NATURAL
 
 
-def _origins(space: Space, foreign: NDArray[np.int64]) -> tuple[int, ...]:
-    """The labels that the carriers lie among, most frequent first."""
-    if not len(foreign):
-        return ()
-    label, count = np.unique(space.votes.other[foreign], return_counts=True)
+def _origins(foreign: NDArray[np.int32]) -> tuple[int, ...]:
+    """The labels that relabelled carriers look like, most frequent first."""
+    label, count = np.unique(foreign, return_counts=True)
     order = np.argsort(-count, kind="stable")
     return tuple(int(label[i]) for i in order if count[i] >= max(2, _ORIGIN_SHARE * len(foreign)))
 
@@ -82,7 +88,7 @@ def _title(pattern: Pattern, count: int, severity: Severity, names: tuple[str, .
 def _explanation(
     pattern: Pattern,
     count: int,
-    foreign: int,
+    foreign: float,
     origins: tuple[int, ...],
     severity: Severity,
     names: tuple[str, ...],
@@ -103,13 +109,13 @@ def _explanation(
             + "Nearly the whole class has it: a logo, a border or a collection artefact. A model will learn it as a shortcut."
         )
     looks = ", ".join(repr(names[label]) for label in origins)
-    if foreign and looks:
-        seen += f"By their neighbours, {foreign} of them look like {looks}. "
+    if looks:
+        seen += f"Without the patch's own company, {foreign:.0%} of them have neighbours of another label: {looks}. "
     target = f" as {names[pattern.label]!r}" if pattern.label is not None else " wrongly"
     return seen + f"A model trained on this will probably read any image with this patch{target}."
 
 
-def _details(pattern: Pattern, images: NDArray[np.uint8], foreign: int) -> dict[str, object]:
+def _details(pattern: Pattern, images: NDArray[np.uint8], foreign: float) -> dict[str, object]:
     h, w = pattern.trigger.mask.shape
     return {
         "top": pattern.trigger.top,
@@ -121,10 +127,10 @@ def _details(pattern: Pattern, images: NDArray[np.uint8], foreign: int) -> dict[
         "background": pattern.peak.background,
         "z": round(pattern.peak.z, 3),
         "threshold": round(pattern.trigger.threshold, 3),
-        "among_other_labels": foreign,
+        "look_like_another_label": round(foreign, 4),
     }
 
 
-def _spread_out(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A dozen rows from the most to the least certain."""
-    return np.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).astype(int))])
+def _spread(n: int, count: int) -> NDArray[np.int64]:
+    """Up to `count` places in range(n), evenly from the first to the last."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).astype(np.int64))

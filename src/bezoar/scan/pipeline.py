@@ -162,7 +162,8 @@ def _verdict(
     planted = [finding for finding in findings if finding.severity is Severity.POISON]
     if planted:
         count = int(_mask(planted, n).sum())
-        words = f"{count} of {n} records ({count / n:.2%}) were planted, in {len(planted)} group(s)."
+        groups = "one group" if len(planted) == 1 else f"{len(planted)} groups"
+        words = f"{count:,} of {n:,} records ({count / n:.2%}) were planted, in {groups}."
         return Verdict(Status.POISONED, alpha, words, (sensitivity,))
     readable = len(canvas.readable)
     if readable < MIN_READABLE or readable < n / 2:
