@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/scan_accept.py
 
 docs: $(VENV)/.installed-docs
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(STEP) 'site/index.html'
 
 clean:
