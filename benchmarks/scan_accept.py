@@ -115,7 +115,7 @@ def _table(done: dict[str, Any]) -> str:
     lines = [
         f"# Scan on real data\n\nbezoar {done.get('version')} on {done.get('machine')}. `python benchmarks/scan_accept.py`\n",
         "## Poisoned GTSRB train32, 3x3 patch, 5 seeds (pattern and place vary)\n",
-        "| poison | rate | planted | poisoned verdicts | TPR min / mean | FPR max | trigger at the right place | seconds (median) |",
+        "| poison | rate | planted | poisoned verdicts | TPR min / mean | FPR max | trigger in its place | seconds (median) |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for kind in ("stop-to-60", "all-to-60"):
