@@ -76,7 +76,7 @@ def _planted(test: PairTest, space: Space, names: tuple[str, ...], gallery: Gall
         severity=Severity.POISON,
         title=f"{len(rows)} records labelled {given!r} lie among {other!r}",
         explanation=(
-            f"In the space of an encoder that never saw the labels, {test.count} records labelled {given!r} have neighbours "
+            f"In the space of an encoder that never saw these labels, {test.count} records labelled {given!r} have neighbours "
             f"that are almost all {other!r}; the confusion between classes in this dataset explains about "
             f"{test.expected:.0f}. Relabelled images, and images perturbed until they collide with {other!r}, look like this. "
             "A systematic labelling mistake does too: look at the examples."
