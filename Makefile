@@ -9,11 +9,13 @@
 #
 # PYTHON=python3.12 picks the interpreter. TORCH picks the build of PyTorch: pip's default may bring gigabytes of
 # GPU libraries that nothing here needs; `make demo TORCH="torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"`
-# brings the CPU build. PYTEST_ARGS is passed on to pytest.
+# brings the CPU build. JOBS is how many tests run at a time; PYTEST_ARGS is passed on to pytest:
+# `make pytest PYTEST_ARGS=tests/data`.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --no-input
@@ -39,9 +41,10 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
 
+# One BLAS thread each: the threads of two tests at a time would wait for each other.
 pytest: $(VENV)/.installed-dev
 	$(STEP) 'pytest'
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/scan_accept.py

@@ -40,14 +40,18 @@ CLEAN = {
 
 def main() -> None:
     """Run the cells that are not on disk yet, then print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--table", action="store_true", help="only print the table from the results on disk")
     table_only = parser.parse_args().table
     done: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cells": {}}
     for name, run in {} if table_only else _cells():
         if name not in done["cells"]:
             done["cells"][name] = run()
-            done["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+            done["machine"] = (
+                f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+            )
             done["version"] = bezoar.__version__
             RESULTS.write_text(json.dumps(done, indent=1) + "\n")
             print(name, done["cells"][name], flush=True)
@@ -137,7 +141,9 @@ def _table(done: dict[str, Any]) -> str:
     ]
     for pack in CLEAN:
         if run := cells.get(f"clean/{pack}"):
-            others = ", ".join(f"{kind} ({n})" for kind, severity, n in run["findings"] if severity != "poison")
+            others = ", ".join(
+                f"{kind} ({n})" for kind, severity, n in run["findings"] if severity != "poison"
+            )
             noticed = f"{run['sensitivity']:.1%}" if run["sensitivity"] else "not at 5 %"
             lines.append(
                 f"| {pack} | {run['records']} | {run['verdict']} | {run['flagged']} ({run['flagged'] / run['records']:.3%}) "
