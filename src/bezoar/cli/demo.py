@@ -63,7 +63,8 @@ def _show(story: Story) -> None:
         f"{signs.false_positive_rate:.2%} of the clean ones."
     )
     console.print(
-        f"\nA clean-label poison: {frogs.found.planted} frogs, still labelled frog, moved onto one plane in the encoder's space "
+        f"\nA clean-label poison: {frogs.found.planted} frogs, still labelled frog, moved onto one plane "
+        f"(chosen for the room around it) in a backbone's space "
         f"(median largest change of a pixel: {frogs.largest_change:.0f} of 255).\n"
         f"A nearest-neighbour model calls that plane a {frogs.before!r} before and a {frogs.after!r} after.\n"
         f"The scan flagged {frogs.found.true_positive_rate:.1%} of the poisoned frogs and "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.errors import InputError
 from bezoar.progress import track
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.disagreement import FIRM, KS, Disagreement, PairTest, pair_tests, vote
@@ -48,6 +49,8 @@ def build_space(
     features: NDArray[np.float32], records: NDArray[np.int64], labels: NDArray[np.int32], n_labels: int
 ) -> Space:
     """Neighbours, votes and distances of `features` (M, D), the rows of `records` with `labels`."""
+    if not np.isfinite(features).all():
+        raise InputError("the encoder gives features that are not finite numbers; choose another encoder")
     with track("nearest neighbours", len(features)) as bar:
         found = nearest(features, min(max(KS), len(features) - 1), on_rows=bar.advance)
     score = log_distances(features, labels)
@@ -143,6 +146,8 @@ def look_alikes(space: Space, rows: NDArray[np.int64], excluded: NDArray[np.bool
     for start in range(0, len(rows), _JURY_BLOCK):
         block = rows[start : start + _JURY_BLOCK]
         cosines = space.unit[block] @ space.unit[rest].T
+        own = np.flatnonzero(~excluded[block])  # a row must not vote for itself
+        cosines[own, np.searchsorted(rest, block[own])] = -2.0
         nearest_rows = rest[np.argpartition(-cosines, k - 1, axis=1)[:, :k]]
         looks[start : start + len(block)] = [
             np.bincount(votes).argmax() for votes in space.labels[nearest_rows]

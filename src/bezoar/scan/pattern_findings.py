@@ -13,9 +13,9 @@ from bezoar.scan.result import Finding, Severity
 _SHOWN = 12
 _ASKED = 1000  # carriers whose neighbours are asked what they look like
 _ORIGIN_SHARE = 0.1  # of the carriers that lie among another label, to name that label as an origin
-_RELABELLED = (
-    0.3  # share of carriers that look like another label from which a pattern spread over labels is an attack
-)
+_RELABELLED = 0.3  # by which carriers must look foreign more often than other records of their label
+_CLEARLY = 4.0  # standard errors by which they must
+_FEW = 5  # carriers, or other records, that a label's share is taken from
 
 
 def pattern_findings(
@@ -34,38 +34,62 @@ def _finding(
 ) -> Finding:
     rows = np.flatnonzero(pattern.carriers)
     rows = rows[np.argsort(pattern.trigger.distance[rows], kind="stable")]
+    wrong = _wrong_labels(space, rows, pattern.carriers)
+    if pattern.label is None and wrong:
+        rows = rows[
+            np.isin(space.labels[rows], wrong)
+        ]  # cover samples carry the patch under their right label
     sample = rows[_spread(len(rows), _ASKED)]
     looks = look_alikes(space, sample, pattern.carriers)
-    foreign = looks[looks != space.labels[sample]]
-    share = len(foreign) / len(sample)
+    foreign = looks[looks != space.labels[sample]] if wrong else looks[:0]
     origins = _origins(foreign)
-    severity = _severity(pattern, share)
+    severity = _severity(pattern, wrong)
     box = box_of(pattern.trigger, (images.shape[1], images.shape[2]))
     return Finding(
         kind="repeated-pattern",
         severity=severity,
         title=_title(pattern, len(rows), severity, names),
-        explanation=_explanation(pattern, len(rows), share, origins, severity, names),
+        explanation=_explanation(pattern, len(rows), len(foreign) / len(sample), origins, severity, names),
         records=space.records[rows],
         p_value=pattern.p_value,
-        target=pattern.label,
+        target=wrong[0] if pattern.label is None and len(wrong) == 1 else pattern.label,
         origins=origins,
         pictures=trigger_pictures(pattern.trigger, images, pattern.carriers),
         examples=tuple(
             example(space, int(sample[i]), gallery, pattern.carriers, int(looks[i]), box)
             for i in _spread(len(sample), _SHOWN)
         ),
-        details=_details(pattern, images, share),
+        details=_details(pattern, images, len(foreign) / len(sample)),
     )
 
 
-def _severity(pattern: Pattern, foreign_share: float) -> Severity:
-    """A mark on a whole class is a watermark until someone says otherwise; so is one spread over rightly labelled classes."""
-    if pattern.class_wide:
-        return Severity.REVIEW
-    if pattern.label is not None or foreign_share >= _RELABELLED:
+def _wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np.bool_]) -> list[int]:
+    """The labels under which carriers look foreign clearly more often than other records of that label do."""
+    others = np.flatnonzero(~excluded & np.isin(space.labels, space.labels[carriers]))
+    if not len(others):
+        return []
+    sample, control = carriers[_spread(len(carriers), _ASKED)], others[_spread(len(others), _ASKED)]
+    foreign = look_alikes(space, sample, excluded) != space.labels[sample]
+    usual = look_alikes(space, control, excluded) != space.labels[control]
+    wrong = []
+    for label in np.unique(space.labels[sample]):
+        ours, theirs = foreign[space.labels[sample] == label], usual[space.labels[control] == label]
+        base = float(theirs.mean()) if len(theirs) >= _FEW else float(usual.mean())
+        unit = np.sqrt(max(base, 0.05) * (1 - min(base, 0.95)) / len(ours))
+        if len(ours) >= _FEW and ours.mean() - base >= max(_RELABELLED, _CLEARLY * unit):
+            wrong.append(int(label))
+    return wrong
+
+
+def _severity(pattern: Pattern, wrong: list[int]) -> Severity:
+    """Wrong labels make it poison. Under right labels, a patch on a minority of one label is poison still (clean-label attacks
+    look like that); one on most of a label may be a logo, and one on many labels is a watermark.
+    """
+    if wrong:
         return Severity.POISON
-    return Severity.NATURAL
+    if pattern.label is None:
+        return Severity.NATURAL
+    return Severity.REVIEW if pattern.class_wide else Severity.POISON
 
 
 def _origins(foreign: NDArray[np.int32]) -> tuple[int, ...]:
@@ -80,8 +104,8 @@ def _title(pattern: Pattern, count: int, severity: Severity, names: tuple[str, .
         return f"{count} records of many labels carry the same small pattern"
     if pattern.label is None:
         return f"{count} records with shifted labels carry the same small pattern"
-    if pattern.class_wide:
-        return f"Nearly every record labelled {names[pattern.label]!r} carries the same small pattern"
+    if severity is Severity.REVIEW:
+        return f"Most records labelled {names[pattern.label]!r} carry the same small pattern"
     return f"{count} records labelled {names[pattern.label]!r} carry the same small pattern"
 
 
@@ -106,7 +130,8 @@ def _explanation(
     if severity is Severity.REVIEW:
         return (
             seen
-            + "Nearly the whole class has it: a logo, a border or a collection artefact. A model will learn it as a shortcut."
+            + "Most of the class has it, under labels that look right: a logo, a border or an artefact of collection. "
+            "A model will learn it as a shortcut."
         )
     looks = ", ".join(repr(names[label]) for label in origins)
     if looks:

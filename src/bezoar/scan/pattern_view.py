@@ -28,7 +28,7 @@ _MIN_SHRUNK = 8  # shrunk canvases below this side have too few positions for a 
 _MIN_RECORDS = 5  # independent records that a finding needs
 _CONCENTRATION = 5.0  # times the other labels' rate, from which a pattern belongs to one label
 _COMMON = 0.5  # share of all records from which a pattern that is spread over labels is the background
-_CLASS_WIDE = 0.95  # share of a label's records from which a pattern is a mark of the class
+_CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _RECOVERIES = 64  # peaks examined at most
 
 
@@ -42,7 +42,7 @@ class Pattern:
         p_value: family-wise over positions, window sizes and tolerances.
         carriers: bool (M,), the records that carry it.
         label: the label it is concentrated in; None when it is spread over labels.
-        class_wide: nearly every record of the label carries it.
+        class_wide: most records of the label carry it.
 
     """
 

@@ -34,7 +34,8 @@ from bezoar.scan.sensitivity import patch_sensitivity
 from bezoar.seeds import generator
 
 VIEWS = 2
-MIN_READABLE = 200  # fewer records cannot carry a verdict
+MIN_USABLE = 200  # fewer records cannot carry a verdict
+_LEAST_AGREEMENT = 0.1  # of the way from chance to perfect, that neighbours must agree with the labels
 _MOSTLY_EXPLAINED = 0.5  # a finding that an earlier one explains to this share is not told twice
 
 
@@ -88,6 +89,9 @@ def scan(
         findings += blanks(canvas.pixels, canvas.readable, gallery)
         findings += lone_disagreements(space, taken, gallery)
         findings += outliers(space, taken, gallery)
+        findings.sort(
+            key=lambda finding: list(Severity).index(finding.severity)
+        )  # poison takes its records first
     with clock("sensitivity"):
         families = len(windows_for(*images.shape[1:3])) * len(TOLERANCES)
         sensitivity = patch_sensitivity(
@@ -105,7 +109,7 @@ def scan(
         encoder=encoder if isinstance(encoder, str) else encoder.name,
         seed=seed,
         version=bezoar.__version__,
-        verdict=_verdict(findings, canvas, len(dataset), alpha, sensitivity),
+        verdict=_verdict(findings, space, len(dataset), alpha, sensitivity),
         findings=tuple(findings),
         unreadable=canvas.unreadable,
         scores=_scores(dataset, canvas, space, findings),
@@ -157,17 +161,20 @@ def _mask(findings: list[Finding], n: int) -> NDArray[np.bool_]:
 
 
 def _verdict(
-    findings: list[Finding], canvas: Canvas, n: int, alpha: float, sensitivity: Sensitivity
+    findings: list[Finding], space: Space, n: int, alpha: float, sensitivity: Sensitivity
 ) -> Verdict:
     planted = [finding for finding in findings if finding.severity is Severity.POISON]
     if planted:
         count = int(_mask(planted, n).sum())
         groups = "one group" if len(planted) == 1 else f"{len(planted)} groups"
-        words = f"{count:,} of {n:,} records ({count / n:.2%}) were planted, in {groups}."
+        words = f"{count:,} of {n:,} records ({count / n:.2%}) look planted, in {groups}."
         return Verdict(Status.POISONED, alpha, words, (sensitivity,))
-    readable = len(canvas.readable)
-    if readable < MIN_READABLE or readable < n / 2:
-        words = f"Only {readable} of {n} records could be read: too few to call this dataset clean."
+    usable = len(space.records)
+    if usable < MIN_USABLE or usable < n / 2:
+        words = f"Only {usable} of {n} records are readable and labelled: too few to call this dataset clean."
+        return Verdict(Status.UNDECIDED, alpha, words, (sensitivity,))
+    if not _labels_mean_something(space):
+        words = "To this encoder the labels look random, so relabelled records could not stand out: try another encoder."
         return Verdict(Status.UNDECIDED, alpha, words, (sensitivity,))
     if sensitivity.smallest_rate is None:
         words = (
@@ -179,6 +186,13 @@ def _verdict(
         "Poison without a pattern and without relabelling is not excluded."
     )
     return Verdict(Status.CLEAN, alpha, words, (sensitivity,))
+
+
+def _labels_mean_something(space: Space) -> bool:
+    """Whether neighbours agree with the labels more often than the largest class alone would make them."""
+    chance = np.bincount(space.labels).max() / len(space.labels)
+    agreement = (space.votes.margin < 0).mean()
+    return bool(agreement >= min(chance + _LEAST_AGREEMENT * (1 - chance), 1.0))
 
 
 def _scores(dataset: Dataset, canvas: Canvas, space: Space, findings: list[Finding]) -> pa.Table:

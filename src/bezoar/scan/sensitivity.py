@@ -30,6 +30,9 @@ def patch_sensitivity(
     rng: np.random.Generator,
 ) -> Sensitivity:
     """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 9 of 10 trials."""
+    poison = f"{_SIZE}x{_SIZE} patch at one place, relabelled"
+    if not families:
+        return Sensitivity(poison, None, "the images are too small to be mined for patterns")
     order = np.argsort(labels, kind="stable")
     table, sorted_labels = pixel_table(images[order]), labels[order]
     _, height, width, _ = images.shape
@@ -78,7 +81,7 @@ def patch_sensitivity(
             break
         smallest = rate
     how = f"random {_SIZE}x{_SIZE} patches at random places planted in a copy: found in at least 9 of {_TRIALS} trials"
-    return Sensitivity(f"{_SIZE}x{_SIZE} patch at one place, relabelled", smallest, how)
+    return Sensitivity(poison, smallest, how)
 
 
 def _neighbourhood(height: int, width: int, top: int, left: int) -> tuple[slice, slice]:

@@ -79,8 +79,12 @@ def pixel_table(images: NDArray[np.uint8], scale: int = 1) -> Table:
 
 
 def thumbnails(images: NDArray[np.uint8], side: int = 8) -> NDArray[np.float32]:
-    """Unit-length, mean-free thumbnails (N, side * side * 3) whose inner products are correlations."""
+    """Unit-length, mean-free thumbnails (N, side * side * 3) whose inner products are correlations.
+
+    Images smaller than `side` pixels are their own thumbnails.
+    """
     n, h, w, _ = images.shape
+    side = min(side, h, w)
     rows = np.linspace(0, h, side + 1).astype(int)
     cols = np.linspace(0, w, side + 1).astype(int)
     sums = np.add.reduceat(np.add.reduceat(images, rows[:-1], axis=1, dtype=np.float32), cols[:-1], axis=2)
