@@ -73,6 +73,7 @@ def scan(
     labelled = dataset.labels[canvas.readable] >= 0
     rows = canvas.readable[labelled]
     images, labels = canvas.pixels[labelled], dataset.labels[rows]
+    _check_classes(dataset, labels, "among its readable records")
     independent_of = _independence(dataset, images, rows, group)
     with clock("patterns"):
         patterns = find_patterns(images, labels, independent_of, alpha / VIEWS, generator(seed, "patterns"))
@@ -81,17 +82,17 @@ def scan(
     with clock("neighbours"):
         space = build_space(np.asarray(rows_of_features[rows]), rows, labels, len(dataset.label_names))
     with clock("findings"):
-        findings = pattern_findings(patterns, images, space, dataset.label_names, gallery)
+        planted = pattern_findings(patterns, images, space, dataset.label_names, gallery)
         for finding in planted_labels(space, dataset.label_names, alpha / VIEWS, gallery):
-            findings = _add(findings, finding, len(dataset))
-        taken = _mask(findings, len(dataset))
-        findings += exact_duplicates(dataset, digests, gallery)
-        findings += blanks(canvas.pixels, canvas.readable, gallery)
-        findings += lone_disagreements(space, taken, gallery)
-        findings += outliers(space, taken, gallery)
-        findings.sort(
-            key=lambda finding: list(Severity).index(finding.severity)
-        )  # poison takes its records first
+            planted = _add(planted, finding, len(dataset))
+        taken = _mask(planted, len(dataset))
+        others = [
+            *exact_duplicates(dataset, digests, gallery),
+            *blanks(canvas.pixels, canvas.readable, gallery),
+            *lone_disagreements(space, taken, gallery),
+            *outliers(space, taken, gallery),
+        ]
+        findings = _most_severe_first([*planted, *others])
     with clock("sensitivity"):
         families = len(windows_for(*images.shape[1:3])) * len(TOLERANCES)
         sensitivity = patch_sensitivity(
@@ -124,13 +125,18 @@ def _check(dataset: Dataset) -> None:
         )
     if len(dataset) == 0:
         raise InputError(f"{dataset.path}: holds no records; there is nothing to scan")
-    present = np.unique(dataset.labels[dataset.labels >= 0])
+    _check_classes(dataset, dataset.labels[dataset.labels >= 0], "among its records")
+
+
+def _check_classes(dataset: Dataset, labels: NDArray[np.int32], where: str) -> None:
+    present = np.unique(labels)
     if len(present) < 2:
         what = (
             "no labels" if len(present) == 0 else f"one class only ({dataset.label_name(int(present[0]))!r})"
         )
         raise InputError(
-            f"{dataset.path}: has {what}; a scan compares classes: give a dataset with at least two, or --label-column"
+            f"{dataset.path}: has {what} {where}; a scan compares classes: "
+            "give a dataset with at least two, or --label-column"
         )
 
 
@@ -149,6 +155,12 @@ def _add(findings: list[Finding], finding: Finding, n: int) -> list[Finding]:
     if len(rest) < (1 - _MOSTLY_EXPLAINED) * len(finding.records):
         return findings
     return [*findings, replace(finding, records=rest)]
+
+
+def _most_severe_first(findings: list[Finding]) -> list[Finding]:
+    """Poison, review, natural: a record that several findings hold counts to the first."""
+    order = list(Severity)
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
 def _mask(findings: list[Finding], n: int) -> NDArray[np.bool_]:
