@@ -1,0 +1,1 @@
+"""Attacks against defences: matrices of detection, with their statistics."""

@@ -1,0 +1,63 @@
+"""What the views of a scan look at, and what each of them says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.scan.evidence import Gallery
+from bezoar.scan.functional.patterns import Independence
+from bezoar.scan.neighbour_view import Space
+from bezoar.scan.result import Finding, Sensitivity
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The M readable, labelled images of a dataset, as every view sees them.
+
+    Attributes:
+        images: uint8 (M, H, W, 3), at the canvas' size (see `bezoar.scan.canvas`).
+        space: the same rows in an independent encoder's space: `records`, `labels`, features, neighbours.
+        label_names: the K names.
+        independent_of: how many independent observations a set of rows is (near-duplicates count once).
+        gallery: pictures of records, for evidence.
+        seed: of every random choice.
+
+    """
+
+    images: NDArray[np.uint8]
+    space: Space
+    label_names: tuple[str, ...]
+    independent_of: Independence
+    gallery: Gallery
+    seed: int
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Label of each row, int32 (M,)."""
+        return self.space.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one view says.
+
+    Attributes:
+        view: its name, e.g. "spectrum".
+        p_values: float64 (K,), per label: is anything here? Adjusted within the view (family-wise over everything that
+            it tests, all labels included), so that on clean data the smallest of them is at most t with probability
+            at most t. 1 where nothing was tested.
+        findings: candidates with a p-value of at most alpha; severity `poison` where the view would call them planted
+            (the combination over views may still take them back to `review`).
+        scores: columns of the score table, each float64 (M,), higher = more suspicious, NaN where there is none.
+        sensitivity: what this view would have noticed on this dataset.
+
+    """
+
+    view: str
+    p_values: NDArray[np.float64]
+    findings: tuple[Finding, ...] = ()
+    scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    sensitivity: tuple[Sensitivity, ...] = ()
