@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.evidence import Gallery, box_of, trigger_pictures
-from bezoar.scan.neighbour_view import Space, example, look_alikes
-from bezoar.scan.pattern_view import Pattern
+from bezoar.scan.pattern_view import Pattern, find_patterns
 from bezoar.scan.result import Finding, Severity
+from bezoar.scan.scene import Evidence, Scene
+from bezoar.scan.sensitivity import patch_sensitivity
+from bezoar.scan.space import Space, example, look_alikes
+from bezoar.seeds import generator
 
 _SHOWN = 12
 _ASKED = 1000  # carriers whose neighbours are asked what they look like
@@ -18,15 +21,26 @@ _CLEARLY = 4.0  # standard errors by which they must
 _FEW = 5  # carriers, or other records, that a label's share is taken from
 
 
-def pattern_findings(
-    patterns: list[Pattern],
-    images: NDArray[np.uint8],
-    space: Space,
-    names: tuple[str, ...],
-    gallery: Gallery,
-) -> list[Finding]:
-    """One finding per pattern; `images` and the patterns' carriers are rows of `space`."""
-    return [_finding(pattern, images, space, names, gallery) for pattern in patterns]
+def patterns(scene: Scene, alpha: float) -> Evidence:
+    """View 1: one finding per repeated pattern, and what patch would have been noticed."""
+    mined = find_patterns(
+        scene.images, scene.labels, scene.independent_of, alpha, generator(scene.seed, "patterns")
+    )
+    findings = tuple(
+        _finding(pattern, scene.images, scene.space, scene.label_names, scene.gallery)
+        for pattern in mined.patterns
+    )
+    p_values = np.ones(len(scene.label_names))
+    for label, p_value in mined.near_misses.items():
+        p_values[label] = p_value
+    for finding in findings:
+        if finding.severity is Severity.POISON and finding.p_value is not None:
+            marked = np.unique(scene.labels[np.isin(scene.space.records, finding.records)])
+            p_values[marked] = np.minimum(p_values[marked], finding.p_value)
+    noticed = patch_sensitivity(
+        scene.images, scene.labels, scene.independent_of, alpha, generator(scene.seed, "canaries")
+    )
+    return Evidence("patterns", p_values, findings, sensitivity=(noticed,))
 
 
 def _finding(

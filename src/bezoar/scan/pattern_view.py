@@ -54,6 +54,20 @@ class Pattern:
     class_wide: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """What the miner found.
+
+    Attributes:
+        patterns: the significant ones that stand clear of everything else, most significant first.
+        near_misses: per label the smallest family-wise p-value of the peaks that were not significant.
+
+    """
+
+    patterns: list[Pattern]
+    near_misses: dict[int, float]
+
+
 def windows_for(height: int, width: int) -> list[tuple[int, int]]:
     """The (side, shrink factor) pairs that a canvas of this size is mined with."""
     side = min(height, width)
@@ -71,32 +85,38 @@ def find_patterns(
     independent_of: Independence,
     alpha: float,
     rng: np.random.Generator,
-) -> list[Pattern]:
-    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`, the most significant first."""
+) -> Mined:
+    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`."""
     found: list[Pattern] = []
+    near_misses: dict[int, float] = {}
     explained = np.zeros(len(images), dtype=bool)
-    for p_value, peak, scale in _significant_peaks(images, labels, independent_of, alpha)[:_RECOVERIES]:
-        if explained[peak.members].mean() >= 0.5:
+    examined = 0
+    for p_value, peak, scale in _tested_peaks(images, labels, independent_of):
+        if p_value > alpha:
+            near_misses.setdefault(peak.label, p_value)  # the first is the smallest
             continue
+        if examined == _RECOVERIES or explained[peak.members].mean() >= 0.5:
+            continue
+        examined += 1
         pattern = _examine(images, labels, peak, scale, p_value, independent_of, rng)
         explained[peak.members] = True  # whatever it was, its other windows need no second look
         if pattern is not None:
             found.append(pattern)
             explained |= pattern.carriers
-    return found
+    return Mined(found, near_misses)
 
 
-def _significant_peaks(
-    images: NDArray[np.uint8], labels: NDArray[np.int32], independent_of: Independence, alpha: float
+def _tested_peaks(
+    images: NDArray[np.uint8], labels: NDArray[np.int32], independent_of: Independence
 ) -> list[tuple[float, Peak, int]]:
-    """(p-value, peak, scale) at level alpha, most significant first; the members are indices of `images`."""
+    """(family-wise p-value, peak, scale), most significant first; the members are indices of `images`."""
     order = np.argsort(labels, kind="stable")
     images, labels = images[order], labels[order]
     _, height, width, _ = images.shape
     windows = windows_for(height, width)
     families = len(windows) * len(TOLERANCES)
     rows = sum(height // scale - size + 1 for size, scale in windows)
-    significant: list[tuple[float, Peak, int]] = []
+    tested: list[tuple[float, Peak, int]] = []
     with track("repeated patterns", rows) as bar:
         for scale in sorted({scale for _, scale in windows}):
             table = pixel_table(images, scale)
@@ -113,12 +133,12 @@ def _significant_peaks(
                 for tolerance in TOLERANCES:
                     family = [peak for peak in found if peak.tolerance == tolerance]
                     p = family_wise(np.array([peak.z for peak in family]), families * len(family))
-                    significant += [
-                        (float(p[i]), family[i], scale)
-                        for i in np.flatnonzero(p <= alpha)
-                        if family[i].independent >= _MIN_RECORDS
+                    tested += [
+                        (float(value), peak, scale)
+                        for value, peak in zip(p, family, strict=True)
+                        if value < 1 and peak.independent >= _MIN_RECORDS
                     ]
-    return sorted(significant, key=lambda item: (item[0], -item[1].z))
+    return sorted(tested, key=lambda item: (item[0], -item[1].z))
 
 
 def _examine(

@@ -1,17 +1,14 @@
-"""The scan: every view over one dataset, error control over all of them, one verdict.
+"""The scan: the views over one dataset, error control over all of them, one verdict.
 
-Stages: decode onto a canvas; mine repeated patterns (view 1); place the records in an independent encoder's space (view
-3); test; put natural anomalies aside; plant canaries to say what would have been noticed. The level alpha is split
-evenly between the two views, and each view is family-wise over everything that it tests, so a clean dataset is
-called poisoned with probability at most about alpha.
+Stages: decode onto a canvas; place the records in an independent encoder's space; ask every view that the depth includes;
+combine what they say; put natural anomalies aside; write down what would have been noticed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +22,22 @@ from bezoar.errors import InputError
 from bezoar.scan.anomalies import blanks, content_digests, exact_duplicates
 from bezoar.scan.canvas import Canvas, load_canvas
 from bezoar.scan.evidence import Gallery
-from bezoar.scan.functional.patterns import TOLERANCES, Independence, by_group, by_likeness, thumbnails
-from bezoar.scan.neighbour_view import Space, build_space, lone_disagreements, outliers, planted_labels
-from bezoar.scan.pattern_findings import pattern_findings
-from bezoar.scan.pattern_view import find_patterns, windows_for
-from bezoar.scan.result import Finding, ScanResult, Sensitivity, Severity, Status, Verdict
-from bezoar.scan.sensitivity import patch_sensitivity
-from bezoar.seeds import generator
+from bezoar.scan.functional.patterns import Independence, by_group, by_likeness, thumbnails
+from bezoar.scan.neighbour_view import lone_disagreements, neighbours, outliers
+from bezoar.scan.pattern_findings import patterns
+from bezoar.scan.result import Depth, Finding, ScanResult, Severity
+from bezoar.scan.scene import Evidence, Scene
+from bezoar.scan.space import Space, build_space
+from bezoar.scan.verdict import judged, planted_mask, verdict
 
-VIEWS = 2
-MIN_USABLE = 200  # fewer records cannot carry a verdict
-_LEAST_AGREEMENT = 0.1  # of the way from chance to perfect, that neighbours must agree with the labels
-_MOSTLY_EXPLAINED = 0.5  # a finding that an earlier one explains to this share is not told twice
+View = Callable[[Scene, float], Evidence]
 
 
 def scan(
     dataset: Dataset,
     *,
     encoder: str | Encoder = "default",
+    depth: Depth | str = Depth.STANDARD,
     seed: int = 0,
     alpha: float = 0.01,
     group: str | None = None,
@@ -54,6 +49,7 @@ def scan(
         dataset: N labelled images, at least two classes.
         encoder: what turns images into features: a specification (see `bezoar.embed.resolve`) or an encoder. To find
             collisions in the space of an encoder that a model is built on, give that encoder.
+        depth: which views look (see `Depth`).
         seed: of every random choice.
         alpha: probability of calling a clean dataset poisoned, over all views together.
         group: column whose equal values are one source (a track, a page): its records count as one observation.
@@ -64,40 +60,30 @@ def scan(
 
     """
     _check(dataset)
-    chosen = resolve(encoder) if isinstance(encoder, str) else encoder
+    views = _views(Depth(depth))
     clock = _Clock()
     with clock("decode"):
         canvas = load_canvas(dataset)
         digests = content_digests(dataset)
-    gallery = Gallery(dataset)
-    labelled = dataset.labels[canvas.readable] >= 0
-    rows = canvas.readable[labelled]
-    images, labels = canvas.pixels[labelled], dataset.labels[rows]
-    _check_classes(dataset, labels, "among its readable records")
-    independent_of = _independence(dataset, images, rows, group)
-    with clock("patterns"):
-        patterns = find_patterns(images, labels, independent_of, alpha / VIEWS, generator(seed, "patterns"))
     with clock("features"):
-        rows_of_features, _ = features(dataset, chosen, seed=seed, cache=cache)
-    with clock("neighbours"):
-        space = build_space(np.asarray(rows_of_features[rows]), rows, labels, len(dataset.label_names))
+        scene = _scene(dataset, canvas, encoder, seed, group, cache)
+    evidence = []
+    for name, view in views.items():
+        with clock(name):
+            evidence.append(view(scene, alpha))
     with clock("findings"):
-        planted = pattern_findings(patterns, images, space, dataset.label_names, gallery)
-        for finding in planted_labels(space, dataset.label_names, alpha / VIEWS, gallery):
-            planted = _add(planted, finding, len(dataset))
-        taken = _mask(planted, len(dataset))
-        others = [
-            *exact_duplicates(dataset, digests, gallery),
-            *blanks(canvas.pixels, canvas.readable, gallery),
-            *lone_disagreements(space, taken, gallery),
-            *outliers(space, taken, gallery),
-        ]
-        findings = _most_severe_first([*planted, *others])
-    with clock("sensitivity"):
-        families = len(windows_for(*images.shape[1:3])) * len(TOLERANCES)
-        sensitivity = patch_sensitivity(
-            images, labels, independent_of, alpha / VIEWS, families, generator(seed, "canaries")
+        findings = judged(evidence, alpha, len(dataset))
+        taken = planted_mask(findings, len(dataset))
+        findings = _most_severe_first(
+            [
+                *findings,
+                *exact_duplicates(dataset, digests, scene.gallery),
+                *blanks(canvas.pixels, canvas.readable, scene.gallery),
+                *lone_disagreements(scene.space, taken, scene.gallery),
+                *outliers(scene.space, taken, scene.gallery),
+            ]
         )
+    noticed = tuple(kind for view in evidence for kind in view.sensitivity)
     return ScanResult(
         path=str(dataset.path),
         format=dataset.format,
@@ -110,12 +96,33 @@ def scan(
         encoder=encoder if isinstance(encoder, str) else encoder.name,
         seed=seed,
         version=bezoar.__version__,
-        verdict=_verdict(findings, space, len(dataset), alpha, sensitivity),
+        verdict=verdict(findings, scene.space, len(dataset), alpha, noticed),
         findings=tuple(findings),
         unreadable=canvas.unreadable,
-        scores=_scores(dataset, canvas, space, findings),
+        scores=_scores(dataset, canvas, scene.space, evidence, findings),
         seconds=clock.seconds,
+        depth=Depth(depth),
+        views=tuple(views),
     )
+
+
+def _views(depth: Depth) -> dict[str, View]:
+    """The views of a depth, in the order in which their findings explain records."""
+    return {"patterns": patterns, "neighbours": neighbours}
+
+
+def _scene(
+    dataset: Dataset, canvas: Canvas, encoder: str | Encoder, seed: int, group: str | None, cache: Path | None
+) -> Scene:
+    labelled = dataset.labels[canvas.readable] >= 0
+    rows = canvas.readable[labelled]
+    images, labels = canvas.pixels[labelled], dataset.labels[rows]
+    _check_classes(dataset, labels, "among its readable records")
+    independent_of = _independence(dataset, images, rows, group)
+    chosen = resolve(encoder) if isinstance(encoder, str) else encoder
+    encoded, _ = features(dataset, chosen, seed=seed, cache=cache)
+    space = build_space(np.asarray(encoded[rows]), rows, labels, len(dataset.label_names))
+    return Scene(images, space, dataset.label_names, independent_of, Gallery(dataset), seed)
 
 
 def _check(dataset: Dataset) -> None:
@@ -149,65 +156,15 @@ def _independence(
     return by_group(np.unique(values, return_inverse=True)[1])
 
 
-def _add(findings: list[Finding], finding: Finding, n: int) -> list[Finding]:
-    """Append `finding` without the records that earlier ones hold; drop it when they explain most of it."""
-    rest = finding.records[~_mask(findings, n)[finding.records]]
-    if len(rest) < (1 - _MOSTLY_EXPLAINED) * len(finding.records):
-        return findings
-    return [*findings, replace(finding, records=rest)]
-
-
 def _most_severe_first(findings: list[Finding]) -> list[Finding]:
     """Poison, review, natural: a record that several findings hold counts to the first."""
     order = list(Severity)
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
-def _mask(findings: list[Finding], n: int) -> NDArray[np.bool_]:
-    """Records (N,) that a finding of severity `poison` holds."""
-    mask = np.zeros(n, dtype=bool)
-    for finding in findings:
-        if finding.severity is Severity.POISON:
-            mask[finding.records] = True
-    return mask
-
-
-def _verdict(
-    findings: list[Finding], space: Space, n: int, alpha: float, sensitivity: Sensitivity
-) -> Verdict:
-    planted = [finding for finding in findings if finding.severity is Severity.POISON]
-    if planted:
-        count = int(_mask(planted, n).sum())
-        groups = "one group" if len(planted) == 1 else f"{len(planted)} groups"
-        words = f"{count:,} of {n:,} records ({count / n:.2%}) look planted, in {groups}."
-        return Verdict(Status.POISONED, alpha, words, (sensitivity,))
-    usable = len(space.records)
-    if usable < MIN_USABLE or usable < n / 2:
-        words = f"Only {usable} of {n} records are readable and labelled: too few to call this dataset clean."
-        return Verdict(Status.UNDECIDED, alpha, words, (sensitivity,))
-    if not _labels_mean_something(space):
-        words = "To this encoder the labels look random, so relabelled records could not stand out: try another encoder."
-        return Verdict(Status.UNDECIDED, alpha, words, (sensitivity,))
-    if sensitivity.smallest_rate is None:
-        words = (
-            "Nothing planted was found, but not even a patch on 5 % of the records would have been noticed."
-        )
-        return Verdict(Status.UNDECIDED, alpha, words, (sensitivity,))
-    words = (
-        f"Nothing planted was found; a patch on {sensitivity.smallest_rate:.1%} of the records would have been. "
-        "Poison without a pattern and without relabelling is not excluded."
-    )
-    return Verdict(Status.CLEAN, alpha, words, (sensitivity,))
-
-
-def _labels_mean_something(space: Space) -> bool:
-    """Whether neighbours agree with the labels more often than the largest class alone would make them."""
-    chance = np.bincount(space.labels).max() / len(space.labels)
-    agreement = (space.votes.margin < 0).mean()
-    return bool(agreement >= min(chance + _LEAST_AGREEMENT * (1 - chance), 1.0))
-
-
-def _scores(dataset: Dataset, canvas: Canvas, space: Space, findings: list[Finding]) -> pa.Table:
+def _scores(
+    dataset: Dataset, canvas: Canvas, space: Space, evidence: list[Evidence], findings: list[Finding]
+) -> pa.Table:
     """The per-record table; a record that several findings hold is counted to the first."""
     n = len(dataset)
     readable = np.zeros(n, dtype=bool)
@@ -215,13 +172,8 @@ def _scores(dataset: Dataset, canvas: Canvas, space: Space, findings: list[Findi
     finding = np.full(n, -1, dtype=np.int32)
     for number in reversed(range(len(findings))):
         finding[findings[number].records] = number
-    columns = {
-        "label_disagreement": space.votes.margin,
-        "mahalanobis": space.outlier_score,
-        "mahalanobis_p": space.outlier_p,
-    }
     scores = {}
-    for name, values in columns.items():
+    for name, values in ((name, values) for view in evidence for name, values in view.scores.items()):
         column = np.full(n, np.nan)
         column[space.records] = values
         scores[name] = pa.array(column, mask=np.isnan(column))
@@ -233,7 +185,7 @@ def _scores(dataset: Dataset, canvas: Canvas, space: Space, findings: list[Findi
             "readable": readable,
             **scores,
             "finding": finding,
-            "flagged": _mask(findings, n),
+            "flagged": planted_mask(findings, n),
         }
     )
 

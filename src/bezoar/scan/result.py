@@ -21,6 +21,14 @@ class Severity(StrEnum):
     NATURAL = "natural"  # an anomaly that honest data has too: exact duplicates, blank images, watermarks
 
 
+class Depth(StrEnum):
+    """How much a scan looks at."""
+
+    QUICK = "quick"  # patches in pixels, labels among neighbours
+    STANDARD = "standard"  # and global triggers, densities
+    DEEP = "deep"  # and what a network trained on the data learned (needs torch)
+
+
 class Status(StrEnum):
     """What the scan says of the dataset as a whole."""
 
@@ -112,7 +120,7 @@ class ScanResult:
 
     `scores` has N rows in dataset order: `key`, `label` (name), `readable`, one float column per detector (higher =
     more suspicious), `finding` (number of the finding that holds the record, -1: none), `flagged` (true when that
-    finding's severity is `poison`).
+    finding's severity is `poison`). `views` names the views that ran, `trusted` is the path of the trusted sample, if any.
     """
 
     path: str
@@ -129,6 +137,9 @@ class ScanResult:
     unreadable: tuple[Unreadable, ...]
     scores: pa.Table
     seconds: dict[str, float]
+    depth: Depth = Depth.STANDARD
+    views: tuple[str, ...] = ()
+    trusted: str | None = None
 
     @property
     def flagged(self) -> NDArray[np.bool_]:

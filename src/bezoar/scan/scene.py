@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.patterns import Independence
-from bezoar.scan.neighbour_view import Space
 from bezoar.scan.result import Finding, Sensitivity
+from bezoar.scan.space import Space
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,22 +48,31 @@ class PairTest:
     p_value: float
 
 
-def vote(neighbours: NDArray[np.int64], labels: NDArray[np.int32], n_labels: int) -> Disagreement:
-    """Votes of the neighbours (N, k), nearest first, for records with `labels` (N,) in range(n_labels)."""
-    n, available = neighbours.shape
-    ks = sorted({min(k, available) for k in KS})
+def vote(
+    neighbours: NDArray[np.int64],
+    labels: NDArray[np.int32],
+    n_labels: int,
+    rows: NDArray[np.int64] | None = None,
+) -> Disagreement:
+    """Votes of the neighbours (N, k), nearest first, for records with `labels` (N,) in range(n_labels).
+
+    With `rows` (M,) only for those records: margin and other have shape (M,) then.
+    """
+    wanted = np.arange(len(labels)) if rows is None else rows
+    ks = sorted({min(k, neighbours.shape[1]) for k in KS})
     wide_enough = np.bincount(labels, minlength=n_labels) >= 2 * ks[-1]
-    margin = np.empty(n, dtype=np.float32)
-    other = np.empty(n, dtype=np.int32)
+    margin = np.empty(len(wanted), dtype=np.float32)
+    other = np.empty(len(wanted), dtype=np.int32)
     block = max(1, 2**24 // n_labels)
-    for start in range(0, n, block):
-        rows = slice(start, min(start + block, n))
-        own = labels[rows]
-        shares = np.stack([_shares(labels[neighbours[rows, :k]], n_labels) for k in ks])
+    for start in range(0, len(wanted), block):
+        here = slice(start, min(start + block, len(wanted)))
+        own = labels[wanted[here]]
+        votes = labels[neighbours[wanted[here]]]
+        shares = np.stack([_shares(votes[:, :k], n_labels) for k in ks])
         mean, _ = _margins(np.asarray(shares.mean(axis=0)), own)
         widest, strongest = _margins(shares[-1], own)
-        margin[rows] = np.where(wide_enough[own], np.maximum(mean, widest), mean)
-        other[rows] = strongest
+        margin[here] = np.where(wide_enough[own], np.maximum(mean, widest), mean)
+        other[here] = strongest
     return Disagreement(margin, other)
 
 
