@@ -35,7 +35,7 @@ def patch_sensitivity(
     rng: np.random.Generator,
 ) -> Sensitivity:
     """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 9 of 10 trials."""
-    poison = f"{_SIZE}x{_SIZE} patch at one place, relabelled"
+    poison = f"a {_SIZE}x{_SIZE} patch at one place, relabelled"
     families = len(windows_for(*images.shape[1:3])) * len(TOLERANCES)
     if not families:
         return Sensitivity(poison, None, "the images are too small to be mined for patterns")
@@ -84,10 +84,7 @@ def relabel_sensitivity(space: Space, alpha: float, rng: np.random.Generator) ->
     sizes = np.bincount(space.labels, minlength=n_labels)
 
     def found(count: int) -> bool:
-        rich = np.flatnonzero(sizes >= 2 * count)
-        if len(rich) == 0:
-            return False
-        origin = int(rng.choice(rich))
+        origin = int(rng.choice(np.flatnonzero(sizes >= 2 * count)))
         target = int(rng.choice(np.setdiff1d(np.flatnonzero(sizes), origin)))
         moved = rng.choice(np.flatnonzero(space.labels == origin), count, replace=False)
         labels = space.labels.copy()
@@ -104,14 +101,22 @@ def relabel_sensitivity(space: Space, alpha: float, rng: np.random.Generator) ->
         )
 
     how = "records of one random label moved to another in a copy"
-    return smallest_found("records of one class moved to another", how, len(space.labels), found)
+    poison = "records of one class moved to another"
+    return smallest_found(poison, how, len(space.labels), found, most=int(sizes.max()) // 2)
 
 
-def smallest_found(poison: str, how: str, n: int, found: Callable[[int], bool]) -> Sensitivity:
-    """The smallest of `RATES` of `n` records at which `found(count)` holds in 9 of 10 trials, from the largest down."""
+def smallest_found(
+    poison: str, how: str, n: int, found: Callable[[int], bool], *, most: int | None = None
+) -> Sensitivity:
+    """The smallest of `RATES` of `n` records at which `found(count)` holds in 9 of 10 trials, from the largest down.
+
+    Rates of more than `most` records are left out.
+    """
     smallest = None
     for rate in RATES:
         count = max(1, round(rate * n))
+        if most is not None and count > most:
+            continue
         misses = 0
         for _ in range(_TRIALS):
             misses += not found(count)

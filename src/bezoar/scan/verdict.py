@@ -82,9 +82,9 @@ def verdict(
     if reason:
         return Verdict(Status.UNDECIDED, alpha, reason, sensitivity)
     noticed = "; ".join(
-        f"{kind.poison}: from {kind.smallest_rate:.1%}" for kind in sensitivity if kind.smallest_rate
+        f"{kind.poison}, on {kind.smallest_rate:.1%}" for kind in sensitivity if kind.smallest_rate
     )
-    words = f"Nothing planted was found. This scan would have noticed {noticed}. {_EXCLUDED_BY_NO_VIEW}"
+    words = f"Nothing planted was found. Of all records, this scan would have noticed: {noticed}. {_EXCLUDED_BY_NO_VIEW}"
     return Verdict(Status.CLEAN, alpha, words, sensitivity)
 
 
@@ -95,7 +95,7 @@ def _undecided(space: Space, n: int, sensitivity: tuple[Sensitivity, ...]) -> st
     if not _labels_mean_something(space):
         return "To this encoder the labels look random, so relabelled records could not stand out: try another encoder."
     if sensitivity[0].smallest_rate is None:
-        return f"Nothing planted was found, but not even {sensitivity[0].poison} on 5 % of the records would have been noticed."
+        return f"Nothing planted was found, but not even {sensitivity[0].poison}, on 5 % of the records would have been noticed."
     return None
 
 

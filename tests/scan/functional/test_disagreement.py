@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bezoar.scan.functional.disagreement import FIRM, pair_tests, vote
+from bezoar.scan.functional.disagreement import FIRM, inflow_tests, margin_of_poison, pair_tests, vote
 from bezoar.scan.functional.neighbours import nearest
 
 CLASSES, EACH = 5, 150
@@ -82,3 +82,40 @@ def test_two_classes_and_few_records() -> None:
     votes = vote(neighbours, labels[few], 2)
     assert np.isfinite(votes.margin).all()
     assert {(t.given, t.other) for t in pair_tests(votes, labels[few], 2)} == {(0, 1), (1, 0)}
+
+
+def test_records_of_every_class_moved_to_one_stand_out_together() -> None:
+    features, labels = clusters(0)
+    moved = np.random.default_rng(0).choice(np.flatnonzero(labels != 4), 24, replace=False)
+    labels[moved] = 4
+    votes = vote(nearest(features, 64).indices, labels, CLASSES)
+    first, *others = inflow_tests(votes, labels, CLASSES)
+    assert first.given == 4
+    assert first.count >= 20
+    assert first.p_value < 1e-6
+    assert all(test.p_value > 0.01 for test in others)
+    flagged = (labels == 4) & (votes.margin > margin_of_poison(votes, labels, 4))
+    assert flagged[moved].mean() >= 0.95
+    assert np.delete(flagged, moved).mean() <= 0.005
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_label_noise_that_strikes_all_classes_is_no_inflow(seed: int) -> None:
+    features, labels = clusters(seed, spread=0.2)
+    rng = np.random.default_rng(seed)
+    noisy = rng.choice(len(labels), len(labels) // 20, replace=False)
+    labels[noisy] = (labels[noisy] + rng.integers(1, CLASSES, len(noisy))) % CLASSES
+    tests = inflow_tests(vote(nearest(features, 64).indices, labels, CLASSES), labels, CLASSES)
+    assert min(test.p_value for test in tests) > 0.01
+
+
+def test_a_class_that_looks_like_the_others_is_no_inflow() -> None:
+    features, labels = clusters(2)
+    blurred = labels == 3
+    rng = np.random.default_rng(2)
+    features[blurred] = (
+        np.eye(CLASSES, 16)[rng.integers(0, CLASSES, blurred.sum())] * 0.5 + np.eye(CLASSES, 16)[3] * 0.5
+    )
+    features[blurred] += rng.normal(0, 0.12, (int(blurred.sum()), 16)).astype(np.float32)
+    tests = inflow_tests(vote(nearest(features, 64).indices, labels, CLASSES), labels, CLASSES)
+    assert min((test.p_value for test in tests), default=1.0) > 0.01

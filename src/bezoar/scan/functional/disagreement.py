@@ -20,6 +20,7 @@ KS = (8, 16, 64)  # single strangers show at every k; a dense group of poison vo
 FIRM = 0.5  # margin from which a record counts as disagreeing
 _ENOUGH = 10  # half-way records from which a cell's ratio of deep to half-way is known
 _LEAST_RATIO = 0.25
+_HONEST = 0.2  # share of honest records among the flagged ones that is put up with
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,16 @@ class Disagreement:
 
     margin: NDArray[np.float32]
     other: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class InflowTest:
+    """Whether more records given label `given` lie among other labels, whichever, than confusion explains."""
+
+    given: int
+    count: int
+    expected: float
+    p_value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,42 @@ def pair_tests(found: Disagreement, labels: NDArray[np.int32], n_labels: int) ->
         for g, o, q in zip(given, other, p, strict=True)
     ]
     return sorted(tests, key=lambda test: (test.p_value, -test.count))
+
+
+def inflow_tests(found: Disagreement, labels: NDArray[np.int32], n_labels: int) -> list[InflowTest]:
+    """One test per label, most significant first (family-wise p-values).
+
+    Poison that takes its records from every class puts too few into any one pair. What confusion explains is the largest
+    of the label's own outflow (its look-alikes under other labels), of what usually comes with its half-way records, and of
+    the other labels' inflow, which random label noise raises everywhere alike (upper quartile over labels for both).
+    """
+    off = ~np.eye(n_labels, dtype=bool)
+    count = _pair_counts(found, labels, n_labels, found.margin >= FIRM) * off
+    half_way = _pair_counts(found, labels, n_labels, (found.margin > 0) & (found.margin < FIRM)) * off
+    inflow, outflow, between = count.sum(axis=1), count.sum(axis=0), half_way.sum(axis=1)
+    usual = float(np.quantile(inflow / np.maximum(between, _ENOUGH), 0.75))
+    expected = np.maximum(outflow, max(usual, _LEAST_RATIO) * between)
+    expected = np.maximum(expected, np.quantile(inflow, 0.75))
+    p = family_wise(excess(inflow, expected))
+    tests = [
+        InflowTest(g, int(inflow[g]), float(expected[g]), float(p[g])) for g in range(n_labels) if inflow[g]
+    ]
+    return sorted(tests, key=lambda test: (test.p_value, -test.count))
+
+
+def margin_of_poison(found: Disagreement, labels: NDArray[np.int32], given: int) -> float:
+    """The least margin from which records labelled `given` are mostly planted, as the other labels' margins suggest.
+
+    Of the records above it at most `_HONEST` would be there if `given` were confused as often as the other labels are
+    (upper quartile over them).
+    """
+    ours = found.margin[labels == given]
+    others = [found.margin[labels == label] for label in np.unique(labels) if label != given]
+    for margin in np.arange(0.0, FIRM, 0.05):
+        usual = np.quantile([(theirs > margin).mean() for theirs in others], 0.75) if others else 0.0
+        if usual * len(ours) <= _HONEST * (ours > margin).sum():
+            return float(margin)
+    return FIRM
 
 
 def _pair_counts(
