@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bezoar.errors import BezoarError, InputError, OutputError
-from bezoar.report import read_scan, write_scan
+from bezoar.report import read_scan, to_sarif, write_scan
 from bezoar.scan.result import ScanResult
 from report.builders import scan_result, trigger_finding
 
@@ -25,8 +25,14 @@ def folder(tmp_path: Path, result: ScanResult) -> Path:
     return tmp_path / "scan"
 
 
-def test_writes_three_files_and_reads_them_back(folder: Path, result: ScanResult) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "result.json", "scores.parquet"]
+def test_writes_its_files_and_reads_them_back(folder: Path, result: ScanResult) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.html",
+        "result.json",
+        "scan.sarif",
+        "scores.parquet",
+    ]
+    assert json.loads((folder / "scan.sarif").read_bytes()) == to_sarif(result)
     assert pq.read_table(folder / "scores.parquet").equals(result.scores)
     for path in (folder, folder / "result.json"):
         back = read_scan(path)

@@ -1,4 +1,4 @@
-"""Showing a scan: JSON, HTML and terminal, and the folder that holds them.
+"""Showing a scan: JSON, SARIF, HTML and terminal, and the folder that holds them.
 
 The names are loaded on first use: the command line needs `report.text` alone for its one-line errors.
 """
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from bezoar.report.folder import read_scan, write_scan
     from bezoar.report.html import to_html
     from bezoar.report.json import from_json, to_json
+    from bezoar.report.sarif import to_sarif
     from bezoar.report.terminal import to_terminal
 
-__all__ = ["from_json", "read_scan", "to_html", "to_json", "to_terminal", "write_scan"]
+__all__ = ["from_json", "read_scan", "to_html", "to_json", "to_sarif", "to_terminal", "write_scan"]
 
 _HOME = {
     "from_json": "bezoar.report.json",
     "read_scan": "bezoar.report.folder",
     "to_html": "bezoar.report.html",
     "to_json": "bezoar.report.json",
+    "to_sarif": "bezoar.report.sarif",
     "to_terminal": "bezoar.report.terminal",
     "write_scan": "bezoar.report.folder",
 }

@@ -3,6 +3,7 @@
     result.json     the scan (schema/scan-1.json)
     scores.parquet  one row per record: key, label, scores, finding, flagged
     report.html     the report for a person
+    scan.sarif      the findings for SARIF viewers and code scanning services
 
 What is read back is hostile: sizes are capped, only fixed-width columns of the scores are read, and every
 claim that can be checked against another is.
@@ -21,10 +22,11 @@ from bezoar.errors import InputError, LimitError
 from bezoar.files import atomic_directory
 from bezoar.report.html import to_html
 from bezoar.report.json import from_json, to_json
+from bezoar.report.sarif import to_sarif
 from bezoar.report.text import shown
 from bezoar.scan.result import ScanResult, Severity
 
-RESULT, SCORES, REPORT = "result.json", "scores.parquet", "report.html"
+RESULT, SCORES, REPORT, SARIF = "result.json", "scores.parquet", "report.html", "scan.sarif"
 _MAX_RESULT_BYTES = 512 << 20
 _MAX_RECORDS = 1 << 28
 _MAX_COLUMNS = 256
@@ -32,13 +34,15 @@ _MAX_THRIFT = 64 << 20
 
 
 def write_scan(result: ScanResult, folder: Path) -> Path:
-    """Write the three files into the new `folder`, all or nothing; the path of the report."""
+    """Write the four files into the new `folder`, all or nothing; the path of the report."""
     document = json.dumps(to_json(result), indent=1, allow_nan=False)
+    log = json.dumps(to_sarif(result), indent=1, allow_nan=False)
     page = to_html(result, folder=folder)
     with atomic_directory(folder) as temporary:
         (temporary / RESULT).write_text(document + "\n", encoding="ascii")
         pq.write_table(result.scores, temporary / SCORES, compression="zstd")
         (temporary / REPORT).write_text(page, encoding="utf-8")
+        (temporary / SARIF).write_text(log + "\n", encoding="ascii")
     return folder / REPORT
 
 

@@ -60,8 +60,8 @@ def to_json(result: ScanResult) -> Json:
         "scores": {"file": "scores.parquet", "columns": list(result.scores.column_names)},
         "seconds": result.seconds,
     }
-    plain: Json = _plain(document)
-    return plain
+    checked: Json = plain(document)
+    return checked
 
 
 def from_json(document: Any, scores: pa.Table) -> ScanResult:
@@ -95,14 +95,14 @@ def _finding(number: int, finding: Finding, keys: pa.ChunkedArray) -> Json:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` with NumPy types replaced by Python's and non-finite numbers by None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
