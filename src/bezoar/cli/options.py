@@ -17,7 +17,17 @@ from bezoar.files import refuse_existing
 if TYPE_CHECKING:
     from bezoar.data.dataset import Dataset
 
-PATH = click.Path(path_type=Path)
+
+class _PathType(click.Path):
+    """A path. The empty one, often a shell variable that is not set, would silently mean the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _PathType(path_type=Path)
 
 
 def dataset_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,14 +46,23 @@ def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--format text|json`."""
+    return _format("text", "json")(function)
+
+
+def sarif_format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--format text|json|sarif`."""
+    return _format("text", "json", "sarif")(function)
+
+
+def _format(*forms: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(
         "--format",
         "form",
-        type=click.Choice(["text", "json"]),
-        default="text",
+        type=click.Choice(forms),
+        default=forms[0],
         show_default=True,
         help="Form of the result on standard output.",
-    )(function)
+    )
 
 
 def open_dataset(path: Path, label_column: str | None, content_column: str | None) -> Dataset:

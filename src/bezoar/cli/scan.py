@@ -12,8 +12,8 @@ from bezoar.cli.options import (
     PATH,
     check_output,
     dataset_options,
-    format_option,
     open_dataset,
+    sarif_format_option,
     seed_option,
     terminal_width,
     wants_colour,
@@ -28,14 +28,30 @@ FOUND, UNDECIDED = 1, 3
 @click.command("scan")
 @click.argument("path", type=PATH)
 @click.option(
-    "-o", "--out", type=PATH, metavar="FOLDER", help="Write report, JSON and scores to a new folder."
+    "-o", "--out", type=PATH, metavar="FOLDER", help="Write report, JSON, SARIF and scores to a new folder."
+)
+@click.option(
+    "--depth",
+    type=click.Choice(["quick", "standard", "deep"]),
+    default="standard",
+    show_default=True,
+    help="How much to look at; deep trains a small network on the data (needs the extra `torch`).",
 )
 @click.option(
     "--encoder", metavar="SPEC", default="default", show_default=True, help="What turns images into features."
 )
 @dataset_options
 @click.option(
-    "--group", metavar="NAME", help="Column whose equal values are one source: a track, a video, a site."
+    "--group", metavar="NAME", help="Column whose equal values are one observation: a track, a video."
+)
+@click.option(
+    "--source-column", metavar="NAME", help="Column that says where each record is from; URLs count by host."
+)
+@click.option(
+    "--trusted",
+    type=PATH,
+    metavar="PATH",
+    help="A clean sample with the same labels, which sharpens the scan.",
 )
 @seed_option
 @click.option(
@@ -47,14 +63,17 @@ FOUND, UNDECIDED = 1, 3
 )
 @click.option("--strict", is_flag=True, help="Exit with 3 when the scan could not decide.")
 @click.option("--no-cache", is_flag=True, help="Compute all features anew and keep none.")
-@format_option
+@sarif_format_option
 def command(
     path: Path,
     out: Path | None,
+    depth: str,
     encoder: str,
     label_column: str | None,
     content_column: str | None,
     group: str | None,
+    source_column: str | None,
+    trusted: Path | None,
     seed: int,
     alpha: float,
     strict: bool,
@@ -72,10 +91,21 @@ def command(
     if out is not None:
         check_output(out, path)
     dataset = open_dataset(path, label_column, content_column)
+    clean = None if trusted is None else open_dataset(trusted, label_column, content_column)
     from bezoar.scan import scan  # after opening: bad input fails fast
 
     cache = None if no_cache else default_cache()
-    result = scan(dataset, encoder=encoder, seed=seed, alpha=alpha, group=group, cache=cache)
+    result = scan(
+        dataset,
+        encoder=encoder,
+        depth=depth,
+        seed=seed,
+        alpha=alpha,
+        group=group,
+        trusted=clean,
+        cache=cache,
+        **({} if source_column is None else {"source": source_column}),
+    )
     if out is not None:
         write_scan(result, out)
     _show(result, out, form)
@@ -83,15 +113,16 @@ def command(
 
 
 def _show(result: ScanResult, saved: Path | None, form: str) -> None:
-    from bezoar.report import to_json, to_terminal
+    from bezoar.report import to_json, to_sarif, to_terminal
 
-    if form == "json":
-        click.echo(json.dumps(to_json(result), indent=1, allow_nan=False))
-        if saved is not None:
-            click.echo(f"report: {saved / 'report.html'}", err=True)
-    else:
+    if form == "text":
         text = to_terminal(result, saved=saved, width=terminal_width(), colour=wants_colour())
         click.echo(text, nl=False)
+        return
+    document = to_json(result) if form == "json" else to_sarif(result)
+    click.echo(json.dumps(document, indent=1, allow_nan=False))
+    if saved is not None:
+        click.echo(f"report: {saved / 'report.html'}", err=True)
 
 
 def _exit_code(result: ScanResult, *, strict: bool) -> int:
