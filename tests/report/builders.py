@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from bezoar.scan.result import (
+    Depth,
     Example,
     Finding,
     Picture,
@@ -44,6 +47,36 @@ def trigger_finding(records: NDArray[np.int64], **changes: object) -> Finding:
         "details": {"place": [2, 3], "patch": 3},
     }
     return Finding(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def source_finding(records: NDArray[np.int64], name: str = "evil.example") -> Finding:
+    facts = {"source": name, "among": "planted records", "records": 12, "expected": 0.25}
+    return trigger_finding(
+        records,
+        kind="suspect-source",
+        severity=Severity.REVIEW,
+        title=f"{len(records)} of 10 planted records came from {name!r} (2 % of the data)",
+        target=None,
+        origins=(),
+        pictures=(),
+        examples=(),
+        details=facts,
+    )
+
+
+def text_finding(records: NDArray[np.int64], texts: Sequence[str], mark: object = None) -> Finding:
+    rows = [
+        {"key": f"texts#{n:06d}", "label": "positive", "text": text, "mark": mark}
+        for n, text in enumerate(texts)
+    ]
+    return trigger_finding(
+        records,
+        kind="repeated-ngram",
+        title="Texts labelled 'positive' share 'cf mn'",
+        pictures=(),
+        examples=(),
+        details={"ngram": "cf mn", "examples": rows},
+    )
 
 
 def scan_result(
@@ -96,4 +129,7 @@ def scan_result(
         unreadable=unreadable,
         scores=scores,
         seconds={"decode": 1.5, "repeated pattern": 12.0},
+        depth=Depth.DEEP,
+        views=("patterns", "neighbours"),
+        trusted="/data/clean",
     )

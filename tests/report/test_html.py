@@ -8,7 +8,7 @@ import pytest
 
 from bezoar.report import to_html
 from bezoar.scan.result import Example, Picture, ScanResult, Severity, Status, Unreadable
-from report.builders import noise, picture, scan_result, trigger_finding
+from report.builders import noise, picture, scan_result, source_finding, text_finding, trigger_finding
 
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -53,8 +53,11 @@ def hostile_result() -> ScanResult:
         examples=tuple(Example(picture(text), (picture(text),), (picture(text),)) for text in HOSTILE),
         details={text: text for text in HOSTILE},
     )
+    rows = [{"key": text, "label": text, "text": "a" + text, "mark": [1, 1 + len(text)]} for text in HOSTILE]
+    texts = trigger_finding(np.arange(n), kind="repeated-ngram", details={"examples": rows})
+    source = source_finding(np.arange(n), HOSTILE[2])
     return scan_result(
-        (finding,),
+        (finding, texts, source),
         n=n,
         labels=HOSTILE,
         keys=list(HOSTILE),
@@ -77,7 +80,9 @@ def test_says_what_was_found() -> None:
         "recovered trigger",
         "3x3 patch at one place",
         "0.1 %",
-        "not noticed",
+        "not even at 5 %",
+        "deep: patterns, neighbours",
+        "/data/clean",
         "repeated_pattern",
         "ab" * 32,
         "row-00003.png",
@@ -125,6 +130,52 @@ def test_hostile_text_is_inert() -> None:
     html.encode("utf-8")
 
 
+def test_texts_are_quoted_with_the_place_marked() -> None:
+    long = "x" * 5000
+    finding = text_finding(np.arange(2), [f"{long} the cf mn end {long}", "short"], [5005, 5010])
+    html = to_html(scan_result((finding,)))
+    page = _Page(html)
+    assert [tag for tag, _ in page.elements].count("blockquote") == 2
+    assert "<mark><bdi>cf mn</bdi></mark>" in html
+    assert html.count("<mark>") == 1  # beyond the end of the second text
+    assert "labelled positive" in page.text
+    assert "x" * 200 not in html
+    assert "{'key'" not in page.text  # once, and not among the details again
+    assert "cf mn" in page.text.split("Details")[1]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "text",
+        [1, None, [], {}, {"text": 3}],
+        [{"text": "ok", "mark": mark} for mark in ([3, 1], [-1, 2], ["0", 1], [0.0, 1], {}, "12", [0, 99])],
+    ],
+)
+def test_malformed_excerpts_do_no_harm(rows: object) -> None:
+    html = to_html(scan_result((trigger_finding(np.arange(2), details={"examples": rows}),)))
+    assert "<mark>" not in html
+
+
+def test_sources_have_a_table() -> None:
+    html = to_html(scan_result((trigger_finding(np.arange(10)), source_finding(np.arange(9)))))
+    text = _Page(html).text
+    assert re.search(r"Sources\s+These sources supplied more", text)
+    assert re.search(r"evil\.example\s*9\s*planted records\s*0\.2\s*12", text)
+    assert "These sources" not in _Page(to_html(scan_result())).text
+
+
+def test_one_is_not_a_plural() -> None:
+    examples = (Example(picture("a")),) * 5
+    one = trigger_finding(np.array([0]), target=0, examples=examples)
+    text = _Page(to_html(scan_result((one,), labels=("only",), unreadable=(Unreadable(1, "x"),)))).text
+    assert not re.search(
+        r"\b1 (?:other )?(?:more )?(?:records|classes|findings|examples|excerpts|pictures)\b", text
+    )
+    assert "1 more example" in text
+    assert "in 1 class" in text
+
+
 def test_makes_no_request() -> None:
     html = to_html(hostile_result())
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
@@ -155,6 +206,7 @@ def test_stays_under_ten_megabytes_and_says_what_is_left_out() -> None:
     shots = [picture(f"{seed}", seed, 256) for seed in range(8)]
     example = Example(shots[0], tuple(shots[:6]), tuple(shots[2:]))
     label = "label " * 2000
+    rows = [{"key": label, "label": label, "text": '"' * 9000, "mark": [4000, 5000]}] * 30
     findings = tuple(
         trigger_finding(
             np.arange(60),
@@ -163,7 +215,7 @@ def test_stays_under_ten_megabytes_and_says_what_is_left_out() -> None:
             explanation="e" * 100_000,
             pictures=tuple(shots),
             examples=(example,) * 30,
-            details={f"{label}{n}": label for n in range(100)},
+            details={"examples": rows} | {f"{label}{n}": label for n in range(100)},
         )
         for severity in (Severity.POISON, Severity.REVIEW)
         for _ in range(60)
@@ -187,6 +239,8 @@ def test_the_page_is_well_formed() -> None:
         "figure",
         "ul",
         "dl",
+        "blockquote",
+        "mark",
         "p",
         "bdi",
         "span",

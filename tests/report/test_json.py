@@ -12,7 +12,7 @@ from bezoar.errors import InputError
 from bezoar.report import from_json, to_json
 from bezoar.report.json import MAX_LISTED
 from bezoar.scan.result import ScanResult, Severity, Unreadable
-from report.builders import scan_result, trigger_finding
+from report.builders import scan_result, source_finding, text_finding, trigger_finding
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,9 @@ RESULTS = {
         ),
         unreadable=(Unreadable(59, "truncated"),),
     ),
+    "text": scan_result(
+        (text_finding(np.arange(3), ["a cf mn b", "c"], [2, 7]), source_finding(np.arange(2)))
+    ),
     "hostile": scan_result(labels=("<script>", "\u202e", "\x1b"), path="/data/\udcff\n"),
 }
 
@@ -46,6 +49,7 @@ def test_fits_the_schema_and_reads_back(result: ScanResult, schema: dict[str, An
     assert (back.path, back.digest, back.verdict) == (result.path, result.digest, result.verdict)
     assert (back.label_names, back.label_counts) == (result.label_names, result.label_counts)
     assert (back.unreadable, back.seconds) == (result.unreadable, result.seconds)
+    assert (back.depth, back.views, back.trusted) == (result.depth, result.views, result.trusted)
     for mine, theirs in zip(back.findings, result.findings, strict=True):
         np.testing.assert_array_equal(mine.records, theirs.records)
         assert (mine.kind, mine.severity, mine.p_value, mine.target, mine.origins, mine.details) == (
@@ -103,6 +107,9 @@ def _changed(path: list[str | int], value: object) -> Any:
         _changed(["findings", 0, "records", "indices"], [10**9]),
         _changed(["findings", 0, "records", "indices"], [True]),
         _changed(["findings", 0, "severity"], ["poison"]),
+        _changed(["settings", "depth"], "abyss"),
+        _changed(["settings", "views"], "patterns"),
+        _changed(["settings", "trusted"], 1),
         _changed(["seconds"], []),
         _changed(["unreadable", "listed"], [{"index": "5"}]),
     ],

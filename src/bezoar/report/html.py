@@ -17,15 +17,15 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bezoar.report import text
+from bezoar.report.excerpts import Excerpt, excerpts
 from bezoar.report.pictures import Album, Thumbnail
 from bezoar.report.text import shown
 from bezoar.scan.result import Example, Finding, Picture, ScanResult, Severity, Status
 
-PICTURE_BUDGET = (
-    8 << 20
-)  # bytes of data URIs; what is left of 10 MB holds far more text than the caps below allow
+PICTURE_BUDGET = 6 << 20  # bytes of data URIs; the rest of 10 MB holds more text than the caps below allow
 MAX_FINDINGS = 40  # cards of one severity
 MAX_EXAMPLES = 12  # of one finding
+MAX_EXCERPTS = 6
 FIRST_EXAMPLES = 4  # shown before one has to unfold the rest
 MAX_NEIGHBOURS = 4
 MAX_KEYS = 60
@@ -69,9 +69,20 @@ class _Card:
     target: str | None
     evidence: tuple[Thumbnail, ...]
     examples: tuple[_ExampleView, ...]
+    excerpts: tuple[Excerpt, ...]
     keys: tuple[str, ...]
     more_keys: int
     details: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceRow:
+    name: str
+    among: str
+    suspects: int
+    records: int
+    expected: float
+    p_value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,8 @@ def to_html(result: ScanResult, folder: Path | None = None) -> str:
         hidden={str(s): max(0, _number(result, s) - MAX_FINDINGS) for s in Severity},
         numbers={str(s): _number(result, s) for s in Severity},
         sensitivity=[
-            (shown(r.poison), r.smallest_rate, shown(r.how, 300)) for r in result.verdict.sensitivity
+            (shown(r.poison), text.noticed(r.smallest_rate), shown(r.how, 300))
+            for r in result.verdict.sensitivity
         ],
         touched=[row for row in classes if row.flagged or row.review][:MAX_CLASSES],
         untouched=[row for row in classes if not (row.flagged or row.review)][:MAX_CLASSES],
@@ -113,6 +125,9 @@ def to_html(result: ScanResult, folder: Path | None = None) -> str:
         scores=[shown(name, 60) for name in result.scores.column_names if name not in _NOT_SCORES],
         seconds=[(shown(name, 60), text.seconds(value)) for name, value in result.seconds.items()],
         encoder=shown(result.encoder, 200),
+        views=[shown(view, 60) for view in result.views],
+        trusted=None if result.trusted is None else shown(result.trusted, 200),
+        sources=_sources(result),
         command=_clean_command(result, folder),
         pictures_left_out=album.left_out,
         first_examples=FIRST_EXAMPLES,
@@ -175,6 +190,8 @@ def _card(
     examples: tuple[_ExampleView, ...],
 ) -> _Card:
     names = [shown(result.label_names[label], 60) for label in finding.origins]
+    quoted = excerpts(finding.details, MAX_EXCERPTS)
+    details = [row for row in finding.details.items() if not (quoted and row[0] == "examples")]
     keys = result.scores["key"].take(finding.records[:MAX_KEYS])
     return _Card(
         number=number,
@@ -190,9 +207,10 @@ def _card(
         target=None if finding.target is None else shown(result.label_names[finding.target], 60),
         evidence=evidence,
         examples=examples,
+        excerpts=quoted,
         keys=tuple(shown(key.as_py(), 120) for key in keys),
         more_keys=max(0, len(finding.records) - MAX_KEYS),
-        details=tuple((shown(str(k), 60), shown(str(v), 200)) for k, v in list(finding.details.items())[:20]),
+        details=tuple((shown(str(k), 60), shown(str(v), 200)) for k, v in details[:20]),
     )
 
 
@@ -214,6 +232,25 @@ def _classes(result: ScanResult) -> list[_ClassRow]:
             _ClassRow(shown(name, 60), records, flagged, review, 100 * flagged / size, 100 * review / size)
         )
     return sorted(rows, key=lambda row: (-row.flagged, -row.review, -row.records))
+
+
+def _sources(result: ScanResult) -> list[_SourceRow]:
+    """The sources that supply more of the suspects than chance; a finding without these facts is passed over."""
+    rows = []
+    for finding in result.findings:
+        facts = finding.details
+        if finding.kind == "suspect-source" and isinstance(facts.get("records"), int):
+            rows.append(
+                _SourceRow(
+                    shown(str(facts.get("source")), 60),
+                    shown(str(facts.get("among", "")), 60),
+                    len(finding.records),
+                    facts["records"],
+                    float(facts.get("expected") or 0.0),
+                    text.p_value(finding.p_value),
+                )
+            )
+    return rows[:MAX_FINDINGS]
 
 
 def _unreadable(result: ScanResult) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bezoar.errors import InputError
-from bezoar.scan.result import Finding, ScanResult, Sensitivity, Severity, Status, Unreadable, Verdict
+from bezoar.scan.result import Depth, Finding, ScanResult, Sensitivity, Severity, Status, Unreadable, Verdict
 
 SCHEMA = "bezoar-scan-1"
 MAX_LISTED = 10_000
@@ -39,7 +39,14 @@ def to_json(result: ScanResult) -> Json:
                 for name, number in zip(result.label_names, result.label_counts, strict=True)
             ],
         },
-        "settings": {"encoder": result.encoder, "seed": result.seed, "alpha": result.verdict.alpha},
+        "settings": {
+            "depth": str(result.depth),
+            "views": result.views,
+            "trusted": result.trusted,
+            "encoder": result.encoder,
+            "seed": result.seed,
+            "alpha": result.verdict.alpha,
+        },
         "verdict": {
             "status": str(result.verdict.status),
             "summary": result.verdict.summary,
@@ -150,6 +157,9 @@ def _result(document: Any, scores: pa.Table) -> ScanResult:
         seconds={
             _text(name): float(value) for name, value in document["seconds"].items() if value is not None
         },
+        depth=Depth(settings["depth"]),
+        views=tuple(_text(name) for name in _list(settings["views"])),
+        trusted=None if settings["trusted"] is None else _text(settings["trusted"]),
     )
 
 

@@ -58,10 +58,14 @@ def _facts(result: ScanResult) -> str:
     parts = [
         f"{text.count(flagged)} of {text.count(result.n_records, 'record')} flagged",
         f"error level {text.percent(result.verdict.alpha)}",
+        f"depth {result.depth}"
+        + (f" ({', '.join(shown(view, 40) for view in result.views)})" if result.views else ""),
         f"encoder {shown(result.encoder, 60)}",
         f"seed {result.seed}",
         text.seconds(sum(result.seconds.values())),
     ]
+    if result.trusted is not None:
+        parts.insert(-2, f"trusted sample {shown(result.trusted, 80)}")
     if result.unreadable:
         parts.insert(1, f"{text.count(len(result.unreadable), 'record')} unreadable")
     return " · ".join(parts)
@@ -100,13 +104,10 @@ def _labels(result: ScanResult, finding: Finding) -> str:
 def _closing(result: ScanResult, saved: Path | None) -> list[str]:
     lines = []
     if result.verdict.sensitivity:
-        seen = [
-            f"{shown(row.poison)} from {text.percent(row.smallest_rate)}"
-            if row.smallest_rate is not None
-            else f"not {shown(row.poison)}"
-            for row in result.verdict.sensitivity
-        ]
-        lines.append("Would have noticed: " + "; ".join(seen) + ".")
+        seen = [(shown(row.poison), text.noticed(row.smallest_rate)) for row in result.verdict.sensitivity]
+        widest = max(len(poison) for poison, _ in seen)
+        rows = [f"  {poison:<{widest}}  {rate}" for poison, rate in seen]
+        lines.append("\n".join(["Would have noticed:", *rows]))
     if saved is not None:
         lines.append(f"Report: {shown(str(saved / 'report.html'), 1000)}")
     if result.verdict.status is Status.POISONED:

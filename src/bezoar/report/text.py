@@ -39,10 +39,10 @@ def shown(text: str, limit: int = 120) -> str:
     return escaped if len(escaped) <= 2 * limit else escaped[: 2 * limit] + "…"
 
 
-def count(number: int, noun: str = "") -> str:
-    """`1 record`, `12,345 records`."""
+def count(number: int, noun: str = "", plural: str = "") -> str:
+    """`1 record`, `12,345 records`, `2 classes`."""
     figure = f"{number:,}"
-    return f"{figure} {noun}{'' if number == 1 else 's'}" if noun else figure
+    return f"{figure} {noun if number == 1 else plural or noun + 's'}" if noun else figure
 
 
 def percent(share: float) -> str:
@@ -57,6 +57,11 @@ def percent(share: float) -> str:
     if value < 0.001:
         return "< 0.001 %"
     return f"{float(f'{value:.2g}'):g} %"
+
+
+def noticed(smallest_rate: float | None) -> str:
+    """From which share of poisoned records on a scan would have noticed them: `from 0.1 %`."""
+    return "not even at 5 %" if smallest_rate is None else f"from {percent(smallest_rate)}"
 
 
 def p_value(value: float | None) -> str:
