@@ -30,7 +30,7 @@ def exact_duplicates(dataset: Dataset, digests: list[bytes], gallery: Gallery) -
             Finding(
                 kind="conflicting-duplicates",
                 severity=Severity.REVIEW,
-                title=f"{len(torn)} images occur under more than one label",
+                title=f"{len(torn)} {'image occurs' if len(torn) == 1 else 'images occur'} under more than one label",
                 explanation="Byte for byte the same image carries different labels. At least one of each group is wrong; "
                 "honest label noise does this too, so nothing is removed by itself.",
                 records=np.array([i for group in torn for i in group], dtype=np.int64),
@@ -43,7 +43,7 @@ def exact_duplicates(dataset: Dataset, digests: list[bytes], gallery: Gallery) -
             Finding(
                 kind="exact-duplicates",
                 severity=Severity.NATURAL,
-                title=f"{len(whole)} images occur more than once",
+                title=f"{len(whole)} {'image occurs' if len(whole) == 1 else 'images occur'} more than once",
                 explanation="Byte for byte the same image under the same label, as scraped and merged datasets often have. "
                 "Harmless by itself; it leaks between training and test splits.",
                 records=np.array([i for group in whole for i in group], dtype=np.int64),
@@ -71,7 +71,7 @@ def blanks(images: NDArray[np.uint8], records: NDArray[np.int64], gallery: Galle
         Finding(
             kind="blank",
             severity=Severity.NATURAL,
-            title=f"{len(empty)} images are blank",
+            title=f"{len(empty)} {'image is' if len(empty) == 1 else 'images are'} blank",
             explanation="One colour all over: placeholders or failed downloads. They teach a model nothing but their label.",
             records=empty,
             examples=tuple(Example(gallery.record(int(i))) for i in empty[:_SHOWN]),

@@ -133,7 +133,7 @@ def outliers(space: Space, taken: NDArray[np.bool_], gallery: Gallery) -> list[F
         Finding(
             kind="feature-outliers",
             severity=Severity.REVIEW,
-            title=f"{len(rows)} records lie far from their own class",
+            title=f"{len(rows)} {'record lies far from its' if len(rows) == 1 else 'records lie far from their'} own class",
             explanation=(
                 "Class-conditional Mahalanobis distance in the encoder's space, false discovery rate 1 %. Odd crops, foreign "
                 "objects and damaged images look like this far more often than poison does."
@@ -154,7 +154,7 @@ def lone_disagreements(space: Space, taken: NDArray[np.bool_], gallery: Gallery)
         Finding(
             kind="lone-disagreements",
             severity=Severity.REVIEW,
-            title=f"{len(rows)} records whose neighbours carry another label",
+            title=f"{len(rows)} record{'s' * (len(rows) > 1)} whose neighbours carry another label",
             explanation=(
                 "Each lies deep among another class, in no common direction: label mistakes, or single poisoned records too few "
                 "for any test. Worth a look."
