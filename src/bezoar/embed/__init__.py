@@ -1,6 +1,6 @@
 """Encoders, which turn images into features, and the feature cache."""
 
-from bezoar.embed.base import DifferentiableEncoder, Encoder, Features, Images
+from bezoar.embed.base import DifferentiableEncoder, Encoder, Features, Fitted, Images
 from bezoar.embed.extract import features, fit
 from bezoar.embed.resolve import ENCODERS, resolve
 from bezoar.embed.store import default_cache
@@ -10,6 +10,7 @@ __all__ = [
     "DifferentiableEncoder",
     "Encoder",
     "Features",
+    "Fitted",
     "Images",
     "default_cache",
     "features",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,3 +55,43 @@ class DifferentiableEncoder(Encoder, Protocol):
     def torch_module(self) -> Any:
         """A `torch.nn.Module`: float images (N, 3, size, size) in [0, 1] to features (N, D), as `encode`."""
         ...
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An encoder that was fitted already and is not to be fitted again, so that several datasets share its space."""
+
+    encoder: Encoder
+
+    @property
+    def name(self) -> str:
+        """The encoder's."""
+        return self.encoder.name
+
+    @property
+    def size(self) -> int:
+        """The encoder's."""
+        return self.encoder.size
+
+    @property
+    def dim(self) -> int:
+        """The encoder's."""
+        return self.encoder.dim
+
+    @property
+    def sample_size(self) -> int:
+        """None is wanted."""
+        return 0
+
+    @property
+    def digest(self) -> str:
+        """The fitted encoder's."""
+        return self.encoder.digest
+
+    def fit(self, sample: Images, seed: int) -> Encoder:
+        """Itself."""
+        return self
+
+    def encode(self, images: Images) -> Features:
+        """As the encoder does."""
+        return self.encoder.encode(images)

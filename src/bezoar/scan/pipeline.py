@@ -17,18 +17,22 @@ from numpy.typing import NDArray
 
 import bezoar
 from bezoar.data import Dataset
-from bezoar.embed import Encoder, features, resolve
+from bezoar.embed import Encoder, Fitted, features, fit, resolve
 from bezoar.errors import InputError
 from bezoar.scan.anomalies import blanks, content_digests, exact_duplicates
 from bezoar.scan.canvas import Canvas, load_canvas
 from bezoar.scan.evidence import Gallery
+from bezoar.scan.functional.neighbours import unit_rows
 from bezoar.scan.functional.patterns import Independence, by_group, by_likeness, thumbnails
 from bezoar.scan.neighbour_view import lone_disagreements, neighbours, outliers
 from bezoar.scan.pattern_findings import patterns
 from bezoar.scan.result import Depth, Finding, ScanResult, Severity
-from bezoar.scan.scene import Evidence, Scene
+from bezoar.scan.scene import Evidence, Scene, Trusted
+from bezoar.scan.sources import source_findings
 from bezoar.scan.space import Space, build_space
+from bezoar.scan.trusted_view import against_trusted
 from bezoar.scan.verdict import judged, planted_mask, verdict
+from bezoar.seeds import generator
 
 View = Callable[[Scene, float], Evidence]
 
@@ -41,6 +45,8 @@ def scan(
     seed: int = 0,
     alpha: float = 0.01,
     group: str | None = None,
+    source: str | None = None,
+    trusted: Dataset | None = None,
     cache: Path | None = None,
 ) -> ScanResult:
     """Look for planted records in an image dataset.
@@ -54,19 +60,23 @@ def scan(
         alpha: probability of calling a clean dataset poisoned, over all views together.
         group: column whose equal values are one source (a track, a page): its records count as one observation.
             Without it, near-duplicates are recognised by their thumbnails.
+        source: column that says where each record came from; None takes a usual name (`source`, `url`, ...) if there is one.
+        trusted: a sample of the same kind that is known to be clean, with the same label names. The encoder is
+            fitted to it, and suspects are held against it.
         cache: folder of the feature cache; None keeps features in memory.
 
-    Raises InputError when the dataset holds no images, no labels, a single class or nothing readable.
+    Raises InputError when the dataset or the trusted sample holds no images, no labels, a single class or nothing
+    readable, or when they share no label.
 
     """
     _check(dataset)
-    views = _views(Depth(depth))
+    views = _views(Depth(depth), trusted is not None)
     clock = _Clock()
     with clock("decode"):
         canvas = load_canvas(dataset)
         digests = content_digests(dataset)
     with clock("features"):
-        scene = _scene(dataset, canvas, encoder, seed, group, cache)
+        scene = _scene(dataset, canvas, encoder, seed, group, trusted, cache)
     evidence = []
     for name, view in views.items():
         with clock(name):
@@ -83,6 +93,7 @@ def scan(
                 *outliers(scene.space, taken, scene.gallery),
             ]
         )
+        findings += source_findings(dataset, findings, source)
     noticed = tuple(kind for view in evidence for kind in view.sensitivity)
     return ScanResult(
         path=str(dataset.path),
@@ -103,26 +114,61 @@ def scan(
         seconds=clock.seconds,
         depth=Depth(depth),
         views=tuple(views),
+        trusted=None if trusted is None else str(trusted.path),
     )
 
 
-def _views(depth: Depth) -> dict[str, View]:
+def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
     """The views of a depth, in the order in which their findings explain records."""
-    return {"patterns": patterns, "neighbours": neighbours}
+    views: dict[str, View] = {"patterns": patterns, "neighbours": neighbours}
+    if has_trusted:
+        views["trusted"] = against_trusted
+    return views
 
 
 def _scene(
-    dataset: Dataset, canvas: Canvas, encoder: str | Encoder, seed: int, group: str | None, cache: Path | None
+    dataset: Dataset,
+    canvas: Canvas,
+    spec: str | Encoder,
+    seed: int,
+    group: str | None,
+    trusted: Dataset | None,
+    cache: Path | None,
 ) -> Scene:
     labelled = dataset.labels[canvas.readable] >= 0
     rows = canvas.readable[labelled]
     images, labels = canvas.pixels[labelled], dataset.labels[rows]
     _check_classes(dataset, labels, "among its readable records")
     independent_of = _independence(dataset, images, rows, group)
-    chosen = resolve(encoder) if isinstance(encoder, str) else encoder
-    encoded, _ = features(dataset, chosen, seed=seed, cache=cache)
+    encoder = resolve(spec) if isinstance(spec, str) else spec
+    sample = None
+    if trusted is not None:
+        encoder, sample = _trusted(trusted, dataset, encoder, seed, cache)
+    encoded, _ = features(dataset, encoder, seed=seed, cache=cache)
     space = build_space(np.asarray(encoded[rows]), rows, labels, len(dataset.label_names))
-    return Scene(images, space, dataset.label_names, independent_of, Gallery(dataset), seed)
+    return Scene(images, space, dataset.label_names, independent_of, Gallery(dataset), seed, sample)
+
+
+def _trusted(
+    trusted: Dataset, dataset: Dataset, encoder: Encoder, seed: int, cache: Path | None
+) -> tuple[Encoder, Trusted]:
+    """The encoder fitted to half of the trusted sample, and both halves in its space, labels numbered as the dataset's."""
+    _check(trusted)
+    number = {name: index for index, name in enumerate(dataset.label_names)}
+    renumbered = np.array([number.get(name, -1) for name in trusted.label_names] + [-1], dtype=np.int32)
+    labels = renumbered[trusted.labels]
+    reference = np.zeros(len(trusted), dtype=bool)
+    reference[generator(seed, "trusted").permutation(len(trusted))[: len(trusted) // 2]] = True
+    fitted = Fitted(fit(trusted.select(np.flatnonzero(reference)), encoder, seed))
+    encoded, _ = features(trusted, fitted, seed=seed, cache=cache)
+    usable = (labels >= 0) & np.isfinite(encoded).all(axis=1)
+    if not (usable & reference).any():
+        raise InputError(
+            f"{trusted.path}: no readable record has a label of {dataset.path}; the label names must be the same"
+        )
+    halves = [np.flatnonzero(usable & half) for half in (reference, ~reference)]
+    first, second = (unit_rows(np.asarray(encoded[rows])) for rows in halves)
+    return fitted, Trusted(first, labels[halves[0]], second, labels[halves[1]])
 
 
 def _check(dataset: Dataset) -> None:

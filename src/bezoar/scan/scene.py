@@ -14,6 +14,24 @@ from bezoar.scan.space import Space
 
 
 @dataclass(frozen=True, slots=True)
+class Trusted:
+    """A sample that is known to be clean, in the same space, in two halves (split conformal inference).
+
+    Attributes:
+        reference: float32 (R, D), rows of unit length that records are held against; the encoder may have seen them.
+        reference_labels: int32 (R,).
+        calibration: float32 (C, D), rows that nothing was fitted to: they say how foreign honest records are.
+        calibration_labels: int32 (C,).
+
+    """
+
+    reference: NDArray[np.float32]
+    reference_labels: NDArray[np.int32]
+    calibration: NDArray[np.float32]
+    calibration_labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The M readable, labelled images of a dataset, as every view sees them.
 
@@ -24,6 +42,7 @@ class Scene:
         independent_of: how many independent observations a set of rows is (near-duplicates count once).
         gallery: pictures of records, for evidence.
         seed: of every random choice.
+        trusted: a sample that is known to be clean, where there is one.
 
     """
 
@@ -33,6 +52,7 @@ class Scene:
     independent_of: Independence
     gallery: Gallery
     seed: int
+    trusted: Trusted | None = None
 
     @property
     def labels(self) -> NDArray[np.int32]:
