@@ -84,7 +84,7 @@ class Attack(Protocol):
         ...
 
 
-ATTACKS: Registry[type[Attack]] = Registry("attack")
+ATTACKS: Registry[type[Attack]] = Registry("attack", "bezoar.attacks")
 
 
 class TriggerAttack:

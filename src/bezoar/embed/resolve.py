@@ -9,7 +9,7 @@ from bezoar.errors import UsageError
 from bezoar.registry import Registry
 
 Loader = Callable[[str], Encoder]
-ENCODERS: Registry[Loader] = Registry("encoder")
+ENCODERS: Registry[Loader] = Registry("encoder", "bezoar.encoders")
 
 
 def resolve(spec: str) -> Encoder:

@@ -115,7 +115,7 @@ class _Candidates:
 
     def __init__(self, bound: NDArray[np.float32], k: int) -> None:
         self.bound, self.first_bound, self.k = bound, bound, k
-        self._rows: list[NDArray[np.int64]] = []
+        self._rows: list[NDArray[np.uint16]] = []  # a tile has fewer than 65,536
         self._keys: list[Keys] = []
         self._count, self._limit = 0, len(bound) * max(6 * k, 512)
         self._lock = Lock()
@@ -125,7 +125,7 @@ class _Candidates:
     ) -> None:
         keys = _keys(similarities, columns)
         with self._lock:
-            self._rows.append(rows)
+            self._rows.append(rows.astype(np.uint16))
             self._keys.append(keys)
             self._count += len(rows)
             if self._count > self._limit:
@@ -137,7 +137,7 @@ class _Candidates:
         if self._rows:
             rows, keys = np.concatenate(self._rows), np.concatenate(self._keys)
             order = np.argsort(keys)[::-1]
-            order = order[np.argsort(rows[order].astype(np.uint16), kind="stable")]  # a radix sort
+            order = order[np.argsort(rows[order], kind="stable")]  # a radix sort
             rows, keys = rows[order], keys[order]
             rank = np.arange(len(rows)) - np.searchsorted(rows, np.arange(len(self.bound)))[rows]
             first = rank < best.shape[1]
@@ -152,7 +152,7 @@ class _Candidates:
             reached, np.maximum(self.bound, _values(best[:, self.k - 1]) - _NEAR), self.bound
         ).astype(np.float32)
         rows, _ = np.nonzero(best)
-        self._rows, self._keys, self._count = [rows], [best[best > 0]], len(rows)
+        self._rows, self._keys, self._count = [rows.astype(np.uint16)], [best[best > 0]], len(rows)
 
 
 def _search_panel(
