@@ -44,3 +44,15 @@ def test_real_data_with_nothing_planted(packs: Path, pack: str, group: str | Non
     result = bezoar.scan(data.select(chosen), group=group)
     assert result.verdict.status != "poisoned"
     assert not result.flagged.any()
+
+
+def test_relabelled_signs_with_a_patch_at_changing_places(packs: Path) -> None:
+    data = bezoar.open(packs / "gtsrb" / "train32.parquet")
+    data = data.select(np.sort(generator(1, "subset").permutation(len(data))[:5000]))
+    copy = poison(data, BadNets(target=LIMIT_60, place="random", pattern_seed=1), rate=0.01, seed=1)
+    planted = truth_mask(copy.truth, copy.dataset)
+    result = bezoar.scan(copy.dataset, group="track", seed=1)
+    assert result.verdict.status == "poisoned"
+    assert result.flagged[planted].mean() >= 0.95
+    assert result.flagged[~planted].mean() <= 0.005
+    assert "roaming-pattern" in {finding.kind for finding in result.findings}

@@ -48,7 +48,7 @@ def _finding(
 ) -> Finding:
     rows = np.flatnonzero(pattern.carriers)
     rows = rows[np.argsort(pattern.trigger.distance[rows], kind="stable")]
-    wrong = _wrong_labels(space, rows, pattern.carriers)
+    wrong = wrong_labels(space, rows, pattern.carriers)
     if pattern.label is None and wrong:
         rows = rows[
             np.isin(space.labels[rows], wrong)
@@ -77,7 +77,7 @@ def _finding(
     )
 
 
-def _wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np.bool_]) -> list[int]:
+def wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np.bool_]) -> list[int]:
     """The labels under which carriers look foreign clearly more often than other records of that label do."""
     others = np.flatnonzero(~excluded & np.isin(space.labels, space.labels[carriers]))
     if not len(others):

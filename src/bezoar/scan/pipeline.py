@@ -18,18 +18,21 @@ from numpy.typing import NDArray
 import bezoar
 from bezoar.data import Dataset
 from bezoar.embed import Encoder, Fitted, features, fit, resolve
-from bezoar.errors import InputError
+from bezoar.errors import InputError, UsageError
 from bezoar.scan.anomalies import blanks, content_digests, exact_duplicates
 from bezoar.scan.canvas import Canvas, load_canvas
+from bezoar.scan.density_view import density
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.neighbours import unit_rows
 from bezoar.scan.functional.patterns import Independence, by_group, by_likeness, thumbnails
 from bezoar.scan.neighbour_view import lone_disagreements, neighbours, outliers
 from bezoar.scan.pattern_findings import patterns
 from bezoar.scan.result import Depth, Finding, ScanResult, Severity
+from bezoar.scan.roaming_view import roaming
 from bezoar.scan.scene import Evidence, Scene, Trusted
 from bezoar.scan.sources import source_findings
 from bezoar.scan.space import Space, build_space
+from bezoar.scan.text_pipeline import scan_text
 from bezoar.scan.trusted_view import against_trusted
 from bezoar.scan.verdict import judged, planted_mask, verdict
 from bezoar.seeds import generator
@@ -49,7 +52,7 @@ def scan(
     trusted: Dataset | None = None,
     cache: Path | None = None,
 ) -> ScanResult:
-    """Look for planted records in an image dataset.
+    """Look for planted records in a dataset of images, or of texts (see `scan_text`, which takes the default encoder only).
 
     Args:
         dataset: N labelled images, at least two classes.
@@ -65,10 +68,16 @@ def scan(
             fitted to it, and suspects are held against it.
         cache: folder of the feature cache; None keeps features in memory.
 
-    Raises InputError when the dataset or the trusted sample holds no images, no labels, a single class or nothing
-    readable, or when they share no label.
+    Raises UsageError for options that texts do not have, InputError when the dataset or the trusted sample holds no
+    images, no labels, a single class or nothing readable, or when they share no label.
 
     """
+    if dataset.modality == "text":
+        if encoder != "default":
+            raise UsageError(f"{dataset.path}: holds texts, which take the default encoder only")
+        return scan_text(
+            dataset, seed=seed, alpha=alpha, group=group, source=source, trusted=trusted, depth=depth
+        )
     _check(dataset)
     views = _views(Depth(depth), trusted is not None)
     clock = _Clock()
@@ -81,6 +90,10 @@ def scan(
     for name, view in views.items():
         with clock(name):
             evidence.append(view(scene, alpha))
+    columns = {name: values for view in evidence for name, values in view.scores.items()}
+    if Depth(depth) is not Depth.QUICK:
+        with clock("density"):
+            columns |= density(scene)
     with clock("findings"):
         findings = judged(evidence, alpha, len(dataset))
         taken = planted_mask(findings, len(dataset))
@@ -110,7 +123,7 @@ def scan(
         verdict=verdict(findings, scene.space, len(dataset), alpha, noticed),
         findings=tuple(findings),
         unreadable=canvas.unreadable,
-        scores=_scores(dataset, canvas, scene.space, evidence, findings),
+        scores=_scores(dataset, canvas, scene.space, columns, findings),
         seconds=clock.seconds,
         depth=Depth(depth),
         views=tuple(views),
@@ -121,6 +134,8 @@ def scan(
 def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
     """The views of a depth, in the order in which their findings explain records."""
     views: dict[str, View] = {"patterns": patterns, "neighbours": neighbours}
+    if depth is not Depth.QUICK:
+        views["roaming patches"] = roaming
     if has_trusted:
         views["trusted"] = against_trusted
     return views
@@ -209,7 +224,11 @@ def _most_severe_first(findings: list[Finding]) -> list[Finding]:
 
 
 def _scores(
-    dataset: Dataset, canvas: Canvas, space: Space, evidence: list[Evidence], findings: list[Finding]
+    dataset: Dataset,
+    canvas: Canvas,
+    space: Space,
+    columns: dict[str, NDArray[np.float64]],
+    findings: list[Finding],
 ) -> pa.Table:
     """The per-record table; a record that several findings hold is counted to the first."""
     n = len(dataset)
@@ -219,7 +238,7 @@ def _scores(
     for number in reversed(range(len(findings))):
         finding[findings[number].records] = number
     scores = {}
-    for name, values in ((name, values) for view in evidence for name, values in view.scores.items()):
+    for name, values in columns.items():
         column = np.full(n, np.nan)
         column[space.records] = values
         scores[name] = pa.array(column, mask=np.isnan(column))

@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +19,15 @@ from bezoar.errors import InputError, UsageError
 from bezoar.scan.functional.ngrams import baseline, read, tokenize
 from bezoar.scan.result import Depth, Finding, ScanResult, Sensitivity, Severity, Status, Verdict
 from bezoar.scan.scene import Evidence
+from bezoar.scan.sources import source_findings
 from bezoar.scan.text_view import TextScene, label_errors, triggers
 from bezoar.scan.verdict import MIN_USABLE, judged, planted_mask
 
 _KEPT_CHARACTERS = 20_000  # of one text in memory, half from either end: what tokens and encoders look at
-_EXCLUDED = "Flipped labels without a trigger, and triggers in texts that keep their right label, are shown for review at most."
+_EXCLUDED = (
+    "Flipped labels without a trigger are shown for review at most; "
+    "triggers in texts that keep their right label are not seen."
+)
 
 
 def scan_text(
@@ -33,7 +36,7 @@ def scan_text(
     seed: int = 0,
     alpha: float = 0.01,
     group: str | None = None,
-    cache: Path | None = None,
+    source: str | None = None,
     trusted: Dataset | None = None,
     depth: Depth | str = Depth.STANDARD,
     encoder: TextEncoder | None = None,
@@ -45,7 +48,7 @@ def scan_text(
         seed: of every random choice.
         alpha: probability of calling a clean dataset poisoned.
         group: column whose equal values are one source: its records count as one observation.
-        cache: unused; texts are encoded anew.
+        source: column that says where each record came from (see `scan`).
         trusted: not supported for texts: UsageError.
         depth: "quick" leaves out the encoder and its label errors.
         encoder: what turns texts into features; TF-IDF reduced by an SVD by default.
@@ -74,6 +77,7 @@ def scan_text(
     findings += [*_duplicates(dataset, digests), *_empty(dataset, scene.records)]
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
+    findings += source_findings(dataset, findings, source)
     return ScanResult(
         path=str(dataset.path),
         format=dataset.format,

@@ -1,0 +1,161 @@
+"""One measurement: make the data, train on it to see whether the poison works, scan it, compare.
+
+The scan gets the dataset alone; the ground truth is used afterwards, to count.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.attacks import Attack, GradientEncoder, PoisonedCopy, poison, truth_mask
+from bezoar.bench.honest import honest
+from bezoar.bench.packs import PACKS, Sample, load
+from bezoar.bench.plan import Cell
+from bezoar.bench.power import canaries
+from bezoar.bench.settings import SETTINGS, build
+from bezoar.bench.statistics import auroc
+from bezoar.data import Dataset
+from bezoar.embed import Encoder, Fitted, fit, resolve
+from bezoar.errors import UsageError
+from bezoar.scan.pipeline import scan
+from bezoar.scan.result import ScanResult, Status
+from bezoar.scan.text_pipeline import scan_text
+
+Outcome = dict[str, Any]
+_NOT_SCORES = ("key", "label", "readable", "finding", "flagged")
+_MEMORY = Path("/proc/self/status")
+
+
+def measure(cell: Cell, packs: Path | None) -> Outcome:
+    """What came of it: JSON values. `status` is "measured", or "impossible" with a `reason`.
+
+    Peak memory is that of this process so far: measure each cell in a process of its own.
+    """
+    start, cpu = time.perf_counter(), time.process_time()
+    sample = load(PACKS[cell.pack], cell.records, cell.seed, packs)
+    with tempfile.TemporaryDirectory(prefix="bezoar-bench-") as scratch:
+        match cell.kind:
+            case "clean":
+                outcome = _clean(cell, sample.train)
+            case "power":
+                outcome = {"canaries": canaries(sample.train, cell.seed, lambda data: _scan(cell, data))}
+            case _:
+                outcome = _attacked(cell, sample, packs, Path(scratch))
+    outcome.setdefault("status", "measured")
+    outcome["seconds"] = round(time.perf_counter() - start, 2)
+    outcome["cpu_seconds"] = round(time.process_time() - cpu, 2)
+    outcome["peak_mib"] = _peak_mib()
+    return outcome
+
+
+def _attacked(cell: Cell, sample: Sample, packs: Path | None, scratch: Path) -> Outcome:
+    setting = SETTINGS[cell.setting]
+    attack = build(setting, sample.train, cell.seed, packs, scratch)
+    encoder = fit(sample.train, resolve("default"), cell.seed) if setting.encoder else None
+    start = time.perf_counter()
+    try:
+        copy = poison(
+            sample.train,
+            attack,
+            rate=cell.rate,
+            seed=cell.seed,
+            encoder=cast("GradientEncoder | None", encoder),
+        )
+    except UsageError as error:  # the attack itself was built: it does not fit this dataset at this rate
+        return {"status": "impossible", "reason": str(error)}
+    crafted = time.perf_counter() - start
+    potency = _potency(copy, sample, attack, cell)
+    result = _scan(cell, copy.dataset, None if encoder is None else Fitted(encoder))
+    return {
+        "attack": {"name": attack.name, "source": attack.source, "target": attack.target},
+        "poisoning_seconds": round(crafted, 2),
+        "potency": potency,
+        **against_truth(result, truth_mask(copy.truth, copy.dataset), cover_mask(copy)),
+    }
+
+
+def _clean(cell: Cell, dataset: Dataset) -> Outcome:
+    data = honest(cell.setting, dataset, cell.seed)
+    result = _scan(cell, data.dataset)
+    flagged = result.flagged
+    return {
+        **_said(result),
+        "flagged": int(flagged[~data.mislabelled].sum()),
+        "mislabelled": int(data.mislabelled.sum()),
+        "flagged_mislabelled": int(flagged[data.mislabelled].sum()),
+    }
+
+
+def against_truth(result: ScanResult, planted: NDArray[np.bool_], cover: NDArray[np.bool_]) -> Outcome:
+    """Counts and ranks of the flagged records; masks (N,). Cover records are neither right nor wrong to flag."""
+    flagged, honest_ones = result.flagged, ~planted & ~cover
+    counted = planted | honest_ones
+    scores = {
+        name: auroc(np.asarray(result.scores[name].to_numpy(zero_copy_only=False), np.float64)[counted], planted[counted])
+        for name in result.scores.column_names
+        if name not in _NOT_SCORES
+    }  # fmt: skip
+    return {
+        **_said(result),
+        "planted": int(planted.sum()),
+        "flagged_planted": int(flagged[planted].sum()),
+        "clean": int(honest_ones.sum()),
+        "flagged_clean": int(flagged[honest_ones].sum()),
+        "cover": int(cover.sum()),
+        "flagged_cover": int(flagged[cover].sum()),
+        "detected": result.verdict.status is Status.POISONED and bool(flagged[planted].any()),
+        "auroc": {name: round(value, 4) for name, value in scores.items() if value is not None},
+    }
+
+
+def cover_mask(copy: PoisonedCopy) -> NDArray[np.bool_]:
+    """Records (N,) that the attack changed without planting a lie: they carry the trigger and their right label."""
+    return np.zeros(len(copy.dataset), dtype=bool)
+
+
+def _said(result: ScanResult) -> Outcome:
+    return {
+        "records": result.n_records,
+        "verdict": str(result.verdict.status),
+        "findings": [[f.kind, str(f.severity), len(f.records)] for f in result.findings],
+        "views": list(result.views),
+        "stages": result.seconds,
+        "scan_seconds": round(sum(result.seconds.values()), 2),
+    }
+
+
+def _scan(cell: Cell, dataset: Dataset, encoder: Encoder | None = None) -> ScanResult:
+    """Without a cache: no cell may profit from another."""
+    if dataset.modality == "text":
+        return scan_text(dataset, seed=cell.seed, depth=cell.depth)
+    return scan(dataset, encoder=encoder or "default", depth=cell.depth, seed=cell.seed)
+
+
+def _potency(copy: PoisonedCopy, sample: Sample, attack: Attack, cell: Cell) -> Mapping[str, Any] | None:
+    """What a network trained on the copy does; None where nothing measures that."""
+    if importlib.util.find_spec("bezoar.bench.potency") is None:
+        return None
+    measured = importlib.import_module("bezoar.bench.potency").potency(
+        copy, sample.train, sample.test, attack, seed=cell.seed, epochs=cell.epochs
+    )
+    return asdict(measured)
+
+
+def _peak_mib() -> int | None:
+    """The largest resident set of this process, where the system says it (Linux)."""
+    with suppress(OSError):
+        for line in _MEMORY.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) >> 10
+    return None

@@ -1,0 +1,126 @@
+"""Which cells a benchmark consists of, in the order in which they are measured: seed by seed, so that a part is balanced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from bezoar.bench.honest import KINDS
+from bezoar.bench.packs import PACKS, SYNTHETIC
+from bezoar.bench.settings import RATES, SETTINGS
+from bezoar.errors import UsageError
+
+Kind = Literal["attack", "clean", "power"]
+RECORDS = 5_000
+_FILTERS = ("kind", "attack", "pack", "rate", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One measurement.
+
+    `setting` names an attack setting, a kind of honest data, or "canaries"; `rate` is 0 without poison of a chosen rate.
+    """
+
+    kind: Kind
+    setting: str
+    pack: str
+    rate: float
+    seed: int
+    records: int = RECORDS
+    depth: str = "standard"
+    epochs: int = 8
+
+    @property
+    def key(self) -> str:
+        """Names the measurement, whatever code makes it."""
+        rate = f"/{self.rate:g}" if self.rate else ""
+        return (
+            f"{self.kind}/{self.setting}/{self.pack}{rate}/{self.seed}"
+            f"/{self.records}/{self.depth}/{self.epochs}"
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """For a file."""
+        return asdict(self)
+
+
+def matrix(
+    packs: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    records: int = RECORDS,
+    depth: str = "standard",
+    epochs: int = 8,
+) -> Iterator[Cell]:
+    """Attacks x packs x rates, and honest data at two sizes."""
+    for seed in seeds:
+        for name in packs:
+            for kind in KINDS:
+                for size in (records, records // 2):
+                    yield Cell("clean", kind, name, 0.0, seed, size, depth, epochs)
+        for setting in SETTINGS.values():
+            for rate in sorted({*RATES, *setting.extra_rates}):
+                for name in packs:
+                    if PACKS[name].modality == setting.modality:
+                        yield Cell("attack", setting.name, name, rate, seed, records, depth, epochs)
+
+
+def power(
+    packs: Sequence[str], seeds: Sequence[int], *, records: int = RECORDS, depth: str = "standard"
+) -> Iterator[Cell]:
+    """What a scan says that it would notice, held against fresh poison of that kind and rate."""
+    for seed in seeds:
+        for name in packs:
+            yield Cell("power", "canaries", name, 0.0, seed, records, depth)
+
+
+def smoke(kind: Literal["matrix", "power"]) -> Iterator[Cell]:
+    """A few seconds' worth on synthetic data: whether the machinery runs, never how good a scan is."""
+    if kind == "power":
+        yield Cell("power", "canaries", SYNTHETIC, 0.0, 0, 400, "quick", 1)
+        return
+    yield Cell("clean", "subsample", SYNTHETIC, 0.0, 0, 400, "quick", 1)
+    yield Cell("attack", "badnets", SYNTHETIC, 0.05, 0, 400, "quick", 1)
+    yield Cell("attack", "feature-collision", SYNTHETIC, 0.6, 0, 400, "quick", 1)  # more than a class holds
+
+
+def filters(text: str) -> dict[str, set[str]]:
+    """`attack=badnets,attack=sig,pack=gtsrb` as the values wanted per name; UsageError for another form."""
+    wanted: dict[str, set[str]] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or name not in _FILTERS or not value:
+            known = ", ".join(f"{name}=..." for name in _FILTERS)
+            raise UsageError(f"filter {part.strip()!r}: give {known}, separated by commas")
+        wanted.setdefault(name, set()).add(value)
+    _known("attack", wanted, {*SETTINGS, *(setting.attack for setting in SETTINGS.values()), *KINDS})
+    _known("pack", wanted, set(PACKS))
+    for value in wanted.get("rate", set()):
+        try:
+            float(value)
+        except ValueError:
+            raise UsageError(f"rate {value!r} is no number; 0.01 is 1 %") from None
+    return wanted
+
+
+def matches(cell: Cell, wanted: Mapping[str, set[str]]) -> bool:
+    """Whether `cell` passes the filters; an attack is named by its setting or by its registered name."""
+    setting = SETTINGS.get(cell.setting)
+    names: dict[str, set[str]] = {
+        "kind": {cell.kind},
+        "attack": {cell.setting, setting.attack if setting else cell.setting},
+        "pack": {cell.pack},
+        "seed": {str(cell.seed)},
+    }
+    rates = {float(value) for value in wanted.get("rate", set())}
+    return all(names[name] & values for name, values in wanted.items() if name != "rate") and (
+        not rates or cell.rate in rates
+    )
+
+
+def _known(name: str, wanted: Mapping[str, set[str]], known: set[str]) -> None:
+    unknown = sorted(wanted.get(name, set()) - known)
+    if unknown:
+        raise UsageError(f"unknown {name} {unknown[0]!r}; known: {', '.join(sorted(known))}")

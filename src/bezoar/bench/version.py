@@ -1,0 +1,38 @@
+"""What produced a measurement: Bezoar's version and a hash of the code that a measurement depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import bezoar
+
+_PACKAGES = ("scan", "attacks", "embed", "models", "data")
+_MODULES = ("bench/cell.py", "bench/honest.py", "bench/packs.py", "bench/potency.py", "bench/power.py")
+
+
+@cache
+def code_version() -> str:
+    """Such as "0.1.0+3f2a9c01d4": changes when the code does, not when its comments, docstrings or layout do."""
+    root = Path(bezoar.__file__).parent
+    files = [path for package in _PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    files += [root / module for module in _MODULES if (root / module).exists()]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(
+            str(path.relative_to(root)).encode() + b"\0" + essence(path.read_text()).encode() + b"\0"
+        )
+    return f"{bezoar.__version__}+{digest.hexdigest()[:10]}"
+
+
+def essence(source: str) -> str:
+    """Python source without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
