@@ -5,7 +5,7 @@ import pytest
 
 import bezoar
 from bezoar.scan.functional.patterns import pixel_table
-from bezoar.scan.functional.roaming import SIZE, isolated_patches, repeated, showing
+from bezoar.scan.functional.roaming import SIZE, isolated_patches, nearest_places, repeated
 from scan.builders import (
     NO_ENTRY,
     Labels,
@@ -38,10 +38,21 @@ def test_a_planted_patch_is_offered_by_its_image_and_grouped() -> None:
     np.testing.assert_array_equal(np.sort(patches.record[largest.members]), np.arange(12))
     np.testing.assert_array_equal(largest.patch, patch_of(SIZE, 1))
     assert (largest.label, largest.elsewhere) == (0, 0.0)
-    assert set(patches.record[showing(patches, largest)].tolist()) == set(range(12))
     top, left = patches.place[largest.members[0]]
     record = patches.record[largest.members[0]]
     np.testing.assert_array_equal(images[record, top : top + SIZE, left : left + SIZE], patch_of(SIZE, 1))
+
+
+def test_every_place_is_looked_at_for_a_known_patch() -> None:
+    images = backgrounds(8)
+    patch = patch_of(SIZE, 2)
+    side = images.shape[1]
+    for row, (top, left) in enumerate([(0, 0), (side - SIZE, side - SIZE), (0, 5), (9, 11)]):
+        images[row] = stamp(images[row : row + 1], patch, top, left)[0]
+    distance, places = nearest_places(pixel_table(images), patch.astype(np.float32))
+    np.testing.assert_array_equal(distance[:4], 0)
+    np.testing.assert_array_equal(places[:4], [(0, 0), (side - SIZE, side - SIZE), (0, 5), (9, 11)])
+    assert distance[4:].min() > 20
 
 
 def test_a_flat_patch_says_nothing() -> None:

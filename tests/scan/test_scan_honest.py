@@ -98,11 +98,6 @@ def test_small_and_larger_images(side: int) -> None:
     assert not result.flagged.any()
 
 
-def _text(folder: Path) -> Dataset:
-    (folder / "data.csv").write_text("text,label\n" + "".join(f"words {n},{n % 2}\n" for n in range(20)))
-    return bezoar.open(folder / "data.csv")
-
-
 def _one_class(folder: Path) -> Dataset:
     images, labels = signs(10)
     return dataset(images[labels == STOP], labels[labels == STOP])
@@ -125,7 +120,6 @@ def _nothing_readable(folder: Path) -> Dataset:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (_text, "holds text"),
         (_one_class, "one class only \\('stop'\\)"),
         (_no_labels, "no labels"),
         (_nothing, "no records"),

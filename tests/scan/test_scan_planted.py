@@ -177,6 +177,10 @@ def test_scores_hold_a_row_for_every_record(
         "label_disagreement",
         "mahalanobis",
         "mahalanobis_p",
+        "k_distance",
+        "slof",
+        "dao",
+        "lid",
         "finding",
         "flagged",
     ]

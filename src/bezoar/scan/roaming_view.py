@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from bezoar.progress import track
 from bezoar.scan.functional.counts import FEW, excess, family_wise
-from bezoar.scan.functional.patterns import pixel_table
-from bezoar.scan.functional.roaming import SIZE, Group, Patches, isolated_patches, repeated, showing
+from bezoar.scan.functional.patterns import Table, pixel_table
+from bezoar.scan.functional.roaming import SIZE, Group, isolated_patches, nearest_places, repeated
 from bezoar.scan.pattern_findings import wrong_labels
 from bezoar.scan.result import Finding, Picture, Severity
 from bezoar.scan.scene import Evidence, Scene
@@ -26,14 +26,15 @@ def roaming(scene: Scene, alpha: float) -> Evidence:
     scale = max(1, min(height, width) // _CANVAS)
     if min(height, width) // scale <= SIZE + 2:
         return Evidence("roaming patches", p_values)
+    table = pixel_table(scene.images, scale)
     with track("roaming patches", height // scale - SIZE - 1) as bar:
-        patches = isolated_patches(pixel_table(scene.images, scale), on_row=lambda: bar.advance(1))
+        patches = isolated_patches(table, on_row=lambda: bar.advance(1))
     groups = repeated(patches, scene.labels, scene.independent_of)
     findings = []
     for p_value, group in _tested(groups):
         p_values[group.label] = min(p_values[group.label], p_value)
         if p_value <= alpha:
-            findings.append(_finding(scene, patches, group, p_value, scale))
+            findings.append(_finding(scene, table, group, p_value, scale))
     honest = {finding.target for finding in findings if finding.severity is Severity.REVIEW}
     planted = {finding.target for finding in findings if finding.severity is Severity.POISON}
     p_values[[label for label in honest - planted if label is not None]] = (
@@ -68,17 +69,17 @@ def _once(findings: list[Finding]) -> list[Finding]:
     return kept
 
 
-def _finding(scene: Scene, patches: Patches, group: Group, p_value: float, scale: int) -> Finding:
+def _finding(scene: Scene, table: Table, group: Group, p_value: float, scale: int) -> Finding:
     space, name = scene.space, scene.label_names[group.label]
-    shown = showing(patches, group)
-    rows = np.unique(patches.record[shown])
-    rows = rows[scene.labels[rows] == group.label]
+    of_label = np.flatnonzero(scene.labels == group.label)
+    distance, places = nearest_places(table[..., of_label], group.patch)
+    shown = distance <= group.tolerance
+    rows, places = of_label[shown], places[shown]
     carriers = np.zeros(len(scene.labels), dtype=bool)
     carriers[rows] = True
     wrong = group.label in wrong_labels(space, rows, carriers)
     looks = look_alikes(space, rows, carriers)
     foreign, count = np.unique(looks[looks != group.label], return_counts=True)
-    boxes = {int(patches.record[i]): _box(scene, patches.place[i], scale) for i in shown}
     seen = (
         f"{group.independent} independent records labelled {name!r} show the same patch of {SIZE * scale} x {SIZE * scale} "
         f"pixels, each at a place of its own, and it continues into nothing around it; in as many records of any other label "
@@ -103,8 +104,8 @@ def _finding(scene: Scene, patches: Patches, group: Group, p_value: float, scale
         else (),
         pictures=(Picture(np.clip(group.patch, 0, 255).round().astype(np.uint8), "the patch"),),
         examples=tuple(
-            example(space, int(row), scene.gallery, carriers, int(look), boxes[int(row)])
-            for row, look in zip(rows[:_SHOWN].tolist(), looks[:_SHOWN].tolist(), strict=True)
+            example(space, int(row), scene.gallery, carriers, int(look), _box(scene, place, scale))
+            for row, look, place in list(zip(rows, looks, places, strict=True))[:_SHOWN]
         ),
         details={
             "independent": group.independent,

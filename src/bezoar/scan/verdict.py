@@ -27,8 +27,13 @@ _EXCLUDED_BY_NO_VIEW = (
 
 
 def judged(evidence: Sequence[Evidence], alpha: float, n: int) -> list[Finding]:
-    """The views' findings over `n` records, each record's poison told once, severities after all views are counted."""
-    rejected = cauchy(np.stack([view.p_values for view in evidence])) <= alpha
+    """The views' findings over `n` records, each record's poison told once, severities after all views are counted.
+
+    Half of the error allowed is the first view's, however many there are: patches are the commonest poison, and where few
+    carry one its p-value is a few thousandths at best, which an equal share among many views would never reject.
+    """
+    weights = np.array([max(1, len(evidence) - 1), *[1] * (len(evidence) - 1)], dtype=np.float64)
+    rejected = cauchy(np.stack([view.p_values for view in evidence]), weights) <= alpha
     findings: list[Finding] = []
     for view in evidence:
         for finding in view.findings:

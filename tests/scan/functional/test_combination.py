@@ -26,8 +26,15 @@ def test_the_level_holds_under_dependence(correlation: float, views: int) -> Non
     trials = 400_000
     common = rng.standard_normal((1, trials))
     z = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.standard_normal((views, trials))
-    rate = (cauchy(norm.sf(z)) <= 0.01).mean()
-    assert 0.002 <= rate <= 0.0125
+    for weights in (None, np.array([views - 1.0, *[1.0] * (views - 1)])):
+        rate = (cauchy(norm.sf(z), weights) <= 0.01).mean()
+        assert 0.002 <= rate <= 0.0125
+
+
+def test_a_weight_is_a_share_of_the_error() -> None:
+    p = np.array([[1e-9], [0.9], [0.9], [0.9]])
+    assert cauchy(p, np.array([3.0, 1, 1, 1]))[0] == pytest.approx(2e-9, rel=1e-3)
+    assert cauchy(p[[1, 0, 2, 3]], np.array([3.0, 1, 1, 1]))[0] == pytest.approx(6e-9, rel=1e-3)
 
 
 def test_bonferroni_adjusted_values_do_not_silence_the_others() -> None:

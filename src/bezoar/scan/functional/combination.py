@@ -16,14 +16,18 @@ _LARGEST = (
 )
 
 
-def cauchy(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Combined p-values (K,) of `p_values` (V, K) of V views; ValueError outside [0, 1]."""
+def cauchy(p_values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Combined p-values (K,) of `p_values` (V, K) of V views; ValueError outside [0, 1].
+
+    `weights` (V,), equal by default, must be chosen before the data are seen: what a view gets of the error allowed.
+    """
     p = np.asarray(p_values, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("p-values must lie in [0, 1]")
     p = np.clip(p, 1e-300, _LARGEST)
     # tan loses all digits next to its pole: there it is 1 / (pi p)
-    score = np.where(p < 1e-8, 1 / (np.pi * p), np.tan((0.5 - np.maximum(p, 1e-8)) * np.pi)).mean(axis=0)
+    scores = np.where(p < 1e-8, 1 / (np.pi * p), np.tan((0.5 - np.maximum(p, 1e-8)) * np.pi))
+    score = np.average(scores, axis=0, weights=weights)
     small = score > 1e8
     return np.where(small, 1 / (np.pi * np.where(small, score, 1.0)), 0.5 - np.arctan(score) / np.pi)
 

@@ -122,10 +122,23 @@ def repeated(patches: Patches, labels: NDArray[np.int32], independent_of: Indepe
     ]
 
 
-def showing(patches: Patches, group: Group) -> NDArray[np.int64]:
-    """The patches (indices) of any image that are equal to the group's, whatever surrounds them."""
-    seed = group.patch.reshape(1, -1)
-    return np.flatnonzero(_squared(seed, patches.inner)[0] <= group.tolerance**2)
+def nearest_places(table: Table, patch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Where each image of `table` shows `patch` (SIZE, SIZE, 3) best: RMS difference (N,), top and left (N, 2).
+
+    Unlike mining, this looks at every place: a patch next to an edge of the scene is not among the most isolated ones.
+    """
+    height, width, n = table.shape[0] - 2, table.shape[1] - 2, table.shape[-1]
+    best = np.full(n, np.inf, dtype=np.float32)
+    where = np.zeros(n, dtype=np.int64)
+    wanted = patch[..., None].astype(np.int16)
+    for top in range(height - SIZE + 1):
+        for left in range(width - SIZE + 1):
+            shown = table[top + 1 : top + 1 + SIZE, left + 1 : left + 1 + SIZE].astype(np.int16)
+            squared = np.square(shown - wanted, dtype=np.int32).mean(axis=(0, 1, 2), dtype=np.float32)
+            closer = squared < best
+            best[closer] = squared[closer]
+            where[closer] = top * width + left
+    return np.sqrt(best), np.stack(np.divmod(where, width), axis=1)
 
 
 def _groups_of(
