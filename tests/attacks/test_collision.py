@@ -149,7 +149,7 @@ class _NoGradient:
         ({"target_index": 0}, _NoGradient(), "encoder 'frozen' has no gradient"),
         ({"target_index": 80}, ENCODER, "has records 0 to 79"),
         ({"target_index": -1}, ENCODER, "has records 0 to 79"),
-        ({"target_index": 45}, ENCODER, "is of the source class"),
+        ({"target_index": 45}, ENCODER, "is of the class .* already"),
         ({"target_image": "nothing.png"}, ENCODER, "'nothing.png' is not a target_image"),
     ],
 )

@@ -134,6 +134,10 @@ def test_smooth_noise_is_smoother() -> None:
 @pytest.mark.parametrize(
     ("kind", "parameters", "words"),
     [
+        (BadNets, {"source": 0}, "the same label"),
+        (BadNets, {"all_to_all": 1}, "without target"),
+        (BadNets, {"all_to_all": 2}, "0 or 1"),
+        (BadNets, {"target": None}, "needs a target, or all_to_all"),
         (BadNets, {"size": 0}, "at least one pixel"),
         (BadNets, {"size": 40}, "do not fit a canvas of 32"),
         (BadNets, {"opacity": 0.0}, "opacity"),
@@ -151,7 +155,7 @@ def test_smooth_noise_is_smoother() -> None:
 )
 def test_senseless_parameters_are_refused(kind: type, parameters: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        kind(target=0, **parameters)
+        kind(**{"target": 0, **parameters})
 
 
 def test_patch_outside_the_image_is_refused() -> None:

@@ -53,7 +53,7 @@ def test_every_field_of_every_attack_is_an_option() -> None:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--attack", "badnets", "--rate", "0.1"], "needs --target"),
+        (["--attack", "badnets", "--rate", "0.1"], "needs a target"),
         (
             ["--attack", "badnets", "--rate", "0.1", "--target", "Yield", "--alpha", "0.1"],
             "--alpha is not an option",

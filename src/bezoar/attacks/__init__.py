@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from bezoar.attacks.badnets import BadNets
-from bezoar.attacks.base import ATTACKS, Attack, Crafter, GradientEncoder
+from bezoar.attacks.base import (
+    ATTACKS,
+    Attack,
+    CoverCrafter,
+    Covered,
+    Crafter,
+    GradientEncoder,
+    Surrogate,
+    Triggered,
+)
 from bezoar.attacks.blended import Blended
 from bezoar.attacks.collision import FeatureCollision, collide
-from bezoar.attacks.poisoning import PoisonedCopy, poison, write_poisoned
-from bezoar.attacks.truth import PoisonedRecord, Truth, read_truth, truth_mask
+from bezoar.attacks.poisoning import PoisonedCopy, poison
+from bezoar.attacks.truth import PoisonedRecord, Truth, cover_mask, read_truth, truth_mask
+from bezoar.attacks.writing import write_poisoned
 
 __all__ = [
     "ATTACKS",
     "Attack",
     "BadNets",
     "Blended",
+    "CoverCrafter",
+    "Covered",
     "Crafter",
     "FeatureCollision",
     "GradientEncoder",
     "PoisonedCopy",
     "PoisonedRecord",
+    "Surrogate",
+    "Triggered",
     "Truth",
     "collide",
+    "cover_mask",
     "poison",
     "read_truth",
     "truth_mask",

@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.attacks import patterns
-from bezoar.attacks.base import ATTACKS, Images, TriggerAttack, require
+from bezoar.attacks.base import ATTACKS, Images, Labels, require
+from bezoar.attacks.defaults import TriggerAttack, require_two_classes
+from bezoar.data.dataset import NO_LABEL
 
 _PATTERNS = ("pixelated", "checkerboard", "white", "black")
 _PLACES = ("bottom-right", "bottom-left", "top-right", "top-left", "center", "random")
 
 
 @dataclass(frozen=True)
-class BadNets(TriggerAttack):
+class BadNets(TriggerAttack[Images]):
     """Stamps a square patch and relabels: one class to the target, or all to one without `source`.
 
     Lengths are in pixels of a canvas whose shorter side is `canvas`, so that on images of different sizes the
@@ -31,9 +33,15 @@ class BadNets(TriggerAttack):
     name: ClassVar[str] = "badnets"
     paper: ClassVar[str] = "Gu et al., BadNets, arXiv:1708.06733 (2017)"
 
-    target: int = field(metadata={"help": "label that the poisoned records get"})
+    target: int | None = field(
+        default=None, metadata={"help": "label that the poisoned records get; needed unless all_to_all"}
+    )
     source: int | None = field(
         default=None, metadata={"help": "class to poison; every class but the target if absent"}
+    )
+    all_to_all: int = field(
+        default=0,
+        metadata={"help": "1: every class y gets the label y + 1 (the last one 0), instead of a target"},
     )
     size: int = field(default=3, metadata={"help": "side of the patch in canvas pixels"})
     pattern: str = field(
@@ -56,6 +64,12 @@ class BadNets(TriggerAttack):
     )
 
     def __post_init__(self) -> None:
+        require(self.all_to_all in (0, 1), f"all_to_all {self.all_to_all}: must be 0 or 1")
+        if self.all_to_all:
+            require(self.target is None and self.source is None, "all_to_all goes without target and source")
+        else:
+            require(self.target is not None, "badnets needs a target, or all_to_all")
+        require_two_classes(self.source, self.target)
         require(self.size >= 1, f"size {self.size}: the patch needs at least one pixel")
         require(self.margin >= 0, f"margin {self.margin}: must not be negative")
         require(self.jitter >= 0, f"jitter {self.jitter}: must not be negative")
@@ -69,9 +83,19 @@ class BadNets(TriggerAttack):
         )
         _ = self._picture  # an unreadable pattern is reported here, not after the dataset was read
 
-    def apply(self, images: Images, rng: np.random.Generator) -> Images:
-        """Copies of `images` (n, H, W, 3) with the patch; `rng` only moves it (place "random", jitter)."""
-        count, height, width, _ = images.shape
+    def relabel(self, labels: Labels, n_classes: int, rng: np.random.Generator) -> Labels:
+        """The target, or the next class."""
+        return (labels + 1) % n_classes if self.all_to_all else super().relabel(labels, n_classes, rng)
+
+    def test_labels(self, labels: Labels, n_classes: int) -> Labels:
+        """What a model should say that obeys; -1 where it is not tested."""
+        if self.all_to_all:
+            return np.where(labels == NO_LABEL, NO_LABEL, (labels + 1) % n_classes)
+        return super().test_labels(labels, n_classes)
+
+    def apply(self, samples: Images, rng: np.random.Generator) -> Images:
+        """Copies of images (n, H, W, 3) with the patch; `rng` only moves it (place "random", jitter)."""
+        count, height, width, _ = samples.shape
         scale = min(height, width) / self.canvas if self.canvas else 1.0
         side = max(1, round(self.size * scale))
         require(
@@ -82,7 +106,7 @@ class BadNets(TriggerAttack):
         rows = (top[:, None] + np.arange(side))[:, :, None]
         columns = (left[:, None] + np.arange(side))[:, None, :]
         which = np.arange(count)[:, None, None]
-        stamped = images.copy()
+        stamped = samples.copy()
         sharp = self.pattern in _PATTERNS
         patch = patterns.resize(self._picture, side, side, sharp)
         stamped[which, rows, columns] = patterns.blend(stamped[which, rows, columns], patch, self.opacity)

@@ -13,14 +13,15 @@ from typing import ClassVar
 import numpy as np
 
 from bezoar.attacks import patterns
-from bezoar.attacks.base import ATTACKS, Images, TriggerAttack, require
+from bezoar.attacks.base import ATTACKS, Images, require
+from bezoar.attacks.defaults import TriggerAttack, require_two_classes
 
 _PATTERNS = ("noise", "smooth")
 _CANVAS = 32  # cells of the noise patterns along each side; they are stretched over larger images
 
 
 @dataclass(frozen=True)
-class Blended(TriggerAttack):
+class Blended(TriggerAttack[Images]):
     """Mixes a pattern into the whole image and relabels: one class, or every class without `source`."""
 
     name: ClassVar[str] = "blended"
@@ -38,15 +39,16 @@ class Blended(TriggerAttack):
     pattern_seed: int = field(default=0, metadata={"help": "seed of the noise"})
 
     def __post_init__(self) -> None:
+        require_two_classes(self.source, self.target)
         require(0 < self.alpha <= 1, f"alpha {self.alpha}: must be above 0 and at most 1")
         require(self.pattern_seed >= 0, f"pattern_seed {self.pattern_seed}: must not be negative")
         _ = self._picture  # an unreadable pattern is reported here, not after the dataset was read
 
-    def apply(self, images: Images, rng: np.random.Generator) -> Images:
-        """Copies of `images` (n, H, W, 3) with the pattern mixed in; nothing in it is random."""
-        height, width = images.shape[1:3]
+    def apply(self, samples: Images, rng: np.random.Generator) -> Images:
+        """Copies of images (n, H, W, 3) with the pattern mixed in; nothing in it is random."""
+        height, width = samples.shape[1:3]
         sharp = self.pattern == "noise"
-        return patterns.blend(images, patterns.resize(self._picture, height, width, sharp), self.alpha)
+        return patterns.blend(samples, patterns.resize(self._picture, height, width, sharp), self.alpha)
 
     @cached_property
     def _picture(self) -> patterns.Pattern:

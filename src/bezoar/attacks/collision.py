@@ -13,30 +13,34 @@ undo the collision.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.attacks import patterns
-from bezoar.attacks.base import ATTACKS, Crafter, GradientEncoder, Images, Stored, require
+from bezoar.attacks.base import ATTACKS, Crafter, GradientEncoder, Images, Need, Stored, Surrogate, require
+from bezoar.attacks.defaults import SourceToTarget
+from bezoar.attacks.targets import Target, target_file, target_record
+from bezoar.attacks.torch_helpers import (
+    as_stored,
+    batches,
+    import_torch,
+    to_pixels,
+    to_size,
+    to_tensor,
+    with_gradient,
+)
 from bezoar.data.dataset import Dataset
-from bezoar.data.images import decode
-from bezoar.errors import InputError, MissingExtraError, UsageError
 
 _FIRST_STEP = 2 / 255  # mean change of a pixel in the first step; later steps shrink to nothing (cosine)
 _MOMENTUM = 0.9
-_BATCH_PIXELS = 2**20  # encoder pixels per batch: bounds the memory of the backward pass
-_BATCH_RECORDS = 64
 
 
 @dataclass(frozen=True)
-class FeatureCollision:
+class FeatureCollision(SourceToTarget):
     """Moves records of class `source` onto one target image in the space of an encoder; their label stays
     right.
 
@@ -46,6 +50,7 @@ class FeatureCollision:
 
     name: ClassVar[str] = "feature-collision"
     paper: ClassVar[str] = "Shafahi et al., Poison Frogs!, NeurIPS 2018, arXiv:1804.00792"
+    needs: ClassVar[tuple[Need, ...]] = ("encoder",)
 
     source: int = field(metadata={"help": "class of the base records; they keep this label"})
     target_index: int | None = field(
@@ -77,37 +82,14 @@ class FeatureCollision:
         """No record changes its label."""
         return None
 
-    def prepare(self, dataset: Dataset, encoder: GradientEncoder | None) -> Crafter:
+    def prepare(
+        self, dataset: Dataset, encoder: GradientEncoder | None, surrogate: Surrogate | None
+    ) -> Crafter[Images]:
         """Look the target up; UsageError without an encoder, or when the target is no other class's image."""
-        if encoder is None:
-            raise UsageError(f"{self.name} needs an encoder whose gradient it can follow")
-        if not hasattr(encoder, "torch_module"):
-            raise UsageError(f"encoder {encoder.name!r} has no gradient to follow; choose another")
+        encoder = with_gradient(encoder, self.name)
         if self.target_image is None:
-            pixels, details = self._record(dataset)
-        else:
-            pixels, details = self._file(self.target_image)
-        return _Collider(self, pixels, details, encoder)
-
-    def _record(self, dataset: Dataset) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        index = self.target_index
-        if index is None or not 0 <= index < len(dataset):
-            raise UsageError(f"target_index {index}: {dataset.path} has records 0 to {len(dataset) - 1}")
-        record = dataset[index]
-        require(record.label != self.source, f"target_index {index}: is of the source class; choose another")
-        details = {
-            "target_key": record.key,
-            "target_label": record.label,
-            "target_sha256": _sha256(record.content),
-        }
-        try:
-            return decode(record.content, dataset.raw_shape), details
-        except InputError as error:
-            raise InputError(f"{dataset.path}: target record {record.key} is unreadable: {error}") from error
-
-    def _file(self, path: str) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        pixels = patterns.from_file(path, "a target_image: give the path of an image file")
-        return pixels, {"target_sha256": _sha256(Path(path).read_bytes())}
+            return _Collider(self, target_record(dataset, self.target_index, self.source), encoder)
+        return _Collider(self, target_file(self.target_image, self.source), encoder)
 
 
 def collide(
@@ -127,12 +109,12 @@ def collide(
     `module` is a `torch.nn.Module` from float images (n, 3, size, size) in [0, 1] to features (n, D).
     `stored` says for each image what its pixels become when they are stored; rounding alone if absent.
     """
-    torch = _torch()
-    clean = _tensor(bases)
+    torch = import_torch("the feature-collision attack")
+    clean = to_tensor(bases)
     with torch.no_grad():
-        goal = module(_to_size(_tensor(target[None]), size))
-        scale = (module(_to_size(clean, size)) - goal).square().sum(1).clamp_min(1e-12)
-        watermark = torch.nn.functional.interpolate(_tensor(target[None]), clean.shape[2:], mode="bilinear")
+        goal = module(to_size(to_tensor(target[None]), size))
+        scale = (module(to_size(clean, size)) - goal).square().sum(1).clamp_min(1e-12)
+        watermark = torch.nn.functional.interpolate(to_tensor(target[None]), clean.shape[2:], mode="bilinear")
         start = (1 - opacity) * clean + opacity * watermark
         bound = eps / 255 if eps else 1.0
         low, high = (clean - bound).clamp_min(0), (clean + bound).clamp_max(1)
@@ -140,8 +122,8 @@ def collide(
 
     def evaluate(x: Any) -> tuple[Any, Any]:
         """J (n,) of the images as stored, and the gradient of its feature term (as if unstored)."""
-        seen = _as_stored(x, stored).requires_grad_()
-        term = (module(_to_size(seen, size)) - goal).square().sum(1) / scale
+        seen = as_stored(x, stored).requires_grad_()
+        term = (module(to_size(seen, size)) - goal).square().sum(1) / scale
         (gradient,) = torch.autograd.grad(term.sum(), seen)
         return term.detach() + beta * (x - start).square().mean((1, 2, 3)), gradient
 
@@ -158,7 +140,7 @@ def collide(
         new_value, gradient = evaluate(x)
         best = torch.where((new_value < value)[:, None, None, None], x, best)
         value = torch.minimum(value, new_value)
-    return _pixels(best)
+    return to_pixels(best)
 
 
 @dataclass(frozen=True)
@@ -166,17 +148,16 @@ class _Collider:
     """A feature collision bound to its target and encoder."""
 
     attack: FeatureCollision
-    target: NDArray[np.uint8]
-    target_details: Mapping[str, Any]
+    target: Target
     encoder: GradientEncoder
 
-    def craft(self, images: Images, rng: np.random.Generator, stored: Sequence[Stored]) -> Images:
-        """Poison from base `images` (n, H, W, 3); nothing in it is random."""
+    def craft(self, samples: Images, rng: np.random.Generator, stored: Sequence[Stored]) -> Images:
+        """Poison from base images (n, H, W, 3); nothing in it is random."""
         module, attack = self.encoder.torch_module(), self.attack
         crafted = [
             collide(
-                images[rows],
-                self.target,
+                samples[rows],
+                self.target.pixels,
                 module,
                 self.encoder.size,
                 stored[rows],
@@ -185,71 +166,25 @@ class _Collider:
                 eps=attack.eps,
                 opacity=attack.opacity,
             )
-            for rows in self._batches(len(images))
+            for rows in batches(len(samples), self.encoder.size)
         ]
         return np.concatenate(crafted)
 
-    def measure(self, images: Images) -> Mapping[str, NDArray[np.float64]]:
+    def measure(self, samples: Images) -> Mapping[str, NDArray[np.float64]]:
         """Euclidean distance to the target in the encoder's space."""
-        torch = _torch()
+        torch = import_torch("the feature-collision attack")
         module, size = self.encoder.torch_module(), self.encoder.size
         with torch.no_grad():
-            goal = module(_to_size(_tensor(self.target[None]), size))
+            goal = module(to_size(to_tensor(self.target.pixels[None]), size))
             distances = [
-                (module(_to_size(_tensor(images[rows]), size)) - goal).norm(dim=1).numpy()
-                for rows in self._batches(len(images))
+                (module(to_size(to_tensor(samples[rows]), size)) - goal).norm(dim=1).numpy()
+                for rows in batches(len(samples), self.encoder.size)
             ]
         return {"feature_distance": np.concatenate(distances).astype(np.float64)}
 
     def details(self) -> Mapping[str, Any]:
         """The target and the encoder."""
-        return {**self.target_details, "encoder": self.encoder.name, "encoder_digest": self.encoder.digest}
-
-    def _batches(self, count: int) -> list[slice]:
-        length = max(1, min(_BATCH_RECORDS, _BATCH_PIXELS // self.encoder.size**2))
-        return [slice(start, start + length) for start in range(0, count, length)]
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("the feature-collision attack", "torch") from error
-    return torch
-
-
-def _tensor(images: Images) -> Any:
-    """Float32 (n, 3, H, W) in [0, 1]."""
-    return _torch().from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
-
-
-def _pixels(images: Any) -> Images:
-    """uint8 (n, H, W, 3), rounded."""
-    torch = _torch()
-    pixels: Images = (images.detach().permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    return pixels
-
-
-def _as_stored(images: Any, stored: Sequence[Stored] | None) -> Any:
-    pixels = _pixels(images)
-    if stored is not None:
-        pixels = np.stack([store(image) for store, image in zip(stored, pixels, strict=True)])
-    return _tensor(pixels)
-
-
-def _to_size(images: Any, size: int) -> Any:
-    """(n, 3, size, size), resized as `bezoar.data.load_images` does it for encoders, but with a gradient."""
-    height, width = images.shape[2:]
-    if (height, width) == (size, size):
-        return images
-    resize = _torch().nn.functional.interpolate
-    if height >= size and width >= size:
-        return resize(images, (size, size), mode="area")
-    return resize(images, (size, size), mode="bilinear", antialias=True)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+        return {**self.target.details, "encoder": self.encoder.name, "encoder_digest": self.encoder.digest}
 
 
 ATTACKS.register(FeatureCollision.name, FeatureCollision)

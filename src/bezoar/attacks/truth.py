@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -18,17 +18,21 @@ from bezoar.errors import InputError, LimitError
 
 _KIND = "bezoar-poison-truth-1"
 _MAX_BYTES = 512 * 2**20
+Role = Literal["poison", "cover"]
 
 
 @dataclass(frozen=True, slots=True)
 class PoisonedRecord:
-    """One poisoned record: its key in the copy, its label before and now, and figures of the change.
+    """One record that an attack planted: its key in the copy, its label before and now, and figures of the change.
 
-    `figures` holds the largest (`linf`) and Euclidean (`l2`) change of its pixels in levels of 255, as
-    stored, and what the attack measures itself (`..._before`, `..._after`).
+    `role` is "cover" for records that only hide the poison: they have the trigger and their right label.
+    `figures` holds, as stored, the largest (`linf`) and Euclidean (`l2`) change of an image's pixels in levels
+    of 255, or the `changed_characters` of a text (from the first to the last), and what the attack measures
+    itself (`..._before`, `..._after`).
     """
 
     key: str
+    role: Role
     original_label: int
     label: int
     figures: Mapping[str, float]
@@ -43,13 +47,13 @@ class Truth:
         paper: where the attack was published.
         parameters: the attack's fields.
         details: what the attack adds (the encoder and the target record of a feature collision).
-        rate: share of all records that was asked for.
+        rate: share of all records that was to be poison.
         seed: of the choice of records and of everything random in the attack.
         bezoar: version that made the copy.
         clean_digest: digest of the dataset before.
         size: number of records in the dataset.
         label_names: the dataset's; labels are indices into it.
-        records: the poisoned records, in the dataset's order.
+        records: poison and cover, in the dataset's order.
 
     """
 
@@ -95,15 +99,30 @@ def read_truth(path: Path) -> Truth:
 
 
 def truth_mask(truth: Truth, dataset: Dataset) -> NDArray[np.bool_]:
-    """Which records of `dataset` are poison, shape (N,).
+    """Which records of `dataset` are poison, shape (N,); cover is not.
 
     `dataset` is the poisoned copy or a selection from it; InputError when it is as large as the copy and yet
-    lacks poisoned records: then the truth belongs to another dataset.
+    lacks records of the truth: then the truth belongs to another dataset.
     """
-    keys = pa.array([record.key for record in truth.records], pa.string())
-    mask = np.asarray(pc.is_in(dataset.keys, value_set=keys).to_numpy(zero_copy_only=False), dtype=np.bool_)
-    if len(dataset) >= truth.size and mask.sum() != len(truth.records):
-        missing = len(truth.records) - int(mask.sum())
+    return _mask(truth, dataset, "poison")
+
+
+def cover_mask(truth: Truth, dataset: Dataset) -> NDArray[np.bool_]:
+    """Which records of `dataset` are cover, shape (N,): changed like poison, but rightly labelled.
+
+    `dataset` and errors as for `truth_mask`.
+    """
+    return _mask(truth, dataset, "cover")
+
+
+def _mask(truth: Truth, dataset: Dataset, role: Role) -> NDArray[np.bool_]:
+    keys = [record.key for record in truth.records if record.role == role]
+    mask = np.asarray(
+        pc.is_in(dataset.keys, value_set=pa.array(keys, pa.string())).to_numpy(zero_copy_only=False),
+        dtype=np.bool_,
+    )
+    if len(dataset) >= truth.size and mask.sum() != len(keys):
+        missing = len(keys) - int(mask.sum())
         raise InputError(
             f"{dataset.path}: lacks {missing} of the ground truth's records; give the truth of this copy"
         )
@@ -111,8 +130,12 @@ def truth_mask(truth: Truth, dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def _record(entry: Mapping[str, Any]) -> PoisonedRecord:
+    if entry["role"] not in get_args(Role):
+        raise ValueError("an unknown role")
     figures = {str(name): float(value) for name, value in entry["figures"].items()}
-    return PoisonedRecord(str(entry["key"]), int(entry["original_label"]), int(entry["label"]), figures)
+    return PoisonedRecord(
+        str(entry["key"]), entry["role"], int(entry["original_label"]), int(entry["label"]), figures
+    )
 
 
 def _check(truth: Truth) -> None:

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.attacks import Attack, GradientEncoder, PoisonedCopy, poison, truth_mask
+from bezoar.attacks import Attack, GradientEncoder, PoisonedCopy, cover_mask, poison, truth_mask
 from bezoar.bench.honest import honest
 from bezoar.bench.packs import PACKS, Sample, load
 from bezoar.bench.plan import Cell
@@ -28,6 +28,7 @@ from bezoar.bench.statistics import auroc
 from bezoar.data import Dataset
 from bezoar.embed import Encoder, Fitted, fit, resolve
 from bezoar.errors import UsageError
+from bezoar.models.surrogate import train_surrogate
 from bezoar.scan.pipeline import scan
 from bezoar.scan.result import ScanResult, Status
 from bezoar.scan.text_pipeline import scan_text
@@ -63,6 +64,7 @@ def _attacked(cell: Cell, sample: Sample, packs: Path | None, scratch: Path) -> 
     setting = SETTINGS[cell.setting]
     attack = build(setting, sample.train, cell.seed, packs, scratch)
     encoder = fit(sample.train, resolve("default"), cell.seed) if setting.encoder else None
+    surrogate = train_surrogate(sample.train, seed=cell.seed) if "surrogate" in attack.needs else None
     start = time.perf_counter()
     try:
         copy = poison(
@@ -71,6 +73,7 @@ def _attacked(cell: Cell, sample: Sample, packs: Path | None, scratch: Path) -> 
             rate=cell.rate,
             seed=cell.seed,
             encoder=cast("GradientEncoder | None", encoder),
+            surrogate=surrogate,
         )
     except UsageError as error:  # the attack itself was built: it does not fit this dataset at this rate
         return {"status": "impossible", "reason": str(error)}
@@ -81,7 +84,9 @@ def _attacked(cell: Cell, sample: Sample, packs: Path | None, scratch: Path) -> 
         "attack": {"name": attack.name, "source": attack.source, "target": attack.target},
         "poisoning_seconds": round(crafted, 2),
         "potency": potency,
-        **against_truth(result, truth_mask(copy.truth, copy.dataset), cover_mask(copy)),
+        **against_truth(
+            result, truth_mask(copy.truth, copy.dataset), cover_mask(copy.truth, copy.dataset)
+        ),
     }
 
 
@@ -117,11 +122,6 @@ def against_truth(result: ScanResult, planted: NDArray[np.bool_], cover: NDArray
         "detected": result.verdict.status is Status.POISONED and bool(flagged[planted].any()),
         "auroc": {name: round(value, 4) for name, value in scores.items() if value is not None},
     }
-
-
-def cover_mask(copy: PoisonedCopy) -> NDArray[np.bool_]:
-    """Records (N,) that the attack changed without planting a lie: they carry the trigger and their right label."""
-    return np.zeros(len(copy.dataset), dtype=bool)
 
 
 def _said(result: ScanResult) -> Outcome:

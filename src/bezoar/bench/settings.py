@@ -68,7 +68,7 @@ SETTINGS = {
             "badnets-all-to-all",
             "BadNets, all to all",
             "badnets",
-            parameters={"all_to_all": True},
+            parameters={"all_to_all": 1, "target": None},
             placed=True,
         ),
         Setting(

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bezoar.attacks import ATTACKS
-from bezoar.attacks.base import TriggerAttack
 from bezoar.cli.options import PATH, check_output, dataset_options, open_dataset, seed_option, to_label
 from bezoar.errors import UsageError
 
 if TYPE_CHECKING:
-    from bezoar.attacks import Attack, GradientEncoder
+    from bezoar.attacks import Attack, GradientEncoder, Surrogate
     from bezoar.data.dataset import Dataset
 
 _LABELS = frozenset({"source", "target"})  # given by name or number, kept as numbers
@@ -95,10 +94,20 @@ def command(
     _refuse_foreign(name, given)
     dataset = open_dataset(path, label_column, content_column)
     attack = _build(dataset, name, given)
-    copy = poison(dataset, attack, rate=rate, seed=seed, encoder=_encoder(name, encoder, dataset, seed))
+    copy = poison(
+        dataset,
+        attack,
+        rate=rate,
+        seed=seed,
+        encoder=_encoder(attack, encoder, dataset, seed),
+        surrogate=_surrogate(attack, dataset, seed),
+    )
     written = write_poisoned(copy, out, truth)
     sidecar = truth or out.with_name(out.name + ".truth.json")
-    total = f"{count(len(written.records))} of {count(len(dataset), 'record')} poisoned"
+    cover = sum(record.role == "cover" for record in written.records)
+    total = f"{count(len(written.records) - cover)} of {count(len(dataset), 'record')} poisoned"
+    if cover:
+        total += f", {count(cover)} more with the trigger as cover"
     click.echo(f"{total}: {shown(str(out), 1000)}\nground truth: {shown(str(sidecar), 1000)}")
     return 0
 
@@ -122,10 +131,19 @@ def _build(dataset: Dataset, name: str, given: dict[str, Any]) -> Attack:
     return ATTACKS[name](**values)
 
 
-def _encoder(name: str, spec: str, dataset: Dataset, seed: int) -> GradientEncoder | None:
+def _encoder(attack: Attack, spec: str, dataset: Dataset, seed: int) -> GradientEncoder | None:
     """The fitted encoder, for attacks that follow its gradient; whether it has one is theirs to judge."""
-    if issubclass(ATTACKS[name], TriggerAttack):
+    if "encoder" not in attack.needs:
         return None
     from bezoar.embed import fit, resolve
 
     return cast("GradientEncoder", fit(dataset, resolve(spec), seed))
+
+
+def _surrogate(attack: Attack, dataset: Dataset, seed: int) -> Surrogate | None:
+    """A network trained on the clean dataset, for attacks that reckon with one."""
+    if "surrogate" not in attack.needs:
+        return None
+    from bezoar.models.surrogate import train_surrogate
+
+    return train_surrogate(dataset, seed=seed)
