@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, Self
+from typing import Any, ClassVar, Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.attacks.base import (
+    CoverCrafter,
     GradientEncoder,
     Labels,
     Mask,
@@ -34,10 +35,9 @@ class _HasLabels(Protocol):
 
 
 class SourceToTarget:
-    """Candidates, new labels and the meaning of success, by the fields `source` and `target`.
+    """Candidates and new labels, by the fields `source` and `target`.
 
-    Without `source`, every class but the target is poisoned; without `target`, records keep their label. An
-    attack whose source is its target (clean-label with a trigger) is tested on every other class.
+    Without `source`, every class but the target is poisoned; without `target`, records keep their label.
     """
 
     modality: ClassVar[Modality | None] = "image"
@@ -53,6 +53,18 @@ class SourceToTarget:
         """All the target, or unchanged without one."""
         return labels if self.target is None else np.full_like(labels, self.target)
 
+
+class TriggerAttack(SourceToTarget, ABC, Generic[Samples]):
+    """Stamps one trigger, in training as at test time: such an attack is its own crafter.
+
+    It is tested on records of the source. Without one, and where the source is the target (clean-label
+    poison), on those of every class but the target.
+    """
+
+    @abstractmethod
+    def apply(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        """Copies of images (n, H, W, 3) or n texts with the trigger."""
+
     def test_labels(self: _HasLabels, labels: Labels, n_classes: int) -> Labels:
         """The target, for records of the source (or of all other classes); -1 for the rest."""
         aimed_at = NO_LABEL if self.target is None else self.target
@@ -62,19 +74,13 @@ class SourceToTarget:
             tested = labels == self.source
         return np.where(tested, aimed_at, NO_LABEL)
 
-
-class TriggerAttack(SourceToTarget, ABC, Generic[Samples]):
-    """Stamps one trigger, in training as at test time: such an attack is its own crafter."""
-
-    @abstractmethod
-    def apply(self, samples: Samples, rng: np.random.Generator) -> Samples:
-        """Copies of images (n, H, W, 3) or n texts with the trigger."""
-
     def craft(self, samples: Samples, rng: np.random.Generator, stored: Sequence[Stored]) -> Samples:
         """Poison is stamped just as samples are at test time."""
         return self.apply(samples, rng)
 
-    def prepare(self, dataset: Dataset, encoder: GradientEncoder | None, surrogate: Surrogate | None) -> Self:
+    def prepare(
+        self, dataset: Dataset, encoder: GradientEncoder | None, surrogate: Surrogate | None
+    ) -> Crafter[Samples]:
         """Needs neither."""
         return self
 
@@ -94,6 +100,12 @@ class CoverAttack(TriggerAttack[Samples]):
         """Records of the classes that are neither source nor target, (N,)."""
         spared = [label for label in (self.source, self.target, NO_LABEL) if label is not None]
         return ~np.isin(labels, spared)
+
+    def prepare(
+        self, dataset: Dataset, encoder: GradientEncoder | None, surrogate: Surrogate | None
+    ) -> CoverCrafter[Samples]:
+        """Needs neither."""
+        return self
 
     def craft_cover(self, samples: Samples, rng: np.random.Generator, stored: Sequence[Stored]) -> Samples:
         """Stamped like poison."""
