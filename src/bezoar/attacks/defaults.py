@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bezoar.attacks.base import (
     CoverCrafter,
+    Crafter,
     GradientEncoder,
     Labels,
     Mask,
