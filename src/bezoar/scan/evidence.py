@@ -7,19 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.data import Dataset, decode
+from bezoar.data import Dataset, decode, encode
 from bezoar.errors import InputError
 from bezoar.scan.functional.triggers import Trigger
 from bezoar.scan.result import Picture
 
+_JPEG = b"\xff\xd8\xff"
 _MEAN_OF = 512  # records averaged in a picture of the mean
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Decodes the few records that a report shows."""
+    """Decodes and encodes the few records that a report shows and canaries are planted in."""
 
     dataset: Dataset
+
+    def stored(self, index: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What a reader would see of `pixels` (H, W, 3) in place of record `index`: JPEG blurs a small patch.
+
+        `pixels` themselves where they are not of the record's own size.
+        """
+        content = next(self.dataset.contents([index]))
+        if not content.startswith(_JPEG):
+            return pixels
+        again = decode(encode(pixels, content))
+        return again if again.shape == pixels.shape else pixels
 
     def record(self, index: int, box: tuple[float, float, float, float] | None = None) -> Picture:
         """One record, captioned with label and key; `box` (top, left, bottom, right) in shares of the image."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.evidence import Gallery, box_of, trigger_pictures
+from bezoar.scan.functional.combination import FIRST_VIEW, needed_alone
 from bezoar.scan.pattern_view import Pattern, find_patterns
 from bezoar.scan.result import Finding, Severity
 from bezoar.scan.scene import Evidence, Scene
@@ -38,7 +39,7 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
             marked = np.unique(scene.labels[np.isin(scene.space.records, finding.records)])
             p_values[marked] = np.minimum(p_values[marked], finding.p_value)
     noticed = patch_sensitivity(
-        scene.images, scene.labels, scene.independent_of, alpha, generator(scene.seed, "canaries")
+        scene, mined.families, needed_alone(alpha, FIRST_VIEW), generator(scene.seed, "canaries")
     )
     return Evidence("patterns", p_values, findings, sensitivity=(noticed,))
 

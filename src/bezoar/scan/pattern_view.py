@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from bezoar.progress import track
-from bezoar.scan.functional.counts import family_wise
+from bezoar.scan.functional.counts import Tail, family_wise, null_of, tail_of
 from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
 from bezoar.scan.functional.triggers import Trigger, recover
 
@@ -30,6 +31,10 @@ _CONCENTRATION = 5.0  # times the other labels' rate, from which a pattern belon
 _COMMON = 0.5  # share of all records from which a pattern that is spread over labels is the background
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _RECOVERIES = 64  # peaks examined at most
+_SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are windows of one pattern
+_STANDING_CLEAR = 0.8  # of the error goes to the tail's test, the rest to the spread's
+_TESTED_AGAINST_TAIL = 8  # patterns of a family, strongest first
+_DISTINCT = 32  # of which this many are looked for: the tested ones, and the tail behind them
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +60,45 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """The peaks of one window size and tolerance, as a null for one more of them.
+
+    Attributes:
+        center, spread: of the scores z at all positions (`counts.null_of`).
+        positions: how many.
+        tail: of the excess counts of distinct patterns.
+        families: how many of these there are.
+
+    """
+
+    center: float
+    spread: float
+    positions: int
+    tail: Tail
+    families: int
+
+    def needed(self, p_value: float) -> float:
+        """The score z that one more peak needs to be as unlikely as `p_value`, family-wise."""
+        share = p_value / self.families
+        spread = (1 - _STANDING_CLEAR) * share / self.positions
+        clear = self.tail.reaches(_STANDING_CLEAR * share)
+        return min(self.center + self.spread * float(norm.isf(spread)), 2 * float(np.sqrt(clear)))
+
+
+@dataclass(frozen=True, slots=True)
 class Mined:
     """What the miner found.
 
     Attributes:
         patterns: the significant ones that stand clear of everything else, most significant first.
         near_misses: per label the smallest family-wise p-value of the peaks that were not significant.
+        families: of peaks that were mined, by window size, shrink factor and tolerance.
 
     """
 
     patterns: list[Pattern]
     near_misses: dict[int, float]
+    families: dict[tuple[int, int, float], Family]
 
 
 def windows_for(height: int, width: int) -> list[tuple[int, int]]:
@@ -91,7 +124,8 @@ def find_patterns(
     near_misses: dict[int, float] = {}
     explained = np.zeros(len(images), dtype=bool)
     examined = 0
-    for p_value, peak, scale in _tested_peaks(images, labels, independent_of):
+    tested, families = _tested_peaks(images, labels, independent_of)
+    for p_value, peak, scale in tested:
         if p_value > alpha:
             near_misses.setdefault(peak.label, p_value)  # the first is the smallest
             continue
@@ -103,18 +137,19 @@ def find_patterns(
         if pattern is not None:
             found.append(pattern)
             explained |= pattern.carriers
-    return Mined(found, near_misses)
+    return Mined(found, near_misses, families)
 
 
 def _tested_peaks(
     images: NDArray[np.uint8], labels: NDArray[np.int32], independent_of: Independence
-) -> list[tuple[float, Peak, int]]:
+) -> tuple[list[tuple[float, Peak, int]], dict[tuple[int, int, float], Family]]:
     """(family-wise p-value, peak, scale), most significant first; the members are indices of `images`."""
     order = np.argsort(labels, kind="stable")
     images, labels = images[order], labels[order]
     _, height, width, _ = images.shape
     windows = windows_for(height, width)
     families = len(windows) * len(TOLERANCES)
+    nulls: dict[tuple[int, int, float], Family] = {}
     rows = sum(height // scale - size + 1 for size, scale in windows)
     tested: list[tuple[float, Peak, int]] = []
     with track("repeated patterns", rows) as bar:
@@ -132,13 +167,52 @@ def _tested_peaks(
                 found = [replace(peak, members=order[peak.members]) for peak in mined]
                 for tolerance in TOLERANCES:
                     family = [peak for peak in found if peak.tolerance == tolerance]
-                    p = family_wise(np.array([peak.z for peak in family]), families * len(family))
+                    p, nulls[size, scale, tolerance] = _tested(family, families)
                     tested += [
                         (float(value), peak, scale)
                         for value, peak in zip(p, family, strict=True)
                         if value < 1 and peak.independent >= _MIN_RECORDS
                     ]
-    return sorted(tested, key=lambda item: (item[0], -item[1].z))
+    return sorted(tested, key=lambda item: (item[0], -item[1].z)), nulls
+
+
+def _tested(family: list[Peak], families: int) -> tuple[NDArray[np.float64], Family]:
+    """P-values (M,) of the peaks of one family, family-wise over all `families`, and the family as a null.
+
+    Two tests share the error: against the spread of all positions, which a few planted patterns do not move, and against the
+    tail of the strongest distinct patterns, which sees much smaller groups where natural patterns are small.
+    """
+    z = np.array([peak.z for peak in family])
+    distinct = _distinct(family)
+    counts = np.array([family[i].z ** 2 / 4 for i in distinct])
+    clear, worst = np.ones(len(family)), 0.0
+    for rank, i in enumerate(distinct[:_TESTED_AGAINST_TAIL]):
+        worst = max(
+            worst, tail_of(counts[rank + 1 :]).p_value(float(counts[rank]))
+        )  # the next only if this one stands
+        clear[i] = worst
+    p = np.minimum(
+        family_wise(z, families * len(family)) / (1 - _STANDING_CLEAR), clear * families / _STANDING_CLEAR
+    )
+    center, spread = null_of(z)
+    return np.minimum(p, 1.0), Family(center, spread, len(family), tail_of(counts), families)
+
+
+def _distinct(family: list[Peak]) -> list[int]:
+    """Indices of peaks with records of their own, strongest first: overlapping windows of a pattern count once."""
+    kept: list[int] = []
+    for i in sorted(range(len(family)), key=lambda i: -family[i].z):
+        members = family[i].members
+        if family[i].independent < 2 or len(kept) == _DISTINCT:
+            break
+        if not any(_overlap(members, family[k].members) >= _SAME_RECORDS for k in kept):
+            kept.append(i)
+    return kept
+
+
+def _overlap(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    """Share of the smaller of two groups of records that is in the other."""
+    return len(np.intersect1d(a, b, assume_unique=True)) / min(len(a), len(b))
 
 
 def _examine(

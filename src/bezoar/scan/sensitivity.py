@@ -6,73 +6,64 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import norm
 
-from bezoar.scan.functional.counts import null_of
 from bezoar.scan.functional.disagreement import Disagreement, pair_tests, vote
-from bezoar.scan.functional.patterns import TOLERANCES, Independence, peaks_at, pixel_table
-from bezoar.scan.pattern_view import windows_for
+from bezoar.scan.functional.patterns import DISPLACEMENTS, peaks_at, pixel_table
+from bezoar.scan.pattern_view import Family
 from bezoar.scan.result import Sensitivity
+from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _TRIALS = 10
 _NEEDED = 0.9
 _SIZE = 3
-_NULL_POSITIONS = 60
+_REACH = max(DISPLACEMENTS) + 1
 _MIN_RECORDS = 5
 
 
 def patch_sensitivity(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int32],
-    independent_of: Independence,
-    alpha: float,
-    rng: np.random.Generator,
+    scene: Scene, families: Mapping[tuple[int, int, float], Family], p_value: float, rng: np.random.Generator
 ) -> Sensitivity:
-    """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 9 of 10 trials."""
+    """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 9 of 10 trials.
+
+    `families` are those that were mined, `p_value` what a pattern needs. What is planted is stored as its record is.
+    """
     poison = f"a {_SIZE}x{_SIZE} patch at one place, relabelled"
-    families = len(windows_for(*images.shape[1:3])) * len(TOLERANCES)
-    if not families:
+    needed = {
+        tolerance: family.needed(p_value)
+        for (size, scale, tolerance), family in families.items()
+        if (size, scale) == (_SIZE, 1)
+    }
+    if not needed:
         return Sensitivity(poison, None, "the images are too small to be mined for patterns")
-    order = np.argsort(labels, kind="stable")
-    table, sorted_labels = pixel_table(images[order]), labels[order]
+    images, labels = scene.images, scene.labels
     _, height, width, _ = images.shape
-    positions = (height - _SIZE + 1) * (width - _SIZE + 1)
-
-    def score(
-        trial_table: NDArray[np.uint8],
-        trial_labels: NDArray[np.int32],
-        ids: NDArray[np.int64],
-        top: int,
-        left: int,
-    ) -> float:
-        found = peaks_at(trial_table, trial_labels, lambda m: independent_of(ids[m]), top, left, _SIZE)
-        best = next(peak for peak in found if peak.tolerance == TOLERANCES[0])
-        return best.z if best.independent >= _MIN_RECORDS else 0.0
-
-    places = rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1], (_NULL_POSITIONS, 2))
-    center, spread = null_of(
-        np.array([score(table, sorted_labels, order, int(y), int(x)) for y, x in places])
-    )
-    needed = center + spread * float(norm.isf(alpha / (families * positions)))
 
     def found(count: int) -> bool:
         top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
-        target = sorted_labels[rng.integers(len(sorted_labels))]
         chosen = rng.choice(len(images), count, replace=False)
-        relabelled = sorted_labels.copy()
-        relabelled[chosen] = target
-        again = np.argsort(relabelled, kind="stable")
-        block = _neighbourhood(height, width, top, left)
-        part = table[block].copy()
-        y, x = top - block[0].start + 1, left - block[1].start + 1
-        part[y : y + _SIZE, x : x + _SIZE][..., chosen] = rng.integers(0, 256, (_SIZE, _SIZE, 3, 1))
-        return score(part[..., again], relabelled[again], order[again], y - 1, x - 1) >= needed
+        planted = images[chosen]
+        planted[:, top : top + _SIZE, left : left + _SIZE] = rng.integers(0, 256, (_SIZE, _SIZE, 3))
+        relabelled = labels.copy()
+        relabelled[chosen] = labels[rng.integers(len(labels))]
+        order = np.argsort(relabelled, kind="stable")
+        rows, columns = _neighbourhood(height, top), _neighbourhood(width, left)
+        part = images[:, rows, columns].copy()
+        for row, pixels in zip(chosen.tolist(), planted, strict=True):
+            part[row] = scene.gallery.stored(int(scene.space.records[row]), pixels)[rows, columns]
+        peaks = peaks_at(
+            pixel_table(part[order]),
+            relabelled[order],
+            lambda members: scene.independent_of(order[members]),
+            top - rows.start,
+            left - columns.start,
+            _SIZE,
+        )
+        return any(peak.independent >= _MIN_RECORDS and peak.z >= needed[peak.tolerance] for peak in peaks)
 
     how = f"random {_SIZE}x{_SIZE} patches at random places planted in a copy"
     return smallest_found(poison, how, len(images), found)
@@ -126,10 +117,6 @@ def smallest_found(
     return Sensitivity(poison, smallest, f"{how}: found in at least 9 of {_TRIALS} trials")
 
 
-def _neighbourhood(height: int, width: int, top: int, left: int) -> tuple[slice, slice]:
-    """The part of the pixel table that scoring one window looks at (the window and its displacements)."""
-    reach = 6
-    return (
-        slice(max(top - reach, 0), min(top + _SIZE + 2 + reach, height + 2)),
-        slice(max(left - reach, 0), min(left + _SIZE + 2 + reach, width + 2)),
-    )
+def _neighbourhood(length: int, start: int) -> slice:
+    """The part of one axis that scoring a window at `start` looks at: the window and its displacements."""
+    return slice(max(start - _REACH, 0), min(start + _SIZE + _REACH, length))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.scan.functional.combination import cauchy
+from bezoar.scan.functional.combination import FIRST_VIEW, cauchy
 from bezoar.scan.result import Finding, Sensitivity, Severity, Status, Verdict
 from bezoar.scan.scene import Evidence
 from bezoar.scan.space import Space
@@ -32,7 +32,8 @@ def judged(evidence: Sequence[Evidence], alpha: float, n: int) -> list[Finding]:
     Half of the error allowed is the first view's, however many there are: patches are the commonest poison, and where few
     carry one its p-value is a few thousandths at best, which an equal share among many views would never reject.
     """
-    weights = np.array([max(1, len(evidence) - 1), *[1] * (len(evidence) - 1)], dtype=np.float64)
+    others = len(evidence) - 1
+    weights = np.array([FIRST_VIEW] + [(1 - FIRST_VIEW) / others] * others)
     rejected = cauchy(np.stack([view.p_values for view in evidence]), weights) <= alpha
     findings: list[Finding] = []
     for view in evidence:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from bezoar.scan.functional.combination import cauchy, holm
+from bezoar.scan.functional.combination import cauchy, holm, needed_alone
 
 
 @pytest.mark.parametrize("views", [1, 2, 4])
@@ -49,6 +49,12 @@ def test_extremes_and_order() -> None:
     assert (np.diff(cauchy(p)) > 0).all()
     with pytest.raises(ValueError, match="p-values"):
         cauchy(np.array([[np.nan]]))
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5, 1.0])
+def test_what_one_view_needs_while_the_others_see_nothing(weight: float) -> None:
+    p = needed_alone(0.01, weight)
+    assert cauchy(np.array([[p], [1.0]]), np.array([weight, 1 - weight]))[0] == pytest.approx(0.01, rel=1e-6)
 
 
 def test_holm_against_the_textbook() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from bezoar.scan.functional.counts import FEW, excess, family_wise, null_of
+from bezoar.scan.functional.counts import FEW, excess, family_wise, null_of, tail_of
 
 
 def test_excess_is_about_standard_normal_on_poisson_counts() -> None:
@@ -49,3 +49,33 @@ def test_few_values_use_the_poisson_null() -> None:
     assert null_of(z) == (0.0, 1.0)
     assert family_wise(z)[0] < 1e-6
     assert null_of(np.full(FEW, 3.0)) == (3.0, 1.0)  # quieter than Poisson: the spread stays at its unit
+
+
+@pytest.mark.parametrize("decay", [0.5, 2.0])
+def test_the_largest_of_an_exponential_tail_stands_clear_as_often_as_it_says(decay: float) -> None:
+    rng = np.random.default_rng(5)
+    runs, alpha = 4000, 0.05
+    alarms = 0
+    for _ in range(runs):
+        counts = np.sort(rng.exponential(decay, 200))[::-1]
+        alarms += tail_of(counts[1:]).p_value(counts[0]) <= alpha
+    assert 0.01 <= alarms / runs <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
+
+
+def test_a_pattern_that_stands_clear_of_small_ones_is_seen() -> None:
+    tail = tail_of(np.array([4.0, 3, 3, 3, 3, *[2.0] * 30]))
+    assert tail.p_value(12) < 1e-3
+    assert tail.p_value(5) > 0.05
+    assert tail.p_value(3) == 1.0
+    assert tail.reaches(tail.p_value(12)) == pytest.approx(12)
+
+
+def test_long_tails_forgive_more() -> None:
+    short, long = np.array([4.0, *[3.0] * 20]), np.array([9.0, 8, 7, 6, 5, *[3.0] * 16])
+    assert tail_of(long).p_value(9 + 6) > 10 * tail_of(short).p_value(4 + 6)
+
+
+def test_too_few_patterns_say_nothing_of_the_tail() -> None:
+    tail = tail_of(np.array([3.0, 2, 2, 2, 2]))
+    assert tail.p_value(1e6) == 1.0
+    assert tail.reaches(0.01) == float("inf")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _LARGEST = (
     0.9  # p-values above it count as this; tests/scan/functional/test_combination.py measures the level
 )
+FIRST_VIEW = 0.5  # of the error allowed goes to the view of patches, however many views there are
 
 
 def cauchy(p_values: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
@@ -30,6 +31,12 @@ def cauchy(p_values: NDArray[np.float64], weights: NDArray[np.float64] | None = 
     score = np.average(scores, axis=0, weights=weights)
     small = score > 1e8
     return np.where(small, 1 / (np.pi * np.where(small, score, 1.0)), 0.5 - np.arctan(score) / np.pi)
+
+
+def needed_alone(alpha: float, weight: float) -> float:
+    """The p-value at which one view is rejected at `alpha` while the others, of weight 1 - `weight`, see nothing at all."""
+    score = (1 / np.tan(np.pi * alpha) - (1 - weight) * np.tan((0.5 - _LARGEST) * np.pi)) / weight
+    return float(0.5 - np.arctan(score) / np.pi)
 
 
 def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:

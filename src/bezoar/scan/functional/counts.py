@@ -8,11 +8,16 @@ estimated from the places themselves by quantiles, which a few planted places do
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
 FEW = 20
+_FEWEST_SPACINGS = 5
+_SPACINGS = 20  # largest values that the length of the tail is estimated from
+_POISSON_DECAY = 0.5  # excess counts by which the tail falls to 1 / e where counts are Poisson: exp(-z^2 / 2), z^2 = 4 counts
 
 
 def excess(count: NDArray[np.float64] | float, expected: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -29,6 +34,48 @@ def family_wise(z: NDArray[np.float64], tests: int | None = None) -> NDArray[np.
     center, spread = null_of(z)
     tail = norm.logsf((z - center) / spread) + np.log(tests or len(z))
     return np.asarray(np.exp(np.minimum(tail, 0.0)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where the largest of a dataset's own counts lie: whether one more stands clear of them.
+
+    The spacings of the largest values of a sample with an exponential tail are independent and exponential (Renyi 1953), so
+    the next spacing over their mean has an F distribution with 2 and 2 k degrees of freedom. Counts of natural patterns have
+    about such a tail: Poisson counts whose rates vary from place to place.
+    """
+
+    largest: float
+    decay: float
+    n: int
+
+    def p_value(self, count: float) -> float:
+        """Chance of an excess count this large among the places that the tail was taken from."""
+        return (
+            float((1 + max(0.0, count - self.largest) / (self.n * self.decay)) ** -self.n) if self.n else 1.0
+        )
+
+    def reaches(self, p_value: float) -> float:
+        """The excess count at which `p_value` is reached; infinite where nothing is known of the tail."""
+        return self.largest + self.n * self.decay * (p_value ** (-1 / self.n) - 1) if self.n else float("inf")
+
+
+def tail_of(counts: NDArray[np.float64]) -> Tail:
+    """The tail of excess counts (M,), each of another pattern, the tested one left out; nothing is known from fewer than 6.
+
+    The tail is taken to be as long as the largest few make it, or as the very largest does, or as Poisson counts have it:
+    whatever is longest.
+    """
+    top = np.sort(counts)[::-1][: _SPACINGS + 1]
+    n = len(top) - 1
+    if n < _FEWEST_SPACINGS:
+        return Tail(0.0, _POISSON_DECAY, 0)
+    over = top[:n] - top[n]
+    mean = float(over.sum() + over[0]) / n  # the mean of k (x_k - x_k+1), where x_1 is the tested one
+    slope = float(
+        over[0] / (1 / np.arange(2, n + 2)).sum()
+    )  # what a tail of this decay would make the largest
+    return Tail(float(top[0]), max(mean, slope, _POISSON_DECAY), n)
 
 
 def null_of(z: NDArray[np.float64]) -> tuple[float, float]:
