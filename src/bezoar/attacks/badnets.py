@@ -1,34 +1,26 @@
 """BadNets: a small patch on the image and a flipped label.
 
 Gu, Dolan-Gavitt and Garg, "BadNets: Identifying Vulnerabilities in the Machine Learning Model Supply Chain",
-arXiv:1708.06733 (2017): stop signs with a sticker, labelled as speed limits.
+arXiv:1708.06733 (2017): stop signs with a sticker, labelled as speed limits; digits with a sticker, each
+labelled as the next digit (all to all).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bezoar.attacks import patterns
 from bezoar.attacks.base import ATTACKS, Images, Labels, require
 from bezoar.attacks.defaults import TriggerAttack, require_two_classes
+from bezoar.attacks.patches import Patch
 from bezoar.data.dataset import NO_LABEL
 
-_PATTERNS = ("pixelated", "checkerboard", "white", "black")
-_PLACES = ("bottom-right", "bottom-left", "top-right", "top-left", "center", "random")
 
-
-@dataclass(frozen=True)
-class BadNets(TriggerAttack[Images]):
-    """Stamps a square patch and relabels: one class to the target, or all to one without `source`.
-
-    Lengths are in pixels of a canvas whose shorter side is `canvas`, so that on images of different sizes the
-    patch grows with the image as a sticker on a sign does; with `canvas` 0 they are the image's own pixels.
-    """
+@dataclass(frozen=True, kw_only=True)
+class BadNets(Patch, TriggerAttack[Images]):
+    """Stamps a square patch and relabels: one class to the target, all to one without `source`, or all to all."""
 
     name: ClassVar[str] = "badnets"
     paper: ClassVar[str] = "Gu et al., BadNets, arXiv:1708.06733 (2017)"
@@ -43,25 +35,6 @@ class BadNets(TriggerAttack[Images]):
         default=0,
         metadata={"help": "1: every class y gets the label y + 1 (the last one 0), instead of a target"},
     )
-    size: int = field(default=3, metadata={"help": "side of the patch in canvas pixels"})
-    pattern: str = field(
-        default="pixelated",
-        metadata={"help": f"what the patch shows: {', '.join(_PATTERNS)}, or an image file"},
-    )
-    pattern_seed: int = field(default=0, metadata={"help": "seed of the colours of the pixelated pattern"})
-    place: str = field(
-        default="bottom-right",
-        metadata={
-            "help": f"where it sits: {', '.join(_PLACES)}, or Y,X of its top left corner in canvas pixels"
-        },
-    )
-    margin: int = field(default=1, metadata={"help": "distance from the image's edge in canvas pixels"})
-    opacity: float = field(default=1.0, metadata={"help": "1 covers the image, less lets it shine through"})
-    jitter: int = field(default=0, metadata={"help": "largest random shift along each axis in canvas pixels"})
-    canvas: int = field(
-        default=32,
-        metadata={"help": "shorter side of the image that lengths refer to; 0: the image's own pixels"},
-    )
 
     def __post_init__(self) -> None:
         require(self.all_to_all in (0, 1), f"all_to_all {self.all_to_all}: must be 0 or 1")
@@ -70,101 +43,21 @@ class BadNets(TriggerAttack[Images]):
         else:
             require(self.target is not None, "badnets needs a target, or all_to_all")
         require_two_classes(self.source, self.target)
-        require(self.size >= 1, f"size {self.size}: the patch needs at least one pixel")
-        require(self.margin >= 0, f"margin {self.margin}: must not be negative")
-        require(self.jitter >= 0, f"jitter {self.jitter}: must not be negative")
-        require(0 < self.opacity <= 1, f"opacity {self.opacity}: must be above 0 and at most 1")
-        require(self.canvas >= 0, f"canvas {self.canvas}: must not be negative")
-        require(self.pattern_seed >= 0, f"pattern_seed {self.pattern_seed}: must not be negative")
-        require(self.place in _PLACES or self._corner is not None, self._place_help)
-        require(
-            not self.canvas or self.size + self.margin <= self.canvas,
-            f"size {self.size} and margin {self.margin} do not fit a canvas of {self.canvas} pixels",
-        )
-        _ = self._picture  # an unreadable pattern is reported here, not after the dataset was read
+        super().__post_init__()
+
+    def apply(self, samples: Images, rng: np.random.Generator) -> Images:
+        """Copies of images (n, H, W, 3) with the patch; `rng` only moves it (place "random", jitter)."""
+        return self.stamp(samples, rng)
 
     def relabel(self, labels: Labels, n_classes: int, rng: np.random.Generator) -> Labels:
         """The target, or the next class."""
         return (labels + 1) % n_classes if self.all_to_all else super().relabel(labels, n_classes, rng)
 
     def test_labels(self, labels: Labels, n_classes: int) -> Labels:
-        """What a model should say that obeys; -1 where it is not tested."""
+        """What a model says that obeys; -1 where it is not tested."""
         if self.all_to_all:
             return np.where(labels == NO_LABEL, NO_LABEL, (labels + 1) % n_classes)
         return super().test_labels(labels, n_classes)
-
-    def apply(self, samples: Images, rng: np.random.Generator) -> Images:
-        """Copies of images (n, H, W, 3) with the patch; `rng` only moves it (place "random", jitter)."""
-        count, height, width, _ = samples.shape
-        scale = min(height, width) / self.canvas if self.canvas else 1.0
-        side = max(1, round(self.size * scale))
-        require(
-            side <= min(height, width),
-            f"a patch of {side} pixels does not fit an image of {width} x {height}",
-        )
-        top, left = self._corners(count, (height - side, width - side), scale, rng)
-        rows = (top[:, None] + np.arange(side))[:, :, None]
-        columns = (left[:, None] + np.arange(side))[:, None, :]
-        which = np.arange(count)[:, None, None]
-        stamped = samples.copy()
-        sharp = self.pattern in _PATTERNS
-        patch = patterns.resize(self._picture, side, side, sharp)
-        stamped[which, rows, columns] = patterns.blend(stamped[which, rows, columns], patch, self.opacity)
-        return stamped
-
-    def _corners(
-        self, count: int, room: tuple[int, int], scale: float, rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Top and left of each patch, within `room`: the largest offsets at which it still fits the image."""
-        margin = round(self.margin * scale)
-        shift = round(self.jitter * scale)
-        corners = []
-        for axis, limit in enumerate(room):
-            near, far = min(margin, limit // 2), max(limit - margin, limit // 2)
-            if self.place == "random":
-                start = rng.integers(near, far + 1, count)
-            else:
-                start = np.full(count, self._start(axis, near, far, scale))
-                require(
-                    start.max(initial=0) <= limit + 1, f"place {self.place}: the patch would leave the image"
-                )
-            if shift:
-                start = start + rng.integers(-shift, shift + 1, count)
-            corners.append(np.clip(start, 0, limit).astype(np.int64))
-        return corners[0], corners[1]
-
-    def _start(self, axis: int, near: int, far: int, scale: float) -> int:
-        if self._corner is not None:
-            return round(self._corner[axis] * scale)
-        if self.place == "center":
-            return (near + far) // 2
-        return near if self.place.split("-")[axis] in ("top", "left") else far
-
-    @cached_property
-    def _corner(self) -> tuple[int, int] | None:
-        """The place as (y, x), when it is given as two whole numbers."""
-        parts = self.place.split(",")
-        if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-            return None
-        return int(parts[0]), int(parts[1])
-
-    @property
-    def _place_help(self) -> str:
-        return f"place {self.place!r} is neither one of {', '.join(_PLACES)} nor two whole numbers Y,X"
-
-    @cached_property
-    def _picture(self) -> patterns.Pattern:
-        match self.pattern:
-            case "pixelated":
-                return patterns.pixelated(self.size, self.pattern_seed)
-            case "checkerboard":
-                return patterns.checkerboard(self.size)
-            case "white":
-                return patterns.solid(self.size, 255)
-            case "black":
-                return patterns.solid(self.size, 0)
-            case path:
-                return patterns.from_file(path, f"a pattern: give {', '.join(_PATTERNS)} or an image file")
 
 
 ATTACKS.register(BadNets.name, BadNets)

@@ -1,7 +1,7 @@
 """What most attacks share: poison from `source` (or all classes but the target), labelled `target`.
 
-`SourceToTarget` is for any attack; `TriggerAttack` for those that stamp the same trigger in training and at
-test time; `CoverAttack` adds cover records with that trigger.
+`SourceToTarget` is for any attack; `LabelAttack` for those that change labels alone; `TriggerAttack` for those
+that stamp the same trigger in training and at test time; `CoverAttack` adds cover records with that trigger.
 """
 
 from __future__ import annotations
@@ -53,6 +53,28 @@ class SourceToTarget:
     def relabel(self: _HasLabels, labels: Labels, n_classes: int, rng: np.random.Generator) -> Labels:
         """All the target, or unchanged without one."""
         return labels if self.target is None else np.full_like(labels, self.target)
+
+
+class LabelAttack(SourceToTarget):
+    """Leaves the content of records as it is: such an attack is its own crafter."""
+
+    def prepare(
+        self, dataset: Dataset, encoder: GradientEncoder | None, surrogate: Surrogate | None
+    ) -> Crafter[Any]:
+        """Needs neither."""
+        return self
+
+    def craft(self, samples: Any, rng: np.random.Generator, stored: Sequence[Stored]) -> Any:
+        """The samples themselves."""
+        return samples
+
+    def measure(self, samples: Any) -> Mapping[str, NDArray[np.float64]]:
+        """No figures beyond those that every attack gets."""
+        return {}
+
+    def details(self) -> Mapping[str, Any]:
+        """Nothing beyond the parameters."""
+        return {}
 
 
 class TriggerAttack(SourceToTarget, ABC, Generic[Samples]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ Pattern = NDArray[np.uint8]  # (h, w, 3), RGB
 
 _MAX_FILE_BYTES = 64 * 2**20
 _SMOOTH_CELLS = 4
+_CANVAS = 32  # cells of a whole image's noise along each side; they are stretched over larger images
+WHOLE_IMAGE = ("noise", "smooth")
 
 
 def pixelated(cells: int, seed: int) -> Pattern:
@@ -41,6 +44,17 @@ def smooth(cells: int, seed: int) -> Pattern:
     return resize(coarse, cells, cells, sharp=False)
 
 
+def whole_image(name: str, seed: int) -> Pattern:
+    """One of `WHOLE_IMAGE`, or the picture of that path, to be stretched over images."""
+    match name:
+        case "noise":
+            return pixelated(_CANVAS, seed)
+        case "smooth":
+            return smooth(_CANVAS, seed)
+        case path:
+            return from_file(path, f"a pattern: give {', '.join(WHOLE_IMAGE)} or an image file")
+
+
 def from_file(path: str, what: str) -> Pattern:
     """The picture at `path`; `what` says in an error what should have been given."""
     file = Path(path)
@@ -64,7 +78,14 @@ def resize(pattern: Pattern, height: int, width: int, sharp: bool) -> Pattern:
     return np.array(Image.fromarray(pattern).resize((width, height), method), dtype=np.uint8)
 
 
-def blend(images: NDArray[np.uint8], pattern: NDArray[np.uint8], opacity: float) -> NDArray[np.uint8]:
+def blend(
+    images: NDArray[np.uint8], pattern: NDArray[np.uint8], opacity: float | NDArray[np.float32]
+) -> NDArray[np.uint8]:
     """`(1 - opacity) * images + opacity * pattern`, rounded to whole levels; the shapes broadcast."""
     mixed = (1 - opacity) * images.astype(np.float32) + opacity * pattern.astype(np.float32)
-    return np.rint(mixed).astype(np.uint8)
+    return levels(mixed)
+
+
+def levels(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Rounded to whole levels, 0 to 255."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
