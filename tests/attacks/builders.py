@@ -1,11 +1,15 @@
-"""Small datasets on disk, and a small encoder with a gradient."""
+"""Small datasets on disk, and small networks with a gradient."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
+import json
 import struct
+import tarfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,8 @@ def labels() -> NDArray[np.int64]:
 
 def file_of(pixels: NDArray[np.uint8], kind: str) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    options = {"JPEG": {"quality": 90}, "WEBP": {"lossless": True}}.get(kind, {})
+    Image.fromarray(pixels).save(out, kind, **options)
     return out.getvalue()
 
 
@@ -64,10 +69,60 @@ def idx_of_grey(folder: Path) -> bezoar.data.Dataset:
     return bezoar.data.open(folder / "data")
 
 
-DATASETS: dict[str, Callable[[Path], bezoar.data.Dataset]] = {
+def npz_of_colour(folder: Path) -> bezoar.data.Dataset:
+    np.savez(folder / "data.npz", x_train=images(), y_train=labels())
+    return bezoar.data.open(folder / "data.npz")
+
+
+def webdataset_of_webp(folder: Path) -> bezoar.data.Dataset:
+    with tarfile.open(folder / "data.tar", "w") as archive:
+        for number, (image, label) in enumerate(zip(images(), labels().tolist(), strict=True)):
+            for suffix, content in (("webp", file_of(image, "WEBP")), ("cls", str(label).encode())):
+                entry = tarfile.TarInfo(f"{number:04}.{suffix}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    return bezoar.data.open(folder / "data.tar")
+
+
+def texts() -> list[str]:
+    """CLASSES x EACH texts of 3 to 12 words, with quotes, commas, line breaks and accents; none twice."""
+    rng = np.random.default_rng(11)
+    words = ["plain", "naïve", '"so"', "one, two", "Straße", "\n", "end.", "日本", "fish", "it's"]
+    some = [" ".join(rng.choice(words, rng.integers(3, 13))) for _ in range(CLASSES * EACH)]
+    return [f"{text} {number}" for number, text in enumerate(some)]
+
+
+def text_parquet(folder: Path) -> bezoar.data.Dataset:
+    pq.write_table(pa.table({"text": texts(), "label": labels()}), folder / "data.parquet")
+    return bezoar.data.open(folder / "data.parquet")
+
+
+def text_jsonl(folder: Path) -> bezoar.data.Dataset:
+    rows = zip(texts(), labels().tolist(), strict=True)
+    lines = [json.dumps({"text": text, "label": f"class{label}"}) + "\n" for text, label in rows]
+    (folder / "data.jsonl").write_text("".join(lines))
+    return bezoar.data.open(folder / "data.jsonl")
+
+
+def text_csv(folder: Path) -> bezoar.data.Dataset:
+    with (folder / "data.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(
+            [("label", "text"), *zip((f"class{label}" for label in labels()), texts(), strict=True)]
+        )
+    return bezoar.data.open(folder / "data.csv")
+
+
+IMAGES: dict[str, Callable[[Path], bezoar.data.Dataset]] = {
     "parquet of png": parquet_of_png,
     "folder of jpeg": folder_of_jpeg,
     "idx of grey": idx_of_grey,
+    "npz": npz_of_colour,
+    "webdataset of webp": webdataset_of_webp,
+}
+TEXTS: dict[str, Callable[[Path], bezoar.data.Dataset]] = {
+    "parquet of texts": text_parquet,
+    "jsonl": text_jsonl,
+    "csv": text_csv,
 }
 
 
@@ -86,3 +141,29 @@ class ToyEncoder:
             return torch.nn.Sequential(
                 torch.nn.Conv2d(3, 8, 5, stride=2), torch.nn.Tanh(), torch.nn.AvgPool2d(3), torch.nn.Flatten()
             )
+
+
+class ToySurrogate:
+    """A random classifier with a gradient."""
+
+    name = "toy classifier"
+    size = 16
+    digest = "1" * 64
+
+    @cached_property
+    def module(self) -> Any:
+        import torch
+
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            return torch.nn.Sequential(
+                torch.nn.Conv2d(3, 8, 5, stride=2),
+                torch.nn.Tanh(),
+                torch.nn.AvgPool2d(3),
+                torch.nn.Flatten(),
+                torch.nn.Linear(32, CLASSES),
+            ).eval()
+
+    @property
+    def features(self) -> Any:
+        return self.module[:-1]

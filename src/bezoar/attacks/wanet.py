@@ -75,8 +75,9 @@ class WaNet(CoverAttack[Images]):
             np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
             for plane in np.moveaxis(self._grid, 2, 0)
         ]
-        length = self.strength * _UNIT * self._scale(height, width)
-        return np.asarray(length * np.stack(planes, axis=2), np.float32)
+        offsets = np.stack(planes, axis=2).astype(np.float32)
+        offsets *= self.strength * _UNIT * self._scale(height, width)
+        return offsets
 
     @cached_property
     def _grid(self) -> NDArray[np.float32]:
