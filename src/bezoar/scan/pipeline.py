@@ -32,6 +32,7 @@ from bezoar.scan.roaming_view import roaming
 from bezoar.scan.scene import Evidence, Scene, Trusted
 from bezoar.scan.sources import source_findings
 from bezoar.scan.space import Space, build_space
+from bezoar.scan.spectrum_view import spectrum
 from bezoar.scan.text_pipeline import scan_text
 from bezoar.scan.trusted_view import against_trusted
 from bezoar.scan.verdict import judged, planted_mask, verdict
@@ -136,6 +137,7 @@ def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
     views: dict[str, View] = {"patterns": patterns, "neighbours": neighbours}
     if depth is not Depth.QUICK:
         views["roaming patches"] = roaming
+        views["spectrum"] = spectrum
     if has_trusted:
         views["trusted"] = against_trusted
     return views

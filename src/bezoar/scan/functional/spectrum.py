@@ -1,0 +1,111 @@
+"""Whitened pixels: what stands out against how this dataset's images vary within their classes.
+
+A faint signal over the whole image (a blend, Chen et al. 2017, arXiv 1712.05526; a sinusoid, Barni et al. 2019, arXiv
+1902.11237) hides where natural images vary most and is loud where they hardly vary: in high frequencies and in colour.
+Multiplying by the inverse root of the pooled within-class covariance weighs every direction by how rare it is, which is the
+matched filter's first half (Kay, Detection Theory, section 4.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+from scipy.linalg import solve_triangular
+
+SIDE = 32  # images are averaged down to at most this side: it bounds the covariance
+_SHRINKAGE = 0.1  # towards the covariance that is diagonal in cosine space (natural images' nearly is)
+_FLOOR = 4.0  # squared grey levels that every direction varies by at least: rounding and compression
+_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3.0], [2.0], [6.0]])
+
+Planes = NDArray[np.float32]  # (N, 3, D): brightness and two colour differences, D pixels each
+
+
+def planes(images: NDArray[np.uint8]) -> Planes:
+    """Images (N, H, W, 3) averaged down to at most SIDE a side, as opponent colours (N, 3, h * w), grey levels."""
+    n, height, width, _ = images.shape
+    h, w = min(SIDE, height), min(SIDE, width)
+    rows = np.linspace(0, height, h + 1).astype(int)
+    columns = np.linspace(0, width, w + 1).astype(int)
+    area = np.outer(np.diff(rows), np.diff(columns)).astype(np.float32)[None, :, :, None]
+    out = np.empty((n, 3, h * w), dtype=np.float32)
+    for start in range(0, n, 1024):  # a whole copy in floats would be four times the images
+        block = images[start : start + 1024]
+        if (h, w) != (height, width):
+            sums = np.add.reduceat(block, rows[:-1], axis=1, dtype=np.float32)
+            small = np.add.reduceat(sums, columns[:-1], axis=2) / area
+        else:
+            small = block.astype(np.float32)
+        colours = small.reshape(len(block), h * w, 3) @ _OPPONENT.T.astype(np.float32)
+        out[start : start + 1024] = colours.transpose(0, 2, 1)
+    return out
+
+
+def to_image(template: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """A template (3, h * w) of opponent colours as an image (h, w, 3) of red, green and blue."""
+    return np.asarray((template.T @ _OPPONENT.astype(np.float32)).reshape(*shape, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """Turns planes into coordinates of about unit variance within classes.
+
+    Attributes:
+        roots: float32 (3, D, D), lower triangular Cholesky factors of each plane's pooled within-class covariance.
+
+    """
+
+    roots: NDArray[np.float32]
+
+    def whitened(self, rows: Planes) -> NDArray[np.float32]:
+        """Coordinates (n, 3 * D) of planes (n, 3, D)."""
+        return np.concatenate(
+            [
+                solve_triangular(root, rows[:, plane].T, lower=True, check_finite=False).T
+                for plane, root in enumerate(self.roots)
+            ],
+            axis=1,
+        )
+
+
+def whitening_of(rows: Planes, labels: NDArray[np.int32], shape: tuple[int, int]) -> Whitening:
+    """The whitening of `rows` (N, 3, h * w) with `labels` (N,), `shape` (h, w); the planes are whitened one by one."""
+    centred = rows - class_means(rows, labels)[labels]
+    h, w = shape
+    cosines = np.kron(dct(np.eye(h), norm="ortho", axis=0), dct(np.eye(w), norm="ortho", axis=0))
+    roots = np.empty((3, h * w, h * w), dtype=np.float32)
+    for plane in range(3):
+        flat = np.ascontiguousarray(centred[:, plane])
+        covariance = (flat.T @ flat).astype(np.float64) / len(flat)
+        spectrum = np.einsum("ij,ij->i", cosines @ covariance, cosines)
+        stationary = (cosines.T * (_SHRINKAGE * spectrum + _FLOOR)) @ cosines
+        roots[plane] = np.linalg.cholesky((1 - _SHRINKAGE) * covariance + stationary)
+    return Whitening(roots)
+
+
+def class_means(rows: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Mean row of each label, (K, ...); zero for a label without rows."""
+    means = np.zeros((int(labels.max()) + 1, *rows.shape[1:]), dtype=np.float32)
+    for label in np.unique(labels):
+        means[label] = rows[labels == label].mean(axis=0)
+    return means
+
+
+def sinusoids(whitening: Whitening, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Whitened sine and cosine (m, 2, 3 * h * w) of every whole frequency in brightness, unit length."""
+    h, w = shape
+    y, x = np.indices(shape) / np.array([h, w])[:, None, None]
+    waves = [
+        [2 * np.pi * (v * y + u * x)]
+        for v in range(-(h // 2) + 1, h // 2)
+        for u in range(w // 2)
+        if u > 0 or v > 0
+    ]
+    angle = np.array(waves).reshape(len(waves), h * w)
+    rows = np.zeros((2 * len(angle), 3, h * w), dtype=np.float32)
+    rows[0::2, 0], rows[1::2, 0] = np.sin(angle), np.cos(angle)
+    white = whitening.whitened(rows)
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    return np.asarray(white.reshape(len(angle), 2, -1))

@@ -1,0 +1,275 @@
+"""Mixtures: does a minority of a label's records share one additive signal that all the others lack?
+
+Natural variation is a matter of degree: along any direction, records thin out from the middle outwards. A planted signal has
+one strength: its carriers are a second mode, further out than the others' tail explains. Modes are sought on one half of the
+records by projection pursuit (Friedman and Tukey 1974, with the fixed-point iterations of Hyvarinen's FastICA, 1999) and along
+sinusoids, and tested on the other half, so that the search cannot make the mode that the test then finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+from scipy.stats import poisson
+
+_DIRECTIONS = 32  # of most variance in a label, within which modes are sought
+_SEEDS = 200  # records from which the search starts
+_STEPS = 12  # of the pursuit
+_PHASES = 8  # of a sinusoid that are tried, and their opposites
+_WAVES = 4  # sinusoids tested
+_ROUNDS = 5  # of fitting a template to its carriers
+_SAME = 0.95  # cosine from which two directions are one
+_MOST = 0.6  # share of the records that a mode may hold
+_CARRIES = 0.5  # share of the way to the mode from which a record carries its signal
+_GAP = (0.35, 0.65)  # shares of the way between which there must be few records
+_FEWEST = 4  # records on the searched half that make a mode
+_LEAST_EXPECTED = 1e-3
+_TAIL = (0.8, 0.95)  # quantiles from which the tail of the other records is extrapolated
+
+Rows = NDArray[np.float32]  # (n, D), whitened
+Mask = NDArray[np.bool_]
+Count = Callable[[NDArray[np.int64]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A sinusoid: which pair of `sinusoids`, and its phase in radians."""
+
+    pair: int
+    phase: float
+
+    def along(self, phases: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Projections (n,) of rows whose products with all pairs are `phases` (n, m, 2)."""
+        sine, cosine = phases[:, self.pair].T
+        return np.asarray(sine * np.cos(self.phase) + cosine * np.sin(self.phase))
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A second mode along a template.
+
+    Attributes:
+        members: int64, the records of the searched half that it was fitted to.
+        carriers: int64, the records of the tested half beyond the cut.
+        wave: the sinusoid that was tested; None where the members' own mean was.
+        independent: how many independent observations those are.
+        expected: how many the tail of the others explains.
+        log_p: natural logarithm of the Poisson probability of as many, before any correction.
+
+    """
+
+    members: NDArray[np.int64]
+    carriers: NDArray[np.int64]
+    wave: Wave | None
+    independent: int
+    expected: float
+    log_p: float
+
+
+def modes(
+    rows: Rows, sinusoids: NDArray[np.float32], count: Count, rng: np.random.Generator
+) -> tuple[list[Mode], int]:
+    """Second modes among bounded `rows` (n, D) of one label, most significant first, and how many were tested.
+
+    `sinusoids` (m, 2, D) are pairs of whitened directions, a sine and a cosine each. `count` says how many independent
+    observations a set of rows is. Each half of the records is searched, the other one tested.
+    """
+    if len(rows) < 8 * _FEWEST:
+        return [], 0
+    order = rng.permutation(len(rows))
+    halves = order[: len(rows) // 2], order[len(rows) // 2 :]
+    gram = np.asarray(rows @ rows.T, dtype=np.float64)
+    phases = np.einsum("nd,mkd->nmk", rows, sinusoids, optimize=True).astype(np.float64)
+    found: list[Mode] = []
+    for searched, tested in (halves, halves[::-1]):
+        inner = gram[np.ix_(searched, searched)]
+        for group in _groups(inner, rng):
+            members, rest = searched[group], searched[~group]
+            block = gram[np.ix_(members, members)]
+            alone = (block.sum(axis=1) - block.diagonal()) / (len(members) - 1)
+            reach = float(np.median(alone) - np.median(gram[np.ix_(rest, members)].mean(axis=1)))
+            score = gram[np.ix_(tested, members)].mean(axis=1)
+            found.append(_tested(score, reach, members, tested, None, count))
+        for wave, group in _waves(phases[searched]):
+            score = wave.along(phases)
+            members = searched[group]
+            reach = float(np.median(score[members]) - np.median(score[searched[~group]]))
+            found.append(_tested(score[tested], reach, members, tested, wave, count))
+    tests = len(found)
+    return sorted((mode for mode in found if mode.log_p < 0), key=lambda mode: mode.log_p), tests
+
+
+def bounded(rows: Rows) -> Rows:
+    """Rows less their mean, none longer than the median: a few busy images would make every direction theirs."""
+    rows = rows - rows.mean(axis=0)
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    usual = max(float(np.median(length)), 1e-6)
+    return np.asarray(rows / np.maximum(1.0, length / usual)[:, None], dtype=np.float32)
+
+
+def shares(rows: Rows, carriers: Mask) -> NDArray[np.float64]:
+    """How far along the way from the others (0) to the carriers (1) each of `rows` is, (n,), itself left out of the template."""
+    total = rows[carriers].sum(axis=0)
+    dots = (rows @ total).astype(np.float64)
+    own = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    return _share(dots, own, carriers)
+
+
+def settled(rows: Rows, carriers: Mask) -> Mask:
+    """Carriers among `rows` after the template was fitted to them again, a few times over."""
+    for _ in range(_ROUNDS):
+        again = shares(rows, carriers) > _CARRIES
+        if not 2 <= again.sum() < len(rows) or (again == carriers).all():
+            break
+        carriers = again
+    return carriers
+
+
+def _share(dots: NDArray[np.float64], own: NDArray[np.float64], carriers: Mask) -> NDArray[np.float64]:
+    count = int(carriers.sum())
+    score = np.where(carriers, (dots - own) / max(count - 1, 1), dots / count)
+    middle = float(np.median(score[~carriers]))
+    reach = float(np.median(score[carriers])) - middle
+    return (score - middle) / (reach if reach > 0 else np.inf)
+
+
+def _tested(
+    score: NDArray[np.float64],
+    reach: float,
+    members: NDArray[np.int64],
+    tested: NDArray[np.int64],
+    wave: Wave | None,
+    count: Count,
+) -> Mode:
+    """The second mode of the tested half along a direction, by its scores there; nothing where there is none."""
+    share = (score - np.median(score)) / (reach if reach > 0 else np.inf)
+    beyond = share > _GAP[1]
+    nothing = Mode(members, tested[:0], wave, 0, 0.0, 0.0)
+    if not _FEWEST <= beyond.sum() <= _MOST * len(tested):
+        return nothing
+    independent = count(tested[beyond])
+    gap = count(tested[(share > _GAP[0]) & (share <= _GAP[1])])
+    expected = _expected(share, gap)
+    if independent <= expected:
+        return nothing
+    log_p = float(poisson.logsf(independent - 1, expected))
+    return Mode(members, tested[beyond], wave, independent, expected, log_p)
+
+
+def _expected(share: NDArray[np.float64], gap: int) -> float:
+    """How many records would lie beyond the gap if there were no second mode.
+
+    The larger of two bounds: records that only thin out fill the mode's span at most as densely as the gap before it; and a tail
+    falls off at least exponentially from where it is thickest, on either side of the middle.
+    """
+    flat = gap * 2 * (1 - _GAP[1]) / (_GAP[1] - _GAP[0])
+    below = share[share <= _GAP[1]]
+    return float(max(flat, _beyond(below, len(share)), _beyond(-share, len(share)), _LEAST_EXPECTED))
+
+
+def _beyond(score: NDArray[np.float64], n: int) -> float:
+    """Records beyond the gap by exponential extrapolation of the tail of `score`, for `n` records."""
+    worst = 0.0
+    for q in _TAIL:
+        start = float(np.quantile(score, q))
+        tail = score[score > start]
+        if len(tail) and start < _GAP[1]:
+            fall = np.exp(-(_GAP[1] - start) / max(float((tail - start).mean()), 1e-9))
+            worst = max(worst, (1 - q) * n * float(fall))
+    return worst
+
+
+def _groups(gram: NDArray[np.float64], rng: np.random.Generator) -> list[Mask]:
+    """Distinct groups of the searched records (n,) that stand apart along some direction, fitted to themselves."""
+    n = len(gram)
+    kept = min(_DIRECTIONS, n // 4)
+    _, vectors = eigh(gram, subset_by_index=[n - kept, n - 1])
+    sphered = np.asarray(vectors * np.sqrt(n))
+    scores = sphered @ _pursued(sphered, rng)
+    distinct: dict[bytes, Mask] = {}
+    own = gram.diagonal()
+    for score in scores.T:
+        far = max(2.5 * float(score.std()), float(np.sort(score)[-_FEWEST]))
+        for cut in (_two_means(score), far):
+            group = score >= cut
+            for _ in range(_ROUNDS):
+                if not _FEWEST <= group.sum() <= _MOST * n:
+                    break
+                again = _share(gram[:, group].sum(axis=1), own, group) > _CARRIES
+                if (again == group).all():
+                    break
+                group = again
+            if _FEWEST <= group.sum() <= _MOST * n:
+                distinct.setdefault(group.tobytes(), group)
+    return list(distinct.values())
+
+
+def _waves(phases: NDArray[np.float64]) -> list[tuple[Wave, Mask]]:
+    """The sinusoids along which the searched records fall apart into two groups most clearly; `phases` (n, m, 2)."""
+    n, m = phases.shape[:2]
+    angles = np.arange(_PHASES) * (np.pi / _PHASES)
+    apart = np.empty((_PHASES, m))
+    for i, angle in enumerate(angles):
+        apart[i] = _separation(phases[..., 0] * np.cos(angle) + phases[..., 1] * np.sin(angle))
+    best = apart.argmax(axis=0)
+    found = []
+    for pair in np.argsort(-apart.max(axis=0), kind="stable")[:_WAVES].tolist():
+        for turn in (0.0, np.pi):
+            wave = Wave(pair, float(angles[best[pair]] + turn))
+            score = wave.along(phases)
+            group = score >= _two_means(score)
+            if _FEWEST <= group.sum() <= _MOST * n:
+                found.append((wave, group))
+    return found
+
+
+def _separation(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance of the two groups of least variance within, per column of `score` (n, m), in standard deviations within."""
+    v = np.sort(score, axis=0)
+    n = len(v)
+    below = np.arange(1, n)[:, None]
+    total = np.cumsum(v, axis=0)[:-1]
+    distance = ((v.sum(axis=0) - total) / (n - below) - total / below)[_FEWEST - 1 : n - _FEWEST]
+    between = (below * (n - below) / n**2)[_FEWEST - 1 : n - _FEWEST] * distance**2
+    cut = between.argmax(axis=0)
+    column = np.arange(v.shape[1])
+    within = np.maximum(v.var(axis=0) - between[cut, column], 1e-12)
+    return np.asarray(distance[cut, column] / np.sqrt(within))
+
+
+def _pursued(sphered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Directions (q, m) along which `sphered` (n, q) is most skewed or most unlike a normal distribution."""
+    n = len(sphered)
+    start = sphered[rng.choice(n, min(_SEEDS, n), replace=False)].T
+    ends = []
+    for skewed in (True, False):
+        w = start / np.linalg.norm(start, axis=0)
+        for _ in range(_STEPS):
+            score = sphered @ w
+            if skewed:
+                w = sphered.T @ (score * score)
+            else:
+                bent = np.tanh(score)
+                w = sphered.T @ bent - (1 - bent * bent).sum(axis=0) * w
+            w /= np.maximum(np.linalg.norm(w, axis=0), 1e-9)
+        ends += [w, -w]
+    every = np.concatenate(ends, axis=1)
+    kept = np.zeros((len(every), 0))
+    for candidate in every.T:
+        if not kept.size or (candidate @ kept).max() < _SAME:
+            kept = np.column_stack([kept, candidate])
+    return kept
+
+
+def _two_means(score: NDArray[np.float64]) -> float:
+    """The cut of `score` (n,) into two groups of least variance within (Otsu 1979)."""
+    v = np.sort(score)
+    n = len(v)
+    below = np.arange(1, n)
+    total = np.cumsum(v)[:-1]
+    apart = total / below - (v.sum() - total) / (n - below)
+    return float(v[1 + int((below * (n - below) * apart**2).argmax())])

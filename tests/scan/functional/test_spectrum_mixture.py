@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bezoar.scan.functional.spectrum_mixture import bounded, modes, settled, shares
+
+N, D = 300, 200
+
+
+def waves(rng: np.random.Generator, n: int = 20) -> np.ndarray:
+    """Pairs of orthogonal directions (n, 2, D)."""
+    return np.linalg.qr(rng.normal(size=(D, 2 * n)))[0].T.reshape(n, 2, D).astype(np.float32)
+
+
+def natural(seed: int) -> np.ndarray:
+    """Rows (N, D) with directions of more variance and of heavier tails, but one mode."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(N, D))
+    rows[:, :10] *= 3
+    rows[:, 10:20] = rng.laplace(size=(N, 10))
+    rows[:, 20:25] = rng.exponential(size=(N, 5))
+    return rows.astype(np.float32)
+
+
+def everyone(rows: np.ndarray) -> int:
+    return len(rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_in_records_that_vary_by_degrees(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found, tests = modes(bounded(natural(seed)), waves(rng), everyone, rng)
+    assert tests > 0
+    assert min((mode.log_p for mode in found), default=0.0) + np.log(tests) > np.log(0.01)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("carriers", "strength"), [(14, 20.0), (60, 10.0)])
+def test_a_shared_signal_is_found_and_its_carriers_with_it(seed: int, carriers: int, strength: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = natural(seed)
+    signal = rng.normal(size=D)
+    rows[:carriers] += (strength * signal / np.linalg.norm(signal)).astype(np.float32)
+    rows = bounded(rows)
+    found, tests = modes(rows, waves(rng), everyone, rng)
+    best = found[0]
+    assert best.log_p + np.log(tests) < np.log(1e-3)
+    start = np.zeros(N, dtype=bool)
+    start[np.r_[best.members, best.carriers]] = True
+    carries = settled(rows, start)
+    assert carries[:carriers].mean() >= 0.95
+    assert carries[carriers:].mean() <= 0.01
+
+
+def test_a_wave_is_found_where_a_mean_of_its_carriers_drowns_in_noise() -> None:
+    rng = np.random.default_rng(0)
+    rows, pairs = natural(0), waves(rng)
+    rows[:40] += 7 * pairs[7, 1]
+    found, tests = modes(bounded(rows), pairs, everyone, rng)
+    wave = next(mode for mode in found if mode.wave is not None)
+    assert wave.wave is not None
+    assert wave.wave.pair == 7
+    assert wave.log_p + np.log(tests) < np.log(0.01)
+
+
+def test_copies_of_few_records_count_as_few() -> None:
+    rng = np.random.default_rng(0)
+    rows = natural(0)
+    rows[:30] = rows[rng.integers(30, 33, 30)] * 1.01  # thirty copies of three records
+    source = np.arange(N)
+    source[:30] = 30
+    found, _ = modes(bounded(rows), waves(rng), lambda some: len(np.unique(source[some])), rng)
+    assert all(mode.independent < 5 for mode in found if mode.log_p < np.log(1e-6))
+
+
+def test_a_template_leaves_out_the_record_that_it_judges() -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
+    carriers = np.arange(30) < 5
+    rows[carriers] += 2
+    score = np.empty(30)
+    for i in range(30):
+        others = carriers & (np.arange(30) != i)
+        score[i] = rows[i] @ rows[others].mean(axis=0)
+    middle, mode = np.median(score[5:]), np.median(score[:5])
+    np.testing.assert_allclose(shares(rows, carriers), (score - middle) / (mode - middle), atol=1e-4)
+
+
+def test_few_records_are_not_searched() -> None:
+    rng = np.random.default_rng(0)
+    assert modes(bounded(natural(0)[:6]), waves(rng), everyone, rng) == ([], 0)
