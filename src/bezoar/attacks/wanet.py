@@ -83,7 +83,7 @@ class WaNet(CoverAttack[Images]):
     def _grid(self) -> NDArray[np.float32]:
         """Offsets (grid, grid, 2) of mean magnitude 1."""
         offsets = generator(self.pattern_seed, "pattern", "warp").uniform(-1, 1, (self.grid, self.grid, 2))
-        return (offsets / np.abs(offsets).mean()).astype(np.float32)
+        return np.asarray(offsets / np.abs(offsets).mean(), np.float32)
 
     def _scale(self, height: int, width: int) -> float:
         return min(height, width) / self.canvas if self.canvas else 1.0
