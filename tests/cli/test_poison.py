@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,16 @@ def test_every_field_of_every_attack_is_an_option() -> None:
     for name in ATTACKS:
         attack = ATTACKS[name]
         assert {field.name for field in dataclasses.fields(attack)} <= options  # type: ignore[arg-type]
+
+
+def test_help_lists_the_attacks_and_then_the_options_of_the_chosen_one(cli: Cli) -> None:
+    listed = cli("poison", "--help").out
+    assert all(f"  {name} " in listed for name in ATTACKS)
+    assert "--pattern-seed" not in listed
+    for name, attack in ATTACKS.items():
+        shown = cli("poison", "--attack", name, "--help").out
+        flags = set(re.findall(r"^  (--[a-z-]+) ", shown.partition(f"Options of {name}")[2], re.MULTILINE))
+        assert flags == {"--" + field.name.replace("_", "-") for field in dataclasses.fields(attack)}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

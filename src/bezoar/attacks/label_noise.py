@@ -18,7 +18,7 @@ from bezoar.data.dataset import Modality
 
 @dataclass(frozen=True, kw_only=True)
 class LabelNoise(LabelAttack):
-    """Gives each record one of the other labels, all equally likely; images and texts alike."""
+    """Gives each record one of the other labels, all equally likely."""
 
     name: ClassVar[str] = "label-noise"
     paper: ClassVar[str] = "Angluin and Laird, Learning from noisy examples, Machine Learning 2 (1988)"

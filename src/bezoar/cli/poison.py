@@ -25,31 +25,69 @@ if TYPE_CHECKING:
 _LABELS = frozenset({"source", "target"})  # given by name or number, kept as numbers
 
 
-def _attack_options() -> list[click.Option]:
+class _Command(click.Command):
+    """Help in two steps: the attacks, and with `--attack NAME` the options of that one."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options that every attack has; then the attacks, or the chosen one's own options."""
+        own = [
+            param for param in self.get_params(ctx) if not isinstance(param, _AttackOption | click.Argument)
+        ]
+        with formatter.section("Options"):
+            formatter.write_dl([row for param in own if (row := param.get_help_record(ctx))])
+        chosen = ctx.params.get("name")
+        if chosen is None:
+            with formatter.section("Attacks (--attack NAME --help: its options)"):
+                formatter.write_dl([(name, _summary(attack)) for name, attack in ATTACKS.items()])
+        else:
+            with formatter.section(f"Options of {chosen} ({ATTACKS[chosen].paper})"):
+                formatter.write_dl([_help_row(ATTACKS[chosen], field) for field in _fields(ATTACKS[chosen])])
+
+
+class _AttackOption(click.Option):
+    """An option that is made from a field."""
+
+
+def _attack_options() -> list[_AttackOption]:
     """One option per field name over all attacks; an attack that lacks the field refuses it later."""
-    helps: dict[str, dict[str, list[str]]] = {}
-    kinds: dict[str, type] = {}
-    for name, attack in ATTACKS.items():
-        hints = typing.get_type_hints(attack)
-        for field in _fields(attack):
-            kinds[field.name] = str if field.name in _LABELS else _plain_type(hints[field.name])
-            words = str(field.metadata.get("help", ""))
-            if field.default not in (dataclasses.MISSING, None):
-                words += f" [{field.default}]"
-            helps.setdefault(field.name, {}).setdefault(words, []).append(name)
-    return [
-        click.Option(
-            ["--" + name.replace("_", "-"), name],
-            type=kind,
-            metavar="LABEL" if name in _LABELS else None,
-            help="; ".join(f"{', '.join(attacks)}: {words}" for words, attacks in helps[name].items()) + ".",
-        )
-        for name, kind in kinds.items()
-    ]
+    kinds = {
+        field.name: _option_type(attack, field) for _, attack in ATTACKS.items() for field in _fields(attack)
+    }
+    return [_AttackOption([_flag(name), name], type=kind) for name, kind in kinds.items()]
 
 
-def _fields(attack: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
-    return dataclasses.fields(attack)
+def _help_row(attack: type[Any], field: dataclasses.Field[Any]) -> tuple[str, str]:
+    metavar = (
+        "LABEL"
+        if field.name in _LABELS
+        else click.types.convert_type(_option_type(attack, field)).name.upper()
+    )
+    words = str(field.metadata.get("help", ""))
+    if field.default is dataclasses.MISSING:
+        words += "  [required]"
+    elif field.default is not None:
+        words += f"  [default: {field.default}]"
+    return f"{_flag(field.name)} {metavar}", words
+
+
+def _summary(attack: type[Any]) -> str:
+    """The first paragraph of its docstring; which modality where it is not images."""
+    words = " ".join((attack.__doc__ or "").partition("\n\n")[0].replace("`", "").split())
+    kind = {"image": "", "text": "Texts. ", None: "Images and texts. "}[attack.modality]
+    return kind + words
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _option_type(attack: type[Any], field: dataclasses.Field[Any]) -> type:
+    return str if field.name in _LABELS else _plain_type(typing.get_type_hints(attack)[field.name])
+
+
+def _fields(attack: type[Any]) -> list[dataclasses.Field[Any]]:
+    """Labels first."""
+    return sorted(dataclasses.fields(attack), key=lambda field: field.name not in _LABELS)
 
 
 def _plain_type(hint: Any) -> type:
@@ -59,10 +97,18 @@ def _plain_type(hint: Any) -> type:
     return hint if hint in (int, float, bool) else str
 
 
-@click.command("poison")
+@click.command("poison", cls=_Command)
 @click.argument("path", metavar="DATASET", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--attack", "name", type=click.Choice(list(ATTACKS)), required=True, help="How to poison.")
+@click.option(
+    "--attack",
+    "name",
+    metavar="NAME",
+    type=click.Choice(list(ATTACKS)),
+    required=True,
+    is_eager=True,  # so that --help after it knows which
+    help="How to poison.",
+)
 @click.option("--rate", type=float, required=True, help="Share of all records to poison: 0.01 is 1 %.")
 @click.option("--truth", type=PATH, metavar="FILE", help="Where the ground truth goes [OUT.truth.json].")
 @click.option(
@@ -120,10 +166,10 @@ def _refuse_foreign(name: str, given: dict[str, Any]) -> None:
     fields = {field.name: field for field in _fields(ATTACKS[name])}
     foreign = sorted(set(given) - set(fields))
     if foreign:
-        raise UsageError(f"--{foreign[0].replace('_', '-')} is not an option of the attack {name}")
+        raise UsageError(f"{_flag(foreign[0])} is not an option of the attack {name}")
     for field in fields.values():
         if field.default is dataclasses.MISSING and field.name not in given:
-            raise UsageError(f"the attack {name} needs --{field.name.replace('_', '-')}")
+            raise UsageError(f"the attack {name} needs {_flag(field.name)}")
 
 
 def _build(dataset: Dataset, name: str, given: dict[str, Any]) -> Attack:
