@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from bezoar.attacks import patterns
 from bezoar.attacks.base import ATTACKS, Images, Stored, require
-from bezoar.attacks.defaults import CoverAttack, require_two_classes
+from bezoar.attacks.defaults import CoverAttack, require_cover, require_two_classes
+
+_MOST = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,13 @@ class AdaptiveBlend(CoverAttack[Images]):
         for name, alpha in (("alpha", self.alpha), ("test_alpha", self.test_alpha)):
             require(0 < alpha <= 1, f"{name} {alpha}: must be above 0 and at most 1")
         require(
-            self.pieces >= 1 and math.isqrt(self.pieces) ** 2 == self.pieces,
-            f"pieces {self.pieces}: must be a square number",
+            1 <= self.pieces <= _MOST and math.isqrt(self.pieces) ** 2 == self.pieces,
+            f"pieces {self.pieces}: must be a square number up to {_MOST}",
         )
         require(0 <= self.mask_rate < 1, f"mask_rate {self.mask_rate}: must be at least 0 and below 1")
         require(self._shown >= 1, f"mask_rate {self.mask_rate}: leaves none of {self.pieces} pieces")
         require(self.pattern_seed >= 0, f"pattern_seed {self.pattern_seed}: must not be negative")
-        require(self.cover_ratio >= 0, f"cover_ratio {self.cover_ratio}: must not be negative")
+        require_cover(self.cover_ratio)
         _ = self._picture  # an unreadable pattern is reported here, not after the dataset was read
 
     def apply(self, samples: Images, rng: np.random.Generator) -> Images:

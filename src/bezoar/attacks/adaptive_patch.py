@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from bezoar.attacks.base import ATTACKS, Images, Stored, require
-from bezoar.attacks.defaults import CoverAttack, require_two_classes
+from bezoar.attacks.defaults import CoverAttack, require_cover, require_two_classes
 from bezoar.attacks.patches import Patch
 from bezoar.errors import UsageError
 
@@ -50,7 +50,7 @@ class AdaptivePatch(CoverAttack[Images]):
 
     def __post_init__(self) -> None:
         require_two_classes(self.source, self.target)
-        require(self.cover_ratio >= 0, f"cover_ratio {self.cover_ratio}: must not be negative")
+        require_cover(self.cover_ratio)
         require(
             0 < self.test_opacity <= 1, f"test_opacity {self.test_opacity}: must be above 0 and at most 1"
         )

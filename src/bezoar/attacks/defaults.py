@@ -27,6 +27,8 @@ from bezoar.attacks.base import (
 )
 from bezoar.data.dataset import NO_LABEL, Dataset, Modality
 
+_MOST_COVER = 1000
+
 
 class _HasLabels(Protocol):
     @property
@@ -138,3 +140,8 @@ class CoverAttack(TriggerAttack[Samples]):
 def require_two_classes(source: int | None, target: int | None) -> None:
     """UsageError when poison would be relabelled to the class that it comes from."""
     require(source is None or source != target, "source and target are the same label")
+
+
+def require_cover(ratio: float) -> None:
+    """UsageError unless `ratio` is a sensible number of cover records per poisoned record."""
+    require(0 <= ratio <= _MOST_COVER, f"cover_ratio {ratio}: must lie between 0 and {_MOST_COVER}")

@@ -61,7 +61,7 @@ class Flooding(SourceToTarget):
         require(given == 1, "flooding needs one image to copy: target_index or target_image")
         require(self.shift >= 0, f"shift {self.shift}: must not be negative")
         require(0 <= self.brightness < 1, f"brightness {self.brightness}: must be at least 0 and below 1")
-        require(self.noise >= 0, f"noise {self.noise}: must not be negative")
+        require(0 <= self.noise <= 255, f"noise {self.noise}: must lie between 0 and 255")
 
     def candidates(self, labels: Labels, n_classes: int) -> Mask:
         """As usual, but the copied record itself stays."""

@@ -16,6 +16,8 @@ from bezoar.attacks import patterns
 from bezoar.attacks.base import ATTACKS, Images, Stored, require
 from bezoar.attacks.defaults import TriggerAttack
 
+_MOST = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sig(TriggerAttack[Images]):
@@ -36,7 +38,9 @@ class Sig(TriggerAttack[Images]):
     def __post_init__(self) -> None:
         for name, delta in (("delta", self.delta), ("test_delta", self.test_delta)):
             require(delta is None or 0 < delta <= 255, f"{name} {delta}: must be above 0 and at most 255")
-        require(self.frequency > 0, f"frequency {self.frequency}: must be above 0")
+        require(
+            0 < self.frequency <= _MOST, f"frequency {self.frequency}: must be above 0 and at most {_MOST}"
+        )
 
     @property
     def source(self) -> int:

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bezoar.attacks.base import ATTACKS, Images, require
-from bezoar.attacks.defaults import CoverAttack, require_two_classes
+from bezoar.attacks.base import ATTACKS, Images
+from bezoar.attacks.defaults import CoverAttack, require_cover, require_two_classes
 from bezoar.attacks.patches import Patch
 
 
@@ -29,7 +29,7 @@ class Tact(Patch, CoverAttack[Images]):
 
     def __post_init__(self) -> None:
         require_two_classes(self.source, self.target)
-        require(self.cover_ratio >= 0, f"cover_ratio {self.cover_ratio}: must not be negative")
+        require_cover(self.cover_ratio)
         super().__post_init__()
 
     def apply(self, samples: Images, rng: np.random.Generator) -> Images:

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from bezoar.attacks import patterns
 from bezoar.attacks.base import ATTACKS, Images, Labels, Mask, Stored, require
-from bezoar.attacks.defaults import CoverAttack, require_two_classes
+from bezoar.attacks.defaults import CoverAttack, require_cover, require_two_classes
 from bezoar.data.dataset import NO_LABEL
 from bezoar.seeds import generator
 
 _UNIT = 0.5  # canvas pixels
+_MOST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,10 @@ class WaNet(CoverAttack[Images]):
 
     def __post_init__(self) -> None:
         require_two_classes(self.source, self.target)
-        require(self.grid >= 2, f"grid {self.grid}: needs at least 2 offsets")
-        require(self.strength > 0, f"strength {self.strength}: must be above 0")
+        require(2 <= self.grid <= _MOST, f"grid {self.grid}: must lie between 2 and {_MOST}")
+        require(0 < self.strength <= _MOST, f"strength {self.strength}: must be above 0 and at most {_MOST}")
         require(self.pattern_seed >= 0, f"pattern_seed {self.pattern_seed}: must not be negative")
-        require(self.cover_ratio >= 0, f"cover_ratio {self.cover_ratio}: must not be negative")
+        require_cover(self.cover_ratio)
         require(self.canvas >= 0, f"canvas {self.canvas}: must not be negative")
 
     def apply(self, samples: Images, rng: np.random.Generator) -> Images:
