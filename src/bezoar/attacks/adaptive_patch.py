@@ -2,8 +2,8 @@
 
 Qi, Xie, Li, Mahloujifar and Mittal, "Revisiting the Assumption of Latent Separability for Backdoor
 Defenses", ICLR 2023: four patches at opacities 0.5, 0.2, 0.5 and 0.3, and twice as many rightly labelled
-records with a patch as poisoned ones. Their patches are small pictures; these are coloured squares, one in
-each corner.
+records with a patch as poisoned ones. Their patches are small pictures, of which they show two at test time;
+these are coloured squares, one in each corner, and all are shown.
 """
 
 from __future__ import annotations
