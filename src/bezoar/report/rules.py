@@ -33,6 +33,13 @@ _RULES = (
         Severity.POISON,
     ),
     Rule(
+        "roaming-pattern",
+        "A small pattern repeats at changing places",
+        "Records of one label carry the same isolated patch of pixels, each at a place of its own, under labels that look wrong.",
+        _REMOVE,
+        Severity.POISON,
+    ),
+    Rule(
         "global-trigger",
         "A faint signal lies over whole images",
         "Records of one label share a signal over the whole image (a blend, a sinusoid, a warp) that others do not have.",
@@ -55,8 +62,8 @@ _RULES = (
     ),
     Rule(
         "near-duplicate-flood",
-        "Many near-copies of few records",
-        "One label holds a flood of records that are nearly the same, which gives their content undue weight.",
+        "Many near copies of one image",
+        "A crowd of near copies is far larger than this dataset's others; under a foreign label, it teaches that image wrongly.",
         _REMOVE,
         Severity.POISON,
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,13 @@ import bezoar
 from bezoar.data import Dataset
 from bezoar.embed import Encoder, Fitted, features, fit, resolve
 from bezoar.errors import InputError, UsageError
+from bezoar.models.dynamics import require_torch
 from bezoar.scan.anomalies import blanks, content_digests, exact_duplicates
 from bezoar.scan.canvas import Canvas, load_canvas
+from bezoar.scan.confirmation import confirmed
 from bezoar.scan.density_view import density
 from bezoar.scan.evidence import Gallery
+from bezoar.scan.flood_view import floods
 from bezoar.scan.functional.neighbours import unit_rows
 from bezoar.scan.functional.patterns import Independence, by_group, by_likeness, thumbnails
 from bezoar.scan.neighbour_view import lone_disagreements, neighbours, outliers
@@ -34,6 +38,7 @@ from bezoar.scan.sources import source_findings
 from bezoar.scan.space import Space, build_space
 from bezoar.scan.spectrum_view import spectrum
 from bezoar.scan.text_pipeline import scan_text
+from bezoar.scan.training_view import learn, training
 from bezoar.scan.trusted_view import against_trusted
 from bezoar.scan.verdict import judged, planted_mask, verdict
 from bezoar.seeds import generator
@@ -81,12 +86,19 @@ def scan(
         )
     _check(dataset)
     views = _views(Depth(depth), trusted is not None)
+    if Depth(depth) is Depth.DEEP:
+        require_torch()
     clock = _Clock()
     with clock("decode"):
         canvas = load_canvas(dataset)
         digests = content_digests(dataset)
     with clock("features"):
         scene = _scene(dataset, canvas, encoder, seed, group, trusted, cache)
+    learned = None
+    if Depth(depth) is Depth.DEEP:
+        with clock("networks"):
+            learned = learn(scene)
+        views["training"] = partial(training, learned=learned)
     evidence = []
     for name, view in views.items():
         with clock(name):
@@ -97,6 +109,8 @@ def scan(
             columns |= density(scene)
     with clock("findings"):
         findings = judged(evidence, alpha, len(dataset))
+        if learned is not None:
+            findings = confirmed(findings, scene, learned)
         taken = planted_mask(findings, len(dataset))
         findings = _most_severe_first(
             [
@@ -138,6 +152,7 @@ def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
     if depth is not Depth.QUICK:
         views["roaming patches"] = roaming
         views["spectrum"] = spectrum
+        views["near-duplicates"] = floods
     if has_trusted:
         views["trusted"] = against_trusted
     return views
