@@ -50,7 +50,7 @@ class Classifier:
         layers.eval()
         with torch.inference_mode():
             parts: list[NDArray[np.float32]] = [
-                layers(_to_tensor(images[i : i + _PREDICT_BATCH])).numpy()
+                layers(to_tensor(images[i : i + _PREDICT_BATCH])).numpy()
                 for i in range(0, len(images), _PREDICT_BATCH)
             ]
         return np.concatenate(parts)
@@ -75,7 +75,7 @@ def train_classifier(
     targets = _check_labels(images, labels, n_classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = _network(n_classes, images)
+        module = network(n_classes, images)
     _fit(module, images, targets, epochs, seed)
     module.eval()
     return Classifier(module)
@@ -100,7 +100,7 @@ def _check_labels(images: NDArray[np.uint8], labels: ArrayLike, n_classes: int) 
     return targets.astype(np.int64)
 
 
-def _network(n_classes: int, images: NDArray[np.uint8]) -> torch.nn.Sequential:
+def network(n_classes: int, images: NDArray[np.uint8]) -> torch.nn.Sequential:
     """Normalisation, the convolutions, a 2 x 2 pooled grid (it keeps places apart), features, logits."""
     from torch import nn
 
@@ -151,7 +151,7 @@ def _fit(
     with track("train", epochs * batches) as bar:
         for _ in range(epochs):
             for rows in np.array_split(rng.permutation(n)[: batches * _BATCH], batches):
-                inputs = _to_tensor(_augmented(rng, images[rows]))
+                inputs = to_tensor(shifted(rng, images[rows]))
                 inputs *= torch.from_numpy(rng.uniform(0.8, 1.2, (len(rows), 1, 1, 1)).astype(np.float32))
                 loss = torch.nn.functional.cross_entropy(module(inputs), torch.from_numpy(targets[rows]))
                 optimiser.zero_grad()
@@ -161,7 +161,7 @@ def _fit(
                 bar.advance()
 
 
-def _augmented(rng: np.random.Generator, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shifted(rng: np.random.Generator, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Each image shifted by up to `_MAX_SHIFT` pixels both ways; its border pixels fill the gap."""
     n, height, width, _ = images.shape
     shift = rng.integers(-_MAX_SHIFT, _MAX_SHIFT + 1, (2, n, 1))
@@ -170,7 +170,7 @@ def _augmented(rng: np.random.Generator, images: NDArray[np.uint8]) -> NDArray[n
     return np.asarray(images[np.arange(n)[:, None, None], y[:, :, None], x[:, None, :]])
 
 
-def _to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:
+def to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:
     """Float images (N, 3, H, W) in [0, 1], laid out channels last."""
     import torch
 

@@ -61,6 +61,13 @@ _RULES = (
         Severity.POISON,
     ),
     Rule(
+        "foreign-content",
+        "Networks take these records for other labels",
+        "Networks that never saw these records take them for records of nearly every other label, as a backdoor's are.",
+        _REMOVE,
+        Severity.POISON,
+    ),
+    Rule(
         "near-duplicate-flood",
         "Many near copies of one image",
         "A crowd of near copies is far larger than this dataset's others; under a foreign label, it teaches that image wrongly.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ from bezoar.scan.sources import source_findings
 from bezoar.scan.space import Space, build_space
 from bezoar.scan.spectrum_view import spectrum
 from bezoar.scan.text_pipeline import scan_text
-from bezoar.scan.training_view import learn, training
+from bezoar.scan.training_view import training
 from bezoar.scan.trusted_view import against_trusted
 from bezoar.scan.verdict import judged, planted_mask, verdict
 from bezoar.seeds import generator
@@ -94,11 +93,6 @@ def scan(
         digests = content_digests(dataset)
     with clock("features"):
         scene = _scene(dataset, canvas, encoder, seed, group, trusted, cache)
-    learned = None
-    if Depth(depth) is Depth.DEEP:
-        with clock("networks"):
-            learned = learn(scene)
-        views["training"] = partial(training, learned=learned)
     evidence = []
     for name, view in views.items():
         with clock(name):
@@ -109,8 +103,8 @@ def scan(
             columns |= density(scene)
     with clock("findings"):
         findings = judged(evidence, alpha, len(dataset))
-        if learned is not None:
-            findings = confirmed(findings, scene, learned)
+        if Depth(depth) is Depth.DEEP:
+            findings = confirmed(findings, scene)
         taken = planted_mask(findings, len(dataset))
         findings = _most_severe_first(
             [
@@ -153,6 +147,8 @@ def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
         views["roaming patches"] = roaming
         views["spectrum"] = spectrum
         views["near-duplicates"] = floods
+    if depth is Depth.DEEP:
+        views["training"] = training
     if has_trusted:
         views["trusted"] = against_trusted
     return views
