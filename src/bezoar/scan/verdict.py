@@ -33,7 +33,7 @@ def judged(evidence: Sequence[Evidence], alpha: float, n: int) -> list[Finding]:
     carry one its p-value is a few thousandths at best, which an equal share among many views would never reject.
     """
     others = len(evidence) - 1
-    weights = np.array([FIRST_VIEW] + [(1 - FIRST_VIEW) / others] * others)
+    weights = np.array([FIRST_VIEW] + [(1 - FIRST_VIEW) / others] * others if others else [1.0])
     rejected = cauchy(np.stack([view.p_values for view in evidence]), weights) <= alpha
     findings: list[Finding] = []
     for view in evidence:
