@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,11 @@ from bezoar.attacks import FeatureCollision, collide, poison
 from bezoar.errors import InputError, UsageError
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TARGET, SOURCE = 0, 2
 RATE = 4 / (CLASSES * EACH)
 ENCODER = ToyEncoder()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """The images are tiny: threads only get in each other's way, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def distances(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import re
 from pathlib import Path
@@ -44,6 +45,24 @@ def test_options_reach_the_attack_and_the_seed_repeats(cli: Cli, tmp_path: Path)
     assert Path("a.parquet").read_bytes() == Path("b.parquet").read_bytes()
 
 
+def test_poisons_texts_of_a_csv_file(cli: Cli, tmp_path: Path) -> None:
+    rows = [("label", "text"), *((("ham", "spam")[n % 2], f'so "naïve",\nno. {n}') for n in range(20))]
+    with (tmp_path / "data.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    argv = ["--attack", "rare-word", "--rate", 0.1, "--target", "ham", "--word", "日本", "--position", "end"]
+    outcome = cli("poison", tmp_path / "data.csv", "out.csv", *argv)
+    assert outcome.code == 0
+    assert outcome.out.startswith("2 of 20 records poisoned: out.csv\n")
+    planted = truth_mask(read_truth(Path("out.csv.truth.json")), bezoar.open("out.csv"))
+    with Path("out.csv").open(newline="", encoding="utf-8") as file:
+        copy = list(csv.reader(file))
+    expected = [
+        ("ham", f"{text} 日本") if mark else (label, text)
+        for (label, text), mark in zip(rows[1:], planted, strict=True)
+    ]
+    assert [tuple(row) for row in copy] == [rows[0], *expected]
+
+
 def test_every_field_of_every_attack_is_an_option() -> None:
     options = {parameter.name for parameter in command.params}
     for name in ATTACKS:
@@ -75,6 +94,7 @@ def test_help_lists_the_attacks_and_then_the_options_of_the_chosen_one(cli: Cli)
         ),
         (["--attack", "badnets", "--rate", "0.1", "--target", "2"], "no label '2'"),
         (["--attack", "badnets", "--rate", "1.5", "--target", "Yield"], "rate 1.5"),
+        (["--attack", "rare-word", "--rate", "0.1", "--target", "Yield"], "rare-word poisons texts"),
         (["--attack", "nothing", "--rate", "0.1"], "'nothing'"),
         (["--attack", "badnets", "--rate", "0.1", "--target", "Yield", "--size", "0"], "size 0"),
     ],

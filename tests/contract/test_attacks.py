@@ -37,15 +37,21 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "adaptive-patch": {"target": 1},
     "badnets": {"target": 1, "size": 4},
     "blended": {"target": 1},
+    "bullseye": {"source": 2, "target_index": 0, "steps": 5},
     "feature-collision": {"source": 2, "target_index": 0, "steps": 5, "eps": 24.0},
     "flooding": {"target": 1, "target_index": 5},
+    "label-consistent": {"target": 1, "steps": 5},
+    "label-flip": {"target": 1},
     "label-noise": {},
+    "rare-word": {"target": 1},
+    "sentence": {"target": 1},
     "sig": {"target": 1},
     "tact": {"source": 2, "target": 1},
     "wanet": {"target": 1},
+    "witches-brew": {"source": 2, "target_index": 0, "steps": 5},
 }
-UNTARGETED = {"label-noise"}  # nothing in particular is to be misread
-MOVING = set[str]()  # whose trigger is random at test time
+UNTARGETED = {"label-flip", "label-noise"}  # neither a trigger nor one record is to be misread
+MOVING = {"rare-word", "sentence"}  # whose trigger is random at test time
 N = CLASSES * EACH
 RATE, POISONED = 0.1, round(0.1 * N)
 ENCODER, SURROGATE = ToyEncoder(), ToySurrogate()

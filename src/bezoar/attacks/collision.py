@@ -14,19 +14,20 @@ undo the collision.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.attacks.approach import Approach
 from bezoar.attacks.base import ATTACKS, Crafter, GradientEncoder, Images, Need, Stored, Surrogate, require
-from bezoar.attacks.defaults import SourceToTarget
-from bezoar.attacks.targets import Target, target_file, target_record
+from bezoar.attacks.targets import OneTarget
 from bezoar.attacks.torch_helpers import (
     as_stored,
     batches,
+    bounds,
     import_torch,
     to_pixels,
     to_size,
@@ -39,8 +40,8 @@ _FIRST_STEP = 2 / 255  # mean change of a pixel in the first step; later steps s
 _MOMENTUM = 0.9
 
 
-@dataclass(frozen=True)
-class FeatureCollision(SourceToTarget):
+@dataclass(frozen=True, kw_only=True)
+class FeatureCollision(OneTarget):
     """Moves records of class `source` onto one target image in the space of an encoder; their label stays
     right.
 
@@ -52,14 +53,6 @@ class FeatureCollision(SourceToTarget):
     paper: ClassVar[str] = "Shafahi et al., Poison Frogs!, NeurIPS 2018, arXiv:1804.00792"
     needs: ClassVar[tuple[Need, ...]] = ("encoder",)
 
-    source: int = field(metadata={"help": "class of the base records; they keep this label"})
-    target_index: int | None = field(
-        default=None,
-        metadata={"help": "record (by its place in the dataset) whose features the poison takes"},
-    )
-    target_image: str | None = field(
-        default=None, metadata={"help": "image file whose features the poison takes, instead of a record"}
-    )
     steps: int = field(default=200, metadata={"help": "number of forward-backward steps"})
     beta: float = field(default=20.0, metadata={"help": "weight of staying close to the base image"})
     eps: float = field(
@@ -70,26 +63,18 @@ class FeatureCollision(SourceToTarget):
     )
 
     def __post_init__(self) -> None:
-        given = (self.target_index is not None) + (self.target_image is not None)
-        require(given == 1, "feature-collision needs one target: target_index or target_image")
+        super().__post_init__()
         require(self.steps >= 1, f"steps {self.steps}: needs at least one")
         require(self.beta >= 0, f"beta {self.beta}: must not be negative")
         require(0 <= self.eps <= 255, f"eps {self.eps}: must lie between 0 and 255")
         require(0 <= self.opacity < 1, f"opacity {self.opacity}: must be at least 0 and below 1")
-
-    @property
-    def target(self) -> None:
-        """No record changes its label."""
-        return None
 
     def prepare(
         self, dataset: Dataset, encoder: GradientEncoder | None, surrogate: Surrogate | None
     ) -> Crafter[Images]:
         """Look the target up; UsageError without an encoder, or when the target is no other class's image."""
         encoder = with_gradient(encoder, self.name)
-        if self.target_image is None:
-            return _Collider(self, target_record(dataset, self.target_index, self.source), encoder)
-        return _Collider(self, target_file(self.target_image, self.source), encoder)
+        return _Collider(self.find_target(dataset), encoder, self)
 
 
 def collide(
@@ -116,8 +101,7 @@ def collide(
         scale = (module(to_size(clean, size)) - goal).square().sum(1).clamp_min(1e-12)
         watermark = torch.nn.functional.interpolate(to_tensor(target[None]), clean.shape[2:], mode="bilinear")
         start = (1 - opacity) * clean + opacity * watermark
-        bound = eps / 255 if eps else 1.0
-        low, high = (clean - bound).clamp_min(0), (clean + bound).clamp_max(1)
+        low, high = bounds(clean, eps or 255)
         start = start.clamp(low, high)
 
     def evaluate(x: Any) -> tuple[Any, Any]:
@@ -144,12 +128,10 @@ def collide(
 
 
 @dataclass(frozen=True)
-class _Collider:
+class _Collider(Approach):
     """A feature collision bound to its target and encoder."""
 
     attack: FeatureCollision
-    target: Target
-    encoder: GradientEncoder
 
     def craft(self, samples: Images, rng: np.random.Generator, stored: Sequence[Stored]) -> Images:
         """Poison from base images (n, H, W, 3); nothing in it is random."""
@@ -169,22 +151,6 @@ class _Collider:
             for rows in batches(len(samples), self.encoder.size)
         ]
         return np.concatenate(crafted)
-
-    def measure(self, samples: Images) -> Mapping[str, NDArray[np.float64]]:
-        """Euclidean distance to the target in the encoder's space."""
-        torch = import_torch("the feature-collision attack")
-        module, size = self.encoder.torch_module(), self.encoder.size
-        with torch.no_grad():
-            goal = module(to_size(to_tensor(self.target.pixels[None]), size))
-            distances = [
-                (module(to_size(to_tensor(samples[rows]), size)) - goal).norm(dim=1).numpy()
-                for rows in batches(len(samples), self.encoder.size)
-            ]
-        return {"feature_distance": np.concatenate(distances).astype(np.float64)}
-
-    def details(self) -> Mapping[str, Any]:
-        """The target and the encoder."""
-        return {**self.target.details, "encoder": self.encoder.name, "encoder_digest": self.encoder.digest}
 
 
 ATTACKS.register(FeatureCollision.name, FeatureCollision)

@@ -1,16 +1,21 @@
-"""The one image that a targeted attack wants misread: a record of the dataset, or a file."""
+"""The one image that a targeted attack wants misread: a record of the dataset, or a file.
+
+`OneTarget` has what the clean-label attacks on one image share.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.attacks import patterns
+from bezoar.attacks.base import require
+from bezoar.attacks.defaults import SourceToTarget
 from bezoar.data.dataset import Dataset
 from bezoar.data.images import decode
 from bezoar.errors import InputError, UsageError
@@ -22,6 +27,36 @@ class Target:
 
     pixels: NDArray[np.uint8]
     details: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneTarget(SourceToTarget):
+    """Poison from `source`, which keeps its label, so that one image of another class is read as `source`."""
+
+    name: ClassVar[str]
+
+    source: int = field(metadata={"help": "class of the poisoned records, which keep this label"})
+    target_index: int | None = field(
+        default=None, metadata={"help": "record (by its place in the dataset) that is to be misread"}
+    )
+    target_image: str | None = field(
+        default=None, metadata={"help": "image file that is to be misread, instead of a record"}
+    )
+
+    def __post_init__(self) -> None:
+        given = (self.target_index is not None) + (self.target_image is not None)
+        require(given == 1, f"{self.name} needs one target: target_index or target_image")
+
+    @property
+    def target(self) -> None:
+        """No record changes its label."""
+        return None
+
+    def find_target(self, dataset: Dataset) -> Target:
+        """The image; UsageError when it is no other class's image."""
+        if self.target_image is None:
+            return target_record(dataset, self.target_index, self.source)
+        return target_file(self.target_image, self.source)
 
 
 def target_record(dataset: Dataset, index: int | None, becomes: int) -> Target:

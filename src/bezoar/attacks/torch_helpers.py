@@ -39,9 +39,12 @@ def given(surrogate: Surrogate | None, attack: str) -> Surrogate:
     return surrogate
 
 
-def batches(count: int, size: int) -> list[slice]:
-    """Runs of `count` records that a network of `size` x `size` pixels can take at once with a gradient."""
-    length = max(1, min(_BATCH_RECORDS, _BATCH_PIXELS // size**2))
+def batches(count: int, size: int, group: int = 1) -> list[slice]:
+    """Runs of `count` records that a network of `size` x `size` pixels can take at once with a gradient.
+
+    Each, but for the last, holds whole groups of `group` records, and at least one.
+    """
+    length = max(1, min(_BATCH_RECORDS, _BATCH_PIXELS // size**2) // group) * group
     return [slice(start, start + length) for start in range(0, count, length)]
 
 
@@ -50,6 +53,12 @@ def to_tensor(images: Images) -> Any:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def bounds(clean: Any, eps: float) -> tuple[Any, Any]:
+    """The lowest and the highest that float images (n, 3, H, W) may become for a change of at most `eps` levels."""
+    bound = int(eps) / 255  # pixels are stored in whole levels: half a level more would be rounded up
+    return (clean - bound).clamp_min(0), (clean + bound).clamp_max(1)
 
 
 def to_pixels(images: Any) -> Images:
