@@ -28,38 +28,38 @@ _SHOWN = 12
 
 def floods(scene: Scene, alpha: float) -> Evidence:
     """Crowds of near-duplicates that are much larger than this dataset's others: poison if among a foreign label."""
-    crowds = _crowds(scene)
+    group = groups_within_labels(thumbnails(scene.images), scene.space.neighbours, scene.labels)
+    crowds = crowds_of(group, scene)
     foreign = [crowd for crowd in crowds if crowd.around is not None]
     p_values, findings = np.ones(len(scene.label_names)), []
-    for p_value, crowd in _standing_clear(foreign):
+    for p_value, crowd in standing_clear(foreign):
         label = int(scene.labels[crowd.members[0]])
         p_values[label] = min(p_values[label], p_value)
         if p_value <= alpha:
             findings.append(_finding(scene, crowd, p_value))
-    for p_value, crowd in _standing_clear(crowds):
+    for p_value, crowd in standing_clear(crowds):
         if p_value <= alpha and crowd.around is None:
             findings.append(_finding(scene, crowd, p_value))
     return Evidence("near-duplicates", p_values, tuple(findings))
 
 
 @dataclass(frozen=True, slots=True)
-class _Crowd:
-    """Near-duplicates of one label: their rows, and the label among which they lie, None if that is their own."""
+class Crowd:
+    """Records of one label: their rows, and the label among which they lie, None if that is their own."""
 
     members: NDArray[np.int64]
     around: int | None
 
 
-def _crowds(scene: Scene) -> list[_Crowd]:
-    """The largest ones, in falling size."""
-    group = groups_within_labels(thumbnails(scene.images), scene.space.neighbours, scene.labels)
+def crowds_of(group: NDArray[np.int64], scene: Scene) -> list[Crowd]:
+    """The largest of the groups that `group` (M,) parts the rows into, in falling size."""
     order = np.argsort(group, kind="stable")
     crowds = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     crowds.sort(key=lambda members: -len(members))
-    return [_Crowd(members, _label_around(scene, members)) for members in crowds[:_EXAMINED]]
+    return [Crowd(members, _label_around(scene, members)) for members in crowds[:_EXAMINED]]
 
 
-def _standing_clear(crowds: list[_Crowd]) -> Iterator[tuple[float, _Crowd]]:
+def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
     """Crowds and their p-values against the smaller ones: the next only if this one stands clear."""
     sizes = np.array([float(len(crowd.members)) for crowd in crowds])
     worst = 0.0
@@ -82,7 +82,7 @@ def _label_around(scene: Scene, members: NDArray[np.int64]) -> int | None:
     return other if share[other] > share[own] and count[own] < _FOREIGN * len(nearest) else None
 
 
-def _finding(scene: Scene, crowd: _Crowd, p_value: float) -> Finding:
+def _finding(scene: Scene, crowd: Crowd, p_value: float) -> Finding:
     space, members, label = scene.space, crowd.members, int(scene.labels[crowd.members[0]])
     among = np.zeros(len(scene.labels), dtype=bool)
     among[members] = True

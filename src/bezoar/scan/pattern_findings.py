@@ -19,13 +19,20 @@ _ASKED = 1000  # carriers whose neighbours are asked what they look like
 _ORIGIN_SHARE = 0.1  # of the carriers that lie among another label, to name that label as an origin
 _RELABELLED = 0.3  # by which carriers must look foreign more often than other records of their label
 _CLEARLY = 4.0  # standard errors by which they must
+_SEVERAL = 2  # labels that are wrong beyond doubt, from which others may be judged by them
+_ABOUT_AS_FOREIGN = 0.5  # of their excess
 _FEW = 5  # carriers, or other records, that a label's share is taken from
 
 
 def patterns(scene: Scene, alpha: float) -> Evidence:
     """View 1: one finding per repeated pattern, and what patch would have been noticed."""
     mined = find_patterns(
-        scene.images, scene.labels, scene.independent_of, alpha, generator(scene.seed, "patterns")
+        scene.images,
+        scene.labels,
+        scene.space.votes.margin > 0,
+        scene.independent_of,
+        alpha,
+        generator(scene.seed, "patterns"),
     )
     findings = tuple(
         _finding(pattern, scene.images, scene.space, scene.label_names, scene.gallery)
@@ -86,14 +93,20 @@ def wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np
     sample, control = carriers[_spread(len(carriers), _ASKED)], others[_spread(len(others), _ASKED)]
     foreign = look_alikes(space, sample, excluded) != space.labels[sample]
     usual = look_alikes(space, control, excluded) != space.labels[control]
+    excess: dict[int, float] = {}
     wrong = []
-    for label in np.unique(space.labels[sample]):
+    for label in np.unique(space.labels[sample]).tolist():
         ours, theirs = foreign[space.labels[sample] == label], usual[space.labels[control] == label]
         base = float(theirs.mean()) if len(theirs) >= _FEW else float(usual.mean())
         unit = np.sqrt(max(base, 0.05) * (1 - min(base, 0.95)) / len(ours))
-        if len(ours) >= _FEW and ours.mean() - base >= max(_RELABELLED, _CLEARLY * unit):
-            wrong.append(int(label))
-    return wrong
+        excess[label] = float(ours.mean()) - base
+        if len(ours) >= _FEW and excess[label] >= max(_RELABELLED, _CLEARLY * unit):
+            wrong.append(label)
+    if len(wrong) < _SEVERAL:
+        return wrong
+    # labels are shifted all over: one whose carriers look about as foreign as those is shifted, too
+    like = _ABOUT_AS_FOREIGN * float(np.mean([excess[label] for label in wrong]))
+    return [label for label in excess if excess[label] >= like]
 
 
 def _severity(pattern: Pattern, wrong: list[int]) -> Severity:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from bezoar.progress import track
-from bezoar.scan.functional.counts import Tail, family_wise, null_of, tail_of
+from bezoar.scan.functional.counts import Tail, tail_of
+from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
 from bezoar.scan.functional.triggers import Trigger, recover
 
@@ -32,9 +33,11 @@ _COMMON = 0.5  # share of all records from which a pattern that is spread over l
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _RECOVERIES = 64  # peaks examined at most
 _SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are windows of one pattern
-_STANDING_CLEAR = 0.8  # of the error goes to the tail's test, the rest to the spread's
-_TESTED_AGAINST_TAIL = 8  # patterns of a family, strongest first
-_DISTINCT = 32  # of which this many are looked for: the tested ones, and the tail behind them
+_TOGETHER = {1: 0.4, 2: 0.05, 4: 0.05}  # how many patterns are tested together, and their share of the error
+_JOINT = (
+    0.5  # share of the error of the test that also asks whether the strongest pattern's records look foreign
+)
+_DISTINCT = 32  # patterns of a family that are looked for: the tested ones, and the tail behind them
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +67,24 @@ class Family:
     """The peaks of one window size and tolerance, as a null for one more of them.
 
     Attributes:
-        center, spread: of the scores z at all positions (`counts.null_of`).
-        positions: how many.
         tail: of the excess counts of distinct patterns.
         families: how many of these there are.
 
     """
 
-    center: float
-    spread: float
-    positions: int
     tail: Tail
     families: int
 
-    def needed(self, p_value: float) -> float:
-        """The score z that one more peak needs to be as unlikely as `p_value`, family-wise."""
-        share = p_value / self.families
-        spread = (1 - _STANDING_CLEAR) * share / self.positions
-        clear = self.tail.reaches(_STANDING_CLEAR * share)
-        return min(self.center + self.spread * float(norm.isf(spread)), 2 * float(np.sqrt(clear)))
+    def p_value(self, z: float, looks_foreign: float) -> float:
+        """P-value of a peak that is stronger than all these, family-wise over all `families`.
+
+        What repeats by nature sits under right labels, so two tests share the error: whether the peak stands clear, and whether
+        it both stands clear and has records that look foreign (`looks_foreign` is that p-value; Fisher's combination).
+        """
+        clear = self.tail.p_value(z**2 / 4)
+        both = max(clear * looks_foreign, 1e-300)
+        joint = both * (1 - float(np.log(both)))
+        return float(min(1.0, self.families * min(clear / _TOGETHER[1], joint / _JOINT)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +117,17 @@ def windows_for(height: int, width: int) -> list[tuple[int, int]]:
 def find_patterns(
     images: NDArray[np.uint8],
     labels: NDArray[np.int32],
+    foreign: NDArray[np.bool_],
     independent_of: Independence,
     alpha: float,
     rng: np.random.Generator,
 ) -> Mined:
-    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`."""
+    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`; `foreign` (M,): records that look mislabelled."""
     found: list[Pattern] = []
     near_misses: dict[int, float] = {}
     explained = np.zeros(len(images), dtype=bool)
     examined = 0
-    tested, families = _tested_peaks(images, labels, independent_of)
+    tested, families = _tested_peaks(images, labels, foreign, independent_of)
     for p_value, peak, scale in tested:
         if p_value > alpha:
             near_misses.setdefault(peak.label, p_value)  # the first is the smallest
@@ -141,11 +144,14 @@ def find_patterns(
 
 
 def _tested_peaks(
-    images: NDArray[np.uint8], labels: NDArray[np.int32], independent_of: Independence
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    foreign: NDArray[np.bool_],
+    independent_of: Independence,
 ) -> tuple[list[tuple[float, Peak, int]], dict[tuple[int, int, float], Family]]:
     """(family-wise p-value, peak, scale), most significant first; the members are indices of `images`."""
     order = np.argsort(labels, kind="stable")
-    images, labels = images[order], labels[order]
+    images, ordered = images[order], labels[order]
     _, height, width, _ = images.shape
     windows = windows_for(height, width)
     families = len(windows) * len(TOLERANCES)
@@ -158,7 +164,7 @@ def _tested_peaks(
             for size in (size for size, other in windows if other == scale):
                 mined = peaks(
                     table,
-                    labels,
+                    ordered,
                     lambda members: independent_of(order[members]),
                     size,
                     jobs=os.cpu_count() or 1,
@@ -167,7 +173,16 @@ def _tested_peaks(
                 found = [replace(peak, members=order[peak.members]) for peak in mined]
                 for tolerance in TOLERANCES:
                     family = [peak for peak in found if peak.tolerance == tolerance]
-                    p, nulls[size, scale, tolerance] = _tested(family, families)
+                    p, nulls[size, scale, tolerance] = _tested(
+                        family,
+                        families,
+                        lambda peak: foreign_p(
+                            peak.members,
+                            np.flatnonzero(labels == peak.label),
+                            foreign,
+                            independent_of,
+                        ),
+                    )
                     tested += [
                         (float(value), peak, scale)
                         for value, peak in zip(p, family, strict=True)
@@ -176,26 +191,26 @@ def _tested_peaks(
     return sorted(tested, key=lambda item: (item[0], -item[1].z)), nulls
 
 
-def _tested(family: list[Peak], families: int) -> tuple[NDArray[np.float64], Family]:
+def _tested(
+    family: list[Peak], families: int, look_foreign: Callable[[Peak], float]
+) -> tuple[NDArray[np.float64], Family]:
     """P-values (M,) of the peaks of one family, family-wise over all `families`, and the family as a null.
 
-    Two tests share the error: against the spread of all positions, which a few planted patterns do not move, and against the
-    tail of the strongest distinct patterns, which sees much smaller groups where natural patterns are small.
+    The strongest distinct pattern is held against the others: it has to stand clear of what this dataset repeats by nature.
+    So do the strongest two, and four, together, since several triggers would hide each other.
     """
-    z = np.array([peak.z for peak in family])
     distinct = _distinct(family)
     counts = np.array([family[i].z ** 2 / 4 for i in distinct])
-    clear, worst = np.ones(len(family)), 0.0
-    for rank, i in enumerate(distinct[:_TESTED_AGAINST_TAIL]):
-        worst = max(
-            worst, tail_of(counts[rank + 1 :]).p_value(float(counts[rank]))
-        )  # the next only if this one stands
-        clear[i] = worst
-    p = np.minimum(
-        family_wise(z, families * len(family)) / (1 - _STANDING_CLEAR), clear * families / _STANDING_CLEAR
-    )
-    center, spread = null_of(z)
-    return np.minimum(p, 1.0), Family(center, spread, len(family), tail_of(counts), families)
+    p = np.ones(len(family))
+    for together, share in _TOGETHER.items():
+        if together <= len(distinct):
+            clear = tail_of(counts[together:]).p_value(float(counts[together - 1]), together)
+            p[distinct[:together]] = np.minimum(p[distinct[:together]], clear * families / share)
+    if distinct:
+        first = family[distinct[0]]
+        alone = Family(tail_of(counts[1:]), families).p_value(first.z, look_foreign(first))
+        p[distinct[0]] = min(p[distinct[0]], alone)
+    return p, Family(tail_of(counts), families)
 
 
 def _distinct(family: list[Peak]) -> list[int]:

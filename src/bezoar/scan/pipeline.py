@@ -22,6 +22,7 @@ from bezoar.errors import InputError, UsageError
 from bezoar.models.dynamics import require_torch
 from bezoar.scan.anomalies import blanks, content_digests, exact_duplicates
 from bezoar.scan.canvas import Canvas, load_canvas
+from bezoar.scan.collision_view import collisions
 from bezoar.scan.confirmation import confirmed
 from bezoar.scan.density_view import density
 from bezoar.scan.evidence import Gallery
@@ -147,6 +148,7 @@ def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
         views["roaming patches"] = roaming
         views["spectrum"] = spectrum
         views["near-duplicates"] = floods
+        views["collisions"] = collisions
     if depth is Depth.DEEP:
         views["training"] = training
     if has_trusted:

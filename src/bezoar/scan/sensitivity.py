@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bezoar.scan.functional.disagreement import Disagreement, pair_tests, vote
-from bezoar.scan.functional.patterns import DISPLACEMENTS, peaks_at, pixel_table
+from bezoar.scan.functional.disagreement import Disagreement, foreign_p, pair_tests, vote
+from bezoar.scan.functional.patterns import DISPLACEMENTS, Peak, peaks_at, pixel_table
 from bezoar.scan.pattern_view import Family
 from bezoar.scan.result import Sensitivity
 from bezoar.scan.scene import Scene
@@ -33,15 +34,22 @@ def patch_sensitivity(
     `families` are those that were mined, `p_value` what a pattern needs. What is planted is stored as its record is.
     """
     poison = f"a {_SIZE}x{_SIZE} patch at one place, relabelled"
-    needed = {
-        tolerance: family.needed(p_value)
+    nulls = {
+        tolerance: family
         for (size, scale, tolerance), family in families.items()
         if (size, scale) == (_SIZE, 1)
     }
-    if not needed:
+    if not nulls:
         return Sensitivity(poison, None, "the images are too small to be mined for patterns")
-    images, labels = scene.images, scene.labels
+    images, labels, n_labels = scene.images, scene.labels, len(scene.label_names)
+    usually_foreign = scene.space.votes.margin > 0
     _, height, width, _ = images.shape
+
+    def look_foreign(
+        peak: Peak, order: NDArray[np.int64], relabelled: NDArray[np.int32], foreign: NDArray[np.bool_]
+    ) -> float:
+        of_label = np.flatnonzero(relabelled == peak.label)
+        return foreign_p(np.sort(order[peak.members]), of_label, foreign, scene.independent_of)
 
     def found(count: int) -> bool:
         top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
@@ -50,6 +58,8 @@ def patch_sensitivity(
         planted[:, top : top + _SIZE, left : left + _SIZE] = rng.integers(0, 256, (_SIZE, _SIZE, 3))
         relabelled = labels.copy()
         relabelled[chosen] = labels[rng.integers(len(labels))]
+        foreign = usually_foreign.copy()
+        foreign[chosen] = vote(scene.space.neighbours, relabelled, n_labels, chosen).margin > 0
         order = np.argsort(relabelled, kind="stable")
         rows, columns = _neighbourhood(height, top), _neighbourhood(width, left)
         part = images[:, rows, columns].copy()
@@ -63,7 +73,12 @@ def patch_sensitivity(
             left - columns.start,
             _SIZE,
         )
-        return any(peak.independent >= _MIN_RECORDS and peak.z >= needed[peak.tolerance] for peak in peaks)
+        return any(
+            peak.independent >= _MIN_RECORDS
+            and nulls[peak.tolerance].p_value(peak.z, look_foreign(peak, order, relabelled, foreign))
+            <= p_value
+            for peak in peaks
+        )
 
     how = f"random {_SIZE}x{_SIZE} patches at random places planted in a copy"
     return smallest_found(poison, how, len(images), found)
@@ -96,6 +111,27 @@ def relabel_sensitivity(space: Space, alpha: float, rng: np.random.Generator) ->
     return smallest_found(poison, how, len(space.labels), found, most=int(sizes.max()) // 2)
 
 
+def smallest_noticed(poison: str, how: str, n: int, found: Callable[[int], bool]) -> Sensitivity:
+    """As `smallest_found`, where trials are expensive: the rates are bisected, as if a higher rate were never harder to find."""
+    low, high, smallest = 0, len(RATES), None
+    while low < high:
+        middle = (low + high) // 2
+        if _mostly_found(found, max(1, round(RATES[middle] * n))):
+            smallest, low = RATES[middle], middle + 1
+        else:
+            high = middle
+    return Sensitivity(poison, smallest, f"{how}: found in at least 9 of {_TRIALS} trials")
+
+
+def _mostly_found(found: Callable[[int], bool], count: int) -> bool:
+    misses = 0
+    for _ in range(_TRIALS):
+        misses += not found(count)
+        if misses > (1 - _NEEDED) * _TRIALS:
+            return False
+    return True
+
+
 def smallest_found(
     poison: str, how: str, n: int, found: Callable[[int], bool], *, most: int | None = None
 ) -> Sensitivity:
@@ -108,11 +144,8 @@ def smallest_found(
         count = max(1, round(rate * n))
         if most is not None and count > most:
             continue
-        misses = 0
-        for _ in range(_TRIALS):
-            misses += not found(count)
-            if misses > (1 - _NEEDED) * _TRIALS:
-                return Sensitivity(poison, smallest, f"{how}: found in at least 9 of {_TRIALS} trials")
+        if not _mostly_found(found, count):
+            break
         smallest = rate
     return Sensitivity(poison, smallest, f"{how}: found in at least 9 of {_TRIALS} trials")
 

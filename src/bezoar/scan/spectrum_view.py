@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.progress import track
+from bezoar.scan.functional.disagreement import foreign_p, vote
 from bezoar.scan.functional.patterns import thumbnails
 from bezoar.scan.functional.spectrum import (
     SIDE,
@@ -19,35 +21,58 @@ from bezoar.scan.functional.spectrum import (
     to_image,
     whitening_of,
 )
-from bezoar.scan.functional.spectrum_mixture import Count, Mode, bounded, modes, settled, shares
-from bezoar.scan.pattern_findings import wrong_labels
-from bezoar.scan.result import Finding, Picture, Severity
+from bezoar.scan.functional.spectrum_mixture import Count, Mode, bounded, groups, modes, settled, shares
+from bezoar.scan.result import Finding, Picture, Sensitivity, Severity
 from bezoar.scan.scene import Evidence, Scene
+from bezoar.scan.sensitivity import smallest_noticed
 from bezoar.scan.space import example, look_alikes
 from bezoar.seeds import generator
 
-_LEAST = 32  # records of a label that are searched at all
+_LEAST = 16  # records of a label that are searched at all
+_FAMILIES = 2  # of tests: second modes, groups that look foreign
 _SEARCHED = 1500  # records of a label that are searched at most
 _FITTED = 20_000  # records that the whitening is fitted to at most
 _MIN_RECORDS = 5  # independent records of the tested half that a finding needs
+_MIN_RIGHTLY_LABELLED = (
+    12  # that it needs where the carriers' labels look right: a place or a camera marks a few
+)
 _CONCENTRATION = 5.0  # times the other labels' share of carriers
 _OUTSIDERS = 2000  # records of other labels that are asked whether they carry it
 _JURY = 8  # nearest thumbnails that say whether carriers are alike in content
+_REFERENCES = 8  # groups of honest records that carriers are held against
+# independent carriers that it takes to call a signal planted by their labels: more than the frames of one track
+_FEWEST_FOREIGN = 11
+# share, and standard errors, by which carriers must look more foreign than those
+_RELABELLED, _CLEARLY = 0.3, 2.5
+_FEW_LABELS = 3  # so few leave no choice of origins
+_ONE_ORIGIN = (
+    0.7  # share of the carriers that may look like one label: a variant of a class looks like its neighbour
+)
+_ASKED = 1000  # carriers that are asked for them
 _ALIKE = 0.25  # of the way from chance to perfect, that they may agree
 _STANDS_OUT = (
     4.0  # standard deviations of others by which carriers must differ from the labels that they look like
 )
+_MOSTLY = 0.5  # of a group's records that have to look foreign
+_BLENDED = 0.2  # opacity of the canaries
 _LOOKED_AT = 8  # modes of a label that are examined
 _SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A mode of one label, and the rows of the scene among which it was found."""
+    """A group of rows of the scene under one label, and how unlikely it is among `tests` of its kind."""
 
     label: int
-    mode: Mode
     rows: NDArray[np.int64]
+    log_p: float
+    independent: int
+    expected: float
+    mode: Mode | None  # None where it is the labels that tell the group apart
+
+    def p_value(self, tests: Mapping[bool, int]) -> float:
+        """Family-wise over both kinds of tests."""
+        return float(min(1.0, np.exp(self.log_p) * tests[self.mode is None] * _FAMILIES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,7 @@ class _Signal:
     independent: int
     expected: float
     wrong: bool
+    halved: bool  # sought on one half, tested on the other
 
 
 def spectrum(scene: Scene, alpha: float) -> Evidence:
@@ -75,9 +101,10 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     found, tests = _searched(scene, flat, whitening, sinusoids(whitening, shape), rng)
     findings = []
     taken = np.zeros(len(flat), dtype=bool)
-    for item in found:
-        p_value = min(1.0, float(np.exp(item.mode.log_p)) * tests)
-        if p_value > alpha or item.mode.independent < _MIN_RECORDS:
+    for p_value, item in sorted(
+        ((item.p_value(tests), item) for item in found), key=lambda pair: (pair[0], pair[1].log_p)
+    ):
+        if p_value > alpha or item.independent < _MIN_RECORDS:
             continue
         signal = _examined(scene, flat, whitening, item, p_value)
         if signal is None or taken[signal.carriers].mean() >= 0.5:
@@ -85,7 +112,8 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
         taken[signal.carriers] = True
         p_values[signal.label] = min(p_values[signal.label], p_value)
         findings.append(_finding(scene, signal, shape))
-    return Evidence("spectrum", p_values, tuple(findings))
+    noticed = _sensitivity(scene, flat, whitening, sinusoids(whitening, shape), alpha, tests, shape)
+    return Evidence("spectrum", p_values, tuple(findings), sensitivity=(noticed,))
 
 
 def _searched(
@@ -94,21 +122,103 @@ def _searched(
     whitening: Whitening,
     waves: NDArray[np.float32],
     rng: np.random.Generator,
-) -> tuple[list[_Found], int]:
-    """The modes of every label, most significant first, and how many were tested in all."""
+) -> tuple[list[_Found], dict[bool, int]]:
+    """What was found under every label, and how many were tested in all: modes (False), groups that look foreign (True)."""
     found: list[_Found] = []
-    tests = 0
+    tests = {False: 0, True: 0}
+    foreign = scene.space.votes.margin > 0
     labels, sizes = np.unique(scene.labels, return_counts=True)
     with track("signals over whole images", int((sizes >= _LEAST).sum())) as bar:
         for label in labels[sizes >= _LEAST].tolist():
             rows = np.flatnonzero(scene.labels == label)
             rows = np.sort(rng.permutation(rows)[:_SEARCHED])
             white = bounded(whitening.whitened(flat[rows]))
-            best, tested = modes(white, waves, _counted(scene, rows), rng)
-            found += [_Found(label, mode, rows) for mode in best[:_LOOKED_AT]]
-            tests += tested
+            more, tested = _searched_in(scene, label, rows, white, foreign, waves, rng)
+            found += more
+            for kind in tests:
+                tests[kind] += tested[kind]
             bar.advance(1)
-    return sorted(found, key=lambda item: item.mode.log_p), tests
+    return found, tests
+
+
+def _searched_in(
+    scene: Scene,
+    label: int,
+    rows: NDArray[np.int64],
+    white: NDArray[np.float32],
+    foreign: NDArray[np.bool_],
+    waves: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> tuple[list[_Found], dict[bool, int]]:
+    """The same for one label, whose `rows` are whitened in `white` and of which those in `foreign` look mislabelled."""
+    best, tested = modes(white, waves, _counted(scene, rows), rng)
+    found = [
+        _Found(
+            label, rows[np.r_[mode.members, mode.carriers]], mode.log_p, mode.independent, mode.expected, mode
+        )
+        for mode in best[:_LOOKED_AT]
+    ]
+    apart = [rows[group] for group in groups(white, rng)]
+    judged = [_foreign(scene, label, rows, group, foreign) for group in apart]
+    found += sorted(filter(None, judged), key=lambda item: item.log_p)[:_LOOKED_AT]
+    return found, {False: tested, True: len(apart)}
+
+
+def _sensitivity(
+    scene: Scene,
+    flat: Planes,
+    whitening: Whitening,
+    waves: NDArray[np.float32],
+    alpha: float,
+    tests: Mapping[bool, int],
+    shape: tuple[int, int],
+) -> Sensitivity:
+    """The smallest rate at which noise blended into random records, under one label, is found by this view alone."""
+    rng = generator(scene.seed, "canaries", "blend")
+    n_labels = len(scene.label_names)
+
+    def found(count: int) -> bool:
+        label = int(scene.labels[rng.integers(len(scene.labels))])
+        hosts = rng.permutation(np.flatnonzero(scene.labels != label))[:count]
+        relabelled = scene.labels.copy()
+        relabelled[hosts] = label
+        rows = np.flatnonzero(relabelled == label)
+        if len(rows) < _LEAST:
+            return False
+        noise = rng.integers(0, 256, (1, *shape, 3)).astype(np.uint8)
+        planted = flat[rows]
+        ours = np.isin(rows, hosts)
+        planted[ours] = (1 - _BLENDED) * planted[ours] + _BLENDED * planes(noise)
+        kept = np.sort(rng.permutation(len(rows))[:_SEARCHED])
+        foreign = scene.space.votes.margin > 0
+        foreign[hosts] = vote(scene.space.neighbours, relabelled, n_labels, hosts).margin > 0
+        white = bounded(whitening.whitened(planted[kept]))
+        seen, _ = _searched_in(scene, label, rows[kept], white, foreign, waves, rng)
+        return any(
+            item.p_value(tests) <= alpha
+            and item.independent >= _MIN_RECORDS
+            and np.isin(item.rows, hosts).mean() >= _MOSTLY
+            for item in seen
+        )
+
+    poison = f"noise blended in at opacity {_BLENDED}, relabelled"
+    return smallest_noticed(poison, "random noise in random records of a copy", len(scene.labels), found)
+
+
+def _foreign(
+    scene: Scene,
+    label: int,
+    rows: NDArray[np.int64],
+    group: NDArray[np.int64],
+    foreign: NDArray[np.bool_],
+) -> _Found | None:
+    """A group of the label's `rows`, judged by how many of its records look foreign to the label; None if most do not."""
+    if foreign[group].mean() < _MOSTLY:
+        return None
+    p_value = foreign_p(group, rows, foreign, scene.independent_of)
+    usual = float(foreign[np.setdiff1d(rows, group)].mean()) * len(group)
+    strange = scene.independent_of(group[foreign[group]])
+    return _Found(label, group, float(np.log(max(p_value, 1e-300))), strange, usual, None)
 
 
 def _counted(scene: Scene, rows: NDArray[np.int64]) -> Count:
@@ -120,34 +230,39 @@ def _examined(
 ) -> _Signal | None:
     """The signal behind a mode, in all records of the label; None where it is a part of what the classes show.
 
-    A planted signal is in this label only, and it is either under wrong labels (and then foreign to the labels that its carriers
-    look like, too), or in records that share nothing else.
+    A planted signal is in this label only, in records that share nothing else, and it is foreign to the labels that its
+    carriers look like, too. Under right labels only waves count: classes have variants of their own, and those are no waves.
     """
     rows = np.flatnonzero(scene.labels == item.label)
     white = bounded(whitening.whitened(flat[rows]))
-    started = np.isin(rows, item.rows[np.r_[item.mode.members, item.mode.carriers]])
+    started = np.isin(rows, item.rows)
     carries = settled(white, started)
-    if item.mode.wave is not None and carries[started].mean() < 0.5:
+    if item.mode is not None and item.mode.wave is not None and carries[started].mean() < 0.5:
         carries = started
     if not _MIN_RECORDS <= carries.sum() < len(rows) - 1:
         return None
     carriers, rest = rows[carries], rows[~carries]
     mask = np.zeros(len(flat), dtype=bool)
     mask[carriers] = True
-    wrong = item.label in wrong_labels(scene.space, carriers, mask)
-    looks = look_alikes(scene.space, carriers, mask) if wrong else scene.labels[carriers]
+    looks = look_alikes(scene.space, carriers, mask)
+    wrong = _foreign_to_label(scene, item.label, carriers, looks, mask)
+    looks = looks if wrong else scene.labels[carriers]
     if not _foreign_everywhere(scene, flat, whitening, carriers, looks, mask, len(rows)):
         return None
-    if not wrong and not _unlike(scene.images[rows], carries):
+    a_wave = item.mode is not None and item.mode.wave is not None
+    if not wrong and not (a_wave and item.independent >= _MIN_RIGHTLY_LABELLED):
+        return None
+    if not _unlike(scene, item.label, carriers, looks, mask):
         return None
     return _Signal(
         item.label,
         carriers[np.argsort(-shares(white, carries)[carries], kind="stable")],
         flat[carriers].mean(axis=0) - flat[rest].mean(axis=0),
         p_value,
-        item.mode.independent,
-        item.mode.expected,
+        item.independent,
+        item.expected,
         wrong,
+        item.mode is not None,
     )
 
 
@@ -187,16 +302,62 @@ def _foreign_everywhere(
     )
 
 
-def _unlike(images: NDArray[np.uint8], carries: NDArray[np.bool_]) -> bool:
-    """Whether the carriers' nearest thumbnails in their label are carriers hardly more often than chance makes them."""
-    thumbs = thumbnails(images)
-    some = np.flatnonzero(carries)[:1000]
+def _foreign_to_label(
+    scene: Scene, label: int, carriers: NDArray[np.int64], looks: NDArray[np.int32], mask: NDArray[np.bool_]
+) -> bool:
+    """Whether carriers, without each other's company, look like several other labels, and far more so than honest company does.
+
+    Honest company are as many records of the label that are each other's neighbours: a variant of a sign, or all frames of a
+    track, look foreign too when nothing like them is left.
+    """
+    rng = generator(scene.seed, "spectrum", "company")
+    rest = np.flatnonzero((scene.labels == label) & ~mask)
+    size = min(len(carriers), len(rest) // 2)
+    independent = scene.independent_of(carriers)
+    if size < _MIN_RECORDS or independent < _FEWEST_FOREIGN:
+        return False
+    usual = []
+    for start in rng.permutation(rest)[:_REFERENCES]:
+        nearness = scene.space.unit[rest] @ scene.space.unit[start]
+        company = rest[np.argpartition(-nearness, size - 1)[:size]]
+        without = mask.copy()
+        without[company] = True
+        usual.append((look_alikes(scene.space, company, without) != label).mean())
+    base = float(np.mean(usual))
+    unit = np.sqrt(max(base, 0.05) * (1 - min(base, 0.95)) / independent)
+    foreign = looks[looks != label]
+    if len(foreign) / len(looks) - base < max(_RELABELLED, _CLEARLY * unit):
+        return False
+    return len(scene.label_names) <= _FEW_LABELS or bool(
+        np.bincount(foreign).max() <= _ONE_ORIGIN * len(foreign)
+    )
+
+
+def _unlike(
+    scene: Scene, label: int, carriers: NDArray[np.int64], looks: NDArray[np.int32], mask: NDArray[np.bool_]
+) -> bool:
+    """Whether the nearest thumbnails of carriers are carriers hardly more often than chance makes them.
+
+    They are sought in the label and in those that the carriers look like; where those are others, without the signal, which
+    thumbnails may show. Frames of one track, under a light of their own, are each other's nearest; an attacker's victims are
+    chosen without regard to what they show.
+    """
+    pool = np.flatnonzero(np.isin(scene.labels, np.r_[label, looks]))
+    thumbs = thumbnails(scene.images[pool])
+    if (looks != label).any():
+        honest = pool[~mask[pool]]
+        usual = class_means(scene.images[honest], scene.labels[honest])
+        share = np.bincount(looks, minlength=len(usual)) / len(looks)
+        signal = scene.images[carriers].mean(axis=0) - np.einsum("k,khwc->hwc", share, usual)
+        cleaned = np.clip(scene.images[carriers] - signal, 0, 255).round().astype(np.uint8)
+        thumbs[mask[pool]] = thumbnails(cleaned)
+    some = np.flatnonzero(mask[pool])[:_ASKED]
     cosines = thumbs[some] @ thumbs.T
     cosines[np.arange(len(some)), some] = -2.0
-    k = min(_JURY, len(thumbs) - 1)
+    k = min(_JURY, len(pool) - 1)
     nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-    chance = (carries.sum() - 1) / (len(carries) - 1)
-    return bool(carries[nearest].mean() - chance <= _ALIKE * (1 - chance))
+    chance = (len(carriers) - 1) / (len(pool) - 1)
+    return bool(mask[pool][nearest].mean() - chance <= _ALIKE * (1 - chance))
 
 
 def _finding(scene: Scene, signal: _Signal, shape: tuple[int, int]) -> Finding:
@@ -207,9 +368,15 @@ def _finding(scene: Scene, signal: _Signal, shape: tuple[int, int]) -> Finding:
     foreign, count = np.unique(looks[looks != signal.label], return_counts=True)
     seen = (
         f"{len(signal.carriers)} records labelled {name!r} carry one faint signal over the whole image, at one strength, and the "
-        f"others lack it: along it the label falls into two groups. It was found on one half of the records; on the other half "
-        f"{signal.independent} independent records lie beyond the gap, where the others' spread explains "
-        f"{signal.expected:.1f}. In no other label do records differ from their class in this way. "
+        f"others lack it: along it the label falls into two groups. "
+        + (
+            f"It was found on one half of the records; on the other half {signal.independent} independent records lie beyond the "
+            f"gap, where the others' spread explains {signal.expected:.1f}. "
+            if signal.halved
+            else f"Neighbours place {signal.independent} independent records of the one group among other labels, where about "
+            f"{signal.expected:.1f} would be usual. "
+        )
+        + "In no other label do records differ from their class in this way. "
     )
     return Finding(
         kind="global-trigger",

@@ -34,11 +34,13 @@ def judged(evidence: Sequence[Evidence], alpha: float, n: int) -> list[Finding]:
     """
     others = len(evidence) - 1
     weights = np.array([FIRST_VIEW] + [(1 - FIRST_VIEW) / others] * others if others else [1.0])
-    rejected = cauchy(np.stack([view.p_values for view in evidence]), weights) <= alpha
+    p_values = np.stack([view.p_values for view in evidence])
     findings: list[Finding] = []
-    for view in evidence:
+    for number, view in enumerate(evidence):
         for finding in view.findings:
-            if finding.severity is Severity.POISON and not rejected[_labels_of(finding, view)].any():
+            if finding.severity is Severity.POISON and not _rejected(
+                p_values, weights, number, finding, alpha
+            ):
                 finding = replace(
                     finding,
                     severity=Severity.REVIEW,
@@ -49,12 +51,20 @@ def judged(evidence: Sequence[Evidence], alpha: float, n: int) -> list[Finding]:
     return findings
 
 
-def _labels_of(finding: Finding, view: Evidence) -> NDArray[np.bool_]:
-    """The labels (K,) that a finding speaks of: its target, or all that its view finds as significant."""
-    if finding.target is None:
-        level = 1.0 if finding.p_value is None else finding.p_value
-        return np.asarray(view.p_values <= level, dtype=np.bool_)
-    return np.asarray(np.arange(len(view.p_values)) == finding.target)
+def _rejected(
+    p_values: NDArray[np.float64], weights: NDArray[np.float64], view: int, finding: Finding, alpha: float
+) -> bool:
+    """Whether a label that the finding speaks of (its target, or all as significant in its view) is rejected by all views.
+
+    Its view counts with the finding's own p-value (V, K): a weak one must not hide behind a strong one of the same label.
+    """
+    own = 1.0 if finding.p_value is None else finding.p_value
+    ours = p_values[view] <= own
+    if finding.target is not None:
+        ours = np.arange(len(ours)) == finding.target
+    weighed = p_values.copy()
+    weighed[view, ours] = np.maximum(weighed[view, ours], own)
+    return bool((cauchy(weighed, weights) <= alpha)[ours].any())
 
 
 def _add(findings: list[Finding], finding: Finding, n: int) -> list[Finding]:

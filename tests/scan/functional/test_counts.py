@@ -67,7 +67,12 @@ def test_a_pattern_that_stands_clear_of_small_ones_is_seen() -> None:
     assert tail.p_value(12) < 1e-3
     assert tail.p_value(5) > 0.05
     assert tail.p_value(3) == 1.0
-    assert tail.reaches(tail.p_value(12)) == pytest.approx(12)
+
+
+def test_two_patterns_that_would_hide_each_other_stand_clear_together() -> None:
+    tail = tail_of(np.array([4.0, 3, 3, 3, 3, *[2.0] * 30]))
+    assert tail.p_value(12, together=2) < tail.p_value(12)
+    assert tail_of(np.array([12.0, 4.0, 3, 3, 3, 3, *[2.0] * 30])).p_value(12) == 1.0
 
 
 def test_long_tails_forgive_more() -> None:
@@ -78,4 +83,3 @@ def test_long_tails_forgive_more() -> None:
 def test_too_few_patterns_say_nothing_of_the_tail() -> None:
     tail = tail_of(np.array([3.0, 2, 2, 2, 2]))
     assert tail.p_value(1e6) == 1.0
-    assert tail.reaches(0.01) == float("inf")

@@ -49,15 +49,12 @@ class Tail:
     decay: float
     n: int
 
-    def p_value(self, count: float) -> float:
-        """Chance of an excess count this large among the places that the tail was taken from."""
-        return (
-            float((1 + max(0.0, count - self.largest) / (self.n * self.decay)) ** -self.n) if self.n else 1.0
-        )
-
-    def reaches(self, p_value: float) -> float:
-        """The excess count at which `p_value` is reached; infinite where nothing is known of the tail."""
-        return self.largest + self.n * self.decay * (p_value ** (-1 / self.n) - 1) if self.n else float("inf")
+    def p_value(self, count: float, together: int = 1) -> float:
+        """Chance that the `together` largest counts all reach `count` while the tail ends where it does."""
+        if not self.n:
+            return 1.0
+        spacing = together * max(0.0, count - self.largest) / self.decay
+        return float((1 + spacing / self.n) ** -self.n)
 
 
 def tail_of(counts: NDArray[np.float64]) -> Tail:

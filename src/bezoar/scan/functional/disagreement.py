@@ -9,10 +9,12 @@ lie half-way between the two classes explain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from bezoar.scan.functional.counts import excess, family_wise
 
@@ -154,6 +156,25 @@ def margin_of_poison(found: Disagreement, labels: NDArray[np.int32], given: int)
         if usual * len(ours) <= _HONEST * (ours > margin).sum():
             return float(margin)
     return FIRM
+
+
+def foreign_p(
+    members: NDArray[np.int64],
+    of_label: NDArray[np.int64],
+    foreign: NDArray[np.bool_],
+    independent_of: Callable[[NDArray[np.int64]], int],
+) -> float:
+    """Chance that as many independent `members` (n,) of one label look foreign, if they do as often as honest records.
+
+    `of_label` are all records of that label, `foreign` (N,) says which records look so. Honest ones do as often as the others
+    of the label, or as records in general, whichever is more.
+    """
+    strange = members[foreign[members]]
+    if not len(strange):
+        return 1.0
+    others = np.setdiff1d(of_label, members, assume_unique=True)
+    usual = max(float(foreign.mean()), float(foreign[others].mean()) if len(others) else 0.0)
+    return float(binom.sf(independent_of(strange) - 1, independent_of(members), usual))
 
 
 def _pair_counts(

@@ -85,7 +85,9 @@ def whitening_of(rows: Planes, labels: NDArray[np.int32], shape: tuple[int, int]
     return Whitening(roots)
 
 
-def class_means(rows: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.float32]:
+def class_means(
+    rows: NDArray[np.float32] | NDArray[np.uint8], labels: NDArray[np.int32]
+) -> NDArray[np.float32]:
     """Mean row of each label, (K, ...); zero for a label without rows."""
     means = np.zeros((int(labels.max()) + 1, *rows.shape[1:]), dtype=np.float32)
     for label in np.unique(labels):
@@ -108,4 +110,4 @@ def sinusoids(whitening: Whitening, shape: tuple[int, int]) -> NDArray[np.float3
     rows[0::2, 0], rows[1::2, 0] = np.sin(angle), np.cos(angle)
     white = whitening.whitened(rows)
     white /= np.linalg.norm(white, axis=1, keepdims=True)
-    return np.asarray(white.reshape(len(angle), 2, -1))
+    return np.asarray(white.reshape(len(angle), 2, white.shape[1]))

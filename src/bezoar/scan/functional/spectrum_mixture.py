@@ -8,7 +8,7 @@ sinusoids, and tested on the other half, so that the search cannot make the mode
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ _SAME = 0.95  # cosine from which two directions are one
 _MOST = 0.6  # share of the records that a mode may hold
 _CARRIES = 0.5  # share of the way to the mode from which a record carries its signal
 _GAP = (0.35, 0.65)  # shares of the way between which there must be few records
+_ONE = 0.8  # overlap (Jaccard) from which two groups are one
+_IN_GAP = 0.25  # records in the gap, per carrier, at most
 _FEWEST = 4  # records on the searched half that make a mode
 _LEAST_EXPECTED = 1e-3
 _TAIL = (0.8, 0.95)  # quantiles from which the tail of the other records is extrapolated
@@ -101,6 +103,19 @@ def modes(
             found.append(_tested(score[tested], reach, members, tested, wave, count))
     tests = len(found)
     return sorted((mode for mode in found if mode.log_p < 0), key=lambda mode: mode.log_p), tests
+
+
+def groups(rows: Rows, rng: np.random.Generator) -> list[Mask]:
+    """Groups (n,) of bounded `rows` (n, D) that stand apart along some direction, with few records in the gap; untested."""
+    if len(rows) < 4 * _FEWEST:
+        return []
+    gram = np.asarray(rows @ rows.T, dtype=np.float64)
+    clear = []
+    for group in _groups(gram, rng):
+        share = _share(gram[:, group].sum(axis=1), gram.diagonal(), group)
+        if ((share > _GAP[0]) & (share <= _GAP[1])).sum() <= _IN_GAP * group.sum():
+            clear.append(group)
+    return clear
 
 
 def bounded(rows: Rows) -> Rows:
@@ -190,12 +205,14 @@ def _groups(gram: NDArray[np.float64], rng: np.random.Generator) -> list[Mask]:
     _, vectors = eigh(gram, subset_by_index=[n - kept, n - 1])
     sphered = np.asarray(vectors * np.sqrt(n))
     scores = sphered @ _pursued(sphered, rng)
-    distinct: dict[bytes, Mask] = {}
+    begun, settled_ones = _Distinct(n), _Distinct(n)
     own = gram.diagonal()
     for score in scores.T:
         far = max(2.5 * float(score.std()), float(np.sort(score)[-_FEWEST]))
         for cut in (_two_means(score), far):
             group = score >= cut
+            if not begun.add(group):
+                continue
             for _ in range(_ROUNDS):
                 if not _FEWEST <= group.sum() <= _MOST * n:
                     break
@@ -204,8 +221,32 @@ def _groups(gram: NDArray[np.float64], rng: np.random.Generator) -> list[Mask]:
                     break
                 group = again
             if _FEWEST <= group.sum() <= _MOST * n:
-                distinct.setdefault(group.tobytes(), group)
-    return list(distinct.values())
+                settled_ones.add(group)
+    return list(settled_ones.groups())
+
+
+class _Distinct:
+    """Groups of n records, none of them much the same as another."""
+
+    def __init__(self, n: int) -> None:
+        self._rows = np.zeros((64, n), dtype=np.float32)
+        self._count = 0
+
+    def add(self, group: Mask) -> bool:
+        """Keep `group` (n,) unless one like it is there; whether it was kept."""
+        kept = self._rows[: self._count]
+        shared = kept @ group.astype(np.float32)
+        if (shared >= _ONE * (kept.sum(axis=1) + group.sum() - shared)).any():
+            return False
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+        self._rows[self._count] = group
+        self._count += 1
+        return True
+
+    def groups(self) -> Iterator[Mask]:
+        """In the order in which they came."""
+        return (row > 0 for row in self._rows[: self._count])
 
 
 def _waves(phases: NDArray[np.float64]) -> list[tuple[Wave, Mask]]:
