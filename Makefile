@@ -4,6 +4,8 @@
 #   make test    linters, types, import floors, all tests
 #   make lint    the first three of these, seconds
 #   make bench   the scan's acceptance table on the real data packs (hours)
+#   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day)
+#   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
 #   make docs    the web pages into site/
 #   make clean   remove the environment and everything that was built
 #
@@ -23,7 +25,7 @@ STEP = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pytest bench docs clean
+.PHONY: help demo test lint pytest bench bench-scan bench-peers docs clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +50,12 @@ pytest: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/scan_accept.py
+
+bench-scan: $(VENV)/.installed-dev
+	@$(BIN)/bezoar bench scan --page docs/benchmark.md
+
+bench-peers: $(VENV)/.installed-dev
+	@TORCH='$(TORCH)' OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers.py
 
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -17,12 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from peer_environment import FOLDER, python_with
 
 HERE = Path(__file__).parent
 PACKS = Path(os.environ.get("BEZOAR_DATA", HERE.parent.parent / "shared" / "data"))
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--venv", type=Path, default=HERE.parent / "build" / "peers")
+    parser.add_argument("--venv", type=Path, default=FOLDER)
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -148,12 +149,7 @@ def _features(n: int) -> Any:
 
 def _apart(name: str, features: Path, folder: Path) -> Any:
     """One contender in its own process: seconds and peak memory."""
-    python = Path(sys.executable)
-    if name in PEERS:
-        python = folder / "bin" / "python"
-        if not python.exists():
-            venv.create(folder, with_pip=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
+    python = python_with(PEERS, folder) if name in PEERS else Path(sys.executable)
     command = [str(python), __file__, "--run", name, str(features)]
     return json.loads(
         subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]

@@ -5,11 +5,10 @@ The scan gets the dataset alone; the ground truth is used afterwards, to count.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import os
+import platform
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +17,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.attacks import Attack, GradientEncoder, PoisonedCopy, cover_mask, poison, truth_mask
+from bezoar.attacks import GradientEncoder, cover_mask, poison, truth_mask
 from bezoar.bench.honest import honest
 from bezoar.bench.packs import PACKS, Sample, load
 from bezoar.bench.plan import Cell
+from bezoar.bench.potency import potency
 from bezoar.bench.power import canaries
 from bezoar.bench.settings import SETTINGS, build
 from bezoar.bench.statistics import auroc
@@ -57,6 +57,7 @@ def measure(cell: Cell, packs: Path | None) -> Outcome:
     outcome["seconds"] = round(time.perf_counter() - start, 2)
     outcome["cpu_seconds"] = round(time.process_time() - cpu, 2)
     outcome["peak_mib"] = _peak_mib()
+    outcome["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
     return outcome
 
 
@@ -78,15 +79,18 @@ def _attacked(cell: Cell, sample: Sample, packs: Path | None, scratch: Path) -> 
     except UsageError as error:  # the attack itself was built: it does not fit this dataset at this rate
         return {"status": "impossible", "reason": str(error)}
     crafted = time.perf_counter() - start
-    potency = _potency(copy, sample, attack, cell)
+    start = time.perf_counter()
+    took = potency(
+        copy, sample.train, sample.test, attack, seed=cell.seed, epochs=cell.epochs, encoder=encoder
+    )
+    trained = time.perf_counter() - start
     result = _scan(cell, copy.dataset, None if encoder is None else Fitted(encoder))
     return {
         "attack": {"name": attack.name, "source": attack.source, "target": attack.target},
         "poisoning_seconds": round(crafted, 2),
-        "potency": potency,
-        **against_truth(
-            result, truth_mask(copy.truth, copy.dataset), cover_mask(copy.truth, copy.dataset)
-        ),
+        "potency": asdict(took),
+        "potency_seconds": round(trained, 2),
+        **against_truth(result, truth_mask(copy.truth, copy.dataset), cover_mask(copy.truth, copy.dataset)),
     }
 
 
@@ -128,11 +132,21 @@ def _said(result: ScanResult) -> Outcome:
     return {
         "records": result.n_records,
         "verdict": str(result.verdict.status),
-        "findings": [[f.kind, str(f.severity), len(f.records)] for f in result.findings],
+        "findings": _counted(result),
         "views": list(result.views),
-        "stages": result.seconds,
+        "stages": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
         "scan_seconds": round(sum(result.seconds.values()), 2),
     }
+
+
+def _counted(result: ScanResult) -> dict[str, list[int]]:
+    """By severity and kind: how many findings, and records in them."""
+    counts: dict[str, list[int]] = {}
+    for finding in result.findings:
+        count = counts.setdefault(f"{finding.severity} {finding.kind}", [0, 0])
+        count[0] += 1
+        count[1] += len(finding.records)
+    return counts
 
 
 def _scan(cell: Cell, dataset: Dataset, encoder: Encoder | None = None) -> ScanResult:
@@ -140,16 +154,6 @@ def _scan(cell: Cell, dataset: Dataset, encoder: Encoder | None = None) -> ScanR
     if dataset.modality == "text":
         return scan_text(dataset, seed=cell.seed, depth=cell.depth)
     return scan(dataset, encoder=encoder or "default", depth=cell.depth, seed=cell.seed)
-
-
-def _potency(copy: PoisonedCopy, sample: Sample, attack: Attack, cell: Cell) -> Mapping[str, Any] | None:
-    """What a network trained on the copy does; None where nothing measures that."""
-    if importlib.util.find_spec("bezoar.bench.potency") is None:
-        return None
-    measured = importlib.import_module("bezoar.bench.potency").potency(
-        copy, sample.train, sample.test, attack, seed=cell.seed, epochs=cell.epochs
-    )
-    return asdict(measured)
 
 
 def _peak_mib() -> int | None:

@@ -1,4 +1,7 @@
-"""Which cells a benchmark consists of, in the order in which they are measured: seed by seed, so that a part is balanced."""
+"""Which cells a benchmark consists of.
+
+They are measured seed by seed, so that a part is balanced, and within a seed the rates that the targets name come first.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import Any, Literal
 from bezoar.bench.honest import KINDS
 from bezoar.bench.packs import PACKS, SYNTHETIC
 from bezoar.bench.settings import RATES, SETTINGS
+from bezoar.bench.targets import urgency
 from bezoar.errors import UsageError
 
 Kind = Literal["attack", "clean", "power"]
-RECORDS = 5_000
+Part = Literal["matrix", "power", "all"]
+RECORDS, EPOCHS, DEPTH = 5_000, 8, "standard"
 _FILTERS = ("kind", "attack", "pack", "rate", "seed")
 
 
@@ -29,8 +34,8 @@ class Cell:
     rate: float
     seed: int
     records: int = RECORDS
-    depth: str = "standard"
-    epochs: int = 8
+    depth: str = DEPTH
+    epochs: int = EPOCHS
 
     @property
     def key(self) -> str:
@@ -46,44 +51,55 @@ class Cell:
         return asdict(self)
 
 
-def matrix(
+def plan(
+    part: Part,
     packs: Sequence[str],
     seeds: Sequence[int],
     *,
     records: int = RECORDS,
-    depth: str = "standard",
-    epochs: int = 8,
-) -> Iterator[Cell]:
-    """Attacks x packs x rates, and honest data at two sizes."""
+    depth: str = DEPTH,
+    epochs: int = EPOCHS,
+) -> list[Cell]:
+    """The matrix (attacks x packs x rates, and honest data at two sizes), the trials of power statements, or both."""
+    cells: list[Cell] = []
     for seed in seeds:
-        for name in packs:
-            for kind in KINDS:
-                for size in (records, records // 2):
-                    yield Cell("clean", kind, name, 0.0, seed, size, depth, epochs)
-        for setting in SETTINGS.values():
-            for rate in sorted({*RATES, *setting.extra_rates}):
-                for name in packs:
-                    if PACKS[name].modality == setting.modality:
-                        yield Cell("attack", setting.name, name, rate, seed, records, depth, epochs)
+        if part != "power":
+            cells += _matrix(packs, seed, records, depth, epochs)
+        if part != "matrix":
+            cells += [Cell("power", "canaries", name, 0.0, seed, records, depth, epochs) for name in packs]
+    return sorted(cells, key=lambda cell: (seeds.index(cell.seed), _turn(cell)))
 
 
-def power(
-    packs: Sequence[str], seeds: Sequence[int], *, records: int = RECORDS, depth: str = "standard"
-) -> Iterator[Cell]:
-    """What a scan says that it would notice, held against fresh poison of that kind and rate."""
-    for seed in seeds:
-        for name in packs:
-            yield Cell("power", "canaries", name, 0.0, seed, records, depth)
+def _matrix(packs: Sequence[str], seed: int, records: int, depth: str, epochs: int) -> Iterator[Cell]:
+    for setting in SETTINGS.values():
+        for rate in sorted({*RATES, *setting.extra_rates}):
+            for name in packs:
+                if PACKS[name].modality == setting.modality:
+                    yield Cell("attack", setting.name, name, rate, seed, records, depth, epochs)
+    for kind in KINDS:
+        for size in (records, records // 2):
+            for name in packs:
+                yield Cell("clean", kind, name, 0.0, seed, size, depth, epochs)
 
 
-def smoke(kind: Literal["matrix", "power"]) -> Iterator[Cell]:
+def _turn(cell: Cell) -> int:
+    """What the targets speak of first: stated rates, clean data, power, further rates; then everything else."""
+    if cell.kind == "clean":
+        return 1
+    if cell.kind == "power":
+        return 2
+    return (0, 3, 4)[urgency(cell.setting, cell.rate)]
+
+
+def smoke(part: Part) -> list[Cell]:
     """A few seconds' worth on synthetic data: whether the machinery runs, never how good a scan is."""
-    if kind == "power":
-        yield Cell("power", "canaries", SYNTHETIC, 0.0, 0, 400, "quick", 1)
-        return
-    yield Cell("clean", "subsample", SYNTHETIC, 0.0, 0, 400, "quick", 1)
-    yield Cell("attack", "badnets", SYNTHETIC, 0.05, 0, 400, "quick", 1)
-    yield Cell("attack", "feature-collision", SYNTHETIC, 0.6, 0, 400, "quick", 1)  # more than a class holds
+    matrix = [
+        Cell("clean", "subsample", SYNTHETIC, 0.0, 0, 400, "quick", 1),
+        Cell("attack", "badnets", SYNTHETIC, 0.05, 0, 400, "quick", 15),
+        Cell("attack", "tact", SYNTHETIC, 0.6, 0, 400, "quick", 1),  # impossible: more than a class holds
+    ]
+    power = [Cell("power", "canaries", SYNTHETIC, 0.0, 0, 400, "quick", 1)]
+    return {"matrix": matrix, "power": power, "all": matrix + power}[part]
 
 
 def filters(text: str) -> dict[str, set[str]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,27 +24,41 @@ from bezoar.errors import BezoarError
 from bezoar.progress import track
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_GUESS_S = 30.0
+_GUESS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a run went: cells by status."""
+    """How a run went: cells by status, and the first failure in a line."""
 
     measured: int = 0
     impossible: int = 0
     failed: int = 0
+    failure: str | None = None
 
 
-def run(cells: Sequence[Cell], packs: Path | None, log: Log, version: str, jobs: int) -> Ran:
-    """Measure `cells`, `jobs` at a time, appending each outcome to `log`; failures are outcomes too."""
+def run(
+    cells: Sequence[Cell],
+    packs: Path | None,
+    log: Log,
+    version: str,
+    jobs: int,
+    limit_s: float = float("inf"),
+) -> Ran:
+    """Measure `cells`, `jobs` at a time, appending each outcome to `log`; failures are outcomes too.
+
+    No cell begins after `limit_s` seconds; those that began are finished.
+    """
+    failure = None
     counts = {"measured": 0, "impossible": 0, "failed": 0}
     with track("bench", len(cells)) as bar:
-        for cell, outcome in _outcomes(cells, packs, jobs):
+        for cell, outcome in _outcomes(_until(cells, limit_s), packs, jobs):
             log.append(Entry(cell.key, version, cell.fields(), outcome))
             counts[outcome["status"]] += 1
+            if outcome["status"] == "failed" and failure is None:
+                failure = f"{cell.key}: {outcome['error']}"
             bar.advance()
-    return Ran(**counts)
+    return Ran(**counts, failure=failure)
 
 
 def estimate(cells: Sequence[Cell], done: Mapping[str, Entry], jobs: int) -> float:
@@ -61,14 +77,23 @@ def estimate(cells: Sequence[Cell], done: Mapping[str, Entry], jobs: int) -> flo
     return sum(map(seconds, cells)) / jobs
 
 
-def _outcomes(cells: Sequence[Cell], packs: Path | None, jobs: int) -> Iterator[tuple[Cell, dict[str, Any]]]:
+def _until(cells: Sequence[Cell], limit_s: float) -> Iterator[Cell]:
+    end = time.monotonic() + limit_s
+    for cell in cells:
+        if time.monotonic() >= end:
+            return
+        yield cell
+
+
+def _outcomes(
+    waiting: Iterator[Cell], packs: Path | None, jobs: int
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Outcomes as they come; on an exception or Ctrl-C the processes in flight are ended."""
     context = multiprocessing.get_context("spawn")
     running: dict[Any, tuple[Cell, Any, Connection]] = {}
-    waiting = iter(cells)
     try:
         while True:
-            with _one_thread_each():
+            with _one_thread_each(), _no_interrupts():
                 while len(running) < jobs and (cell := next(waiting, None)) is not None:
                     ours, theirs = context.Pipe(duplex=False)
                     process = context.Process(target=_work, args=(theirs, cell, packs), daemon=True)
@@ -126,6 +151,16 @@ def _one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Processes started in this block never see Ctrl-C, which is this process's to answer: it ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _one_line(message: str) -> str:

@@ -43,10 +43,13 @@ def read_entries(path: Path) -> list[Entry]:
     return [_entry(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def latest(entries: list[Entry], version: str) -> tuple[dict[str, Entry], int]:
-    """Per key the last entry of `version`; how many keys were measured with other versions only."""
-    current = {entry.key: entry for entry in entries if entry.version == version}
-    return current, len({entry.key for entry in entries} - set(current))
+def newest(entries: list[Entry], version: str | None = None) -> dict[str, Entry]:
+    """Per key the last entry, of `version` or of any; failures are passed over: those cells are still to be measured."""
+    return {
+        entry.key: entry
+        for entry in entries
+        if entry.outcome["status"] != "failed" and version in (None, entry.version)
+    }
 
 
 class Log:
@@ -79,12 +82,27 @@ def appending(path: Path) -> Iterator[Log]:
         yield Log(file)
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, over what is there, so that a reader never sees half of it."""
+    temporary = path.absolute().parent / f".{path.name}.partial"
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _entry(line: bytes, where: str) -> Entry:
     try:
         fields = json.loads(line)
         entry = Entry(
             str(fields["key"]), str(fields["version"]), dict(fields["cell"]), dict(fields["outcome"])
         )
+        if entry.outcome["status"] not in ("measured", "impossible", "failed"):
+            raise ValueError("an unknown status")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{where}: is no measurement of a benchmark; give another --results") from error
     return entry

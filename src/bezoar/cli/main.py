@@ -33,6 +33,7 @@ VERBS = {
     "scan": "Look for poison in a dataset and give a verdict.",
     "clean": "Write a dataset without the records that a scan flagged.",
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
+    "bench": "Measure the scan against the range: a resumable matrix.",
     "demo": "Poison, scan and clean synthetic traffic signs, with figures.",
     "doctor": "Show versions, extras and the speed of this machine.",
 }

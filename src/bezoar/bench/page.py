@@ -1,0 +1,288 @@
+"""The page of the documentation that shows what was measured: Markdown, with one HTML table as a heat map.
+
+It is made from the summary alone (`bezoar.bench.summary`) and from what was tried about misses, in words; the same input
+gives the same page. Everything that comes from outside is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from bezoar.bench.heat import STYLE, heat_map
+from bezoar.bench.potency import LEAST_FLIPPED, LEAST_RISE, LEAST_SUCCESS, LONGER
+from bezoar.bench.settings import SETTINGS
+from bezoar.bench.statistics import LEVEL
+from bezoar.bench.summary import KIND
+from bezoar.errors import InputError
+from bezoar.report.text import count, noticed, percent, seconds, shown
+
+Json = dict[str, Any]
+_TRIED_NAMES = {*SETTINGS, "clean-image", "clean-text", "power"}
+
+
+def read_tried(path: Path) -> dict[str, str]:
+    """What was tried about each missed target: sentences by setting, from a TOML file; none where there is no file.
+
+    InputError for a name that no target has, and for figures: every figure on the page is computed.
+    """
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: is no TOML file ({error})") from error
+    for name, words in entries.items():
+        if name not in _TRIED_NAMES:
+            raise InputError(f"{path}: {name!r} is no target; known: {', '.join(sorted(_TRIED_NAMES))}")
+        if not isinstance(words, str):
+            raise InputError(f"{path}: {name} must be a sentence in quotation marks")
+        if re.search(r"\d\s*%|\d\.\d", words):
+            raise InputError(f"{path}: {name} holds a figure; figures are computed, give words")
+    return entries
+
+
+def to_markdown(summary: Json, tried: Mapping[str, str]) -> str:
+    """The page; InputError when `summary` is something else."""
+    if summary.get("kind") != KIND:
+        raise InputError(f"the summary is no {KIND}; make it anew with `bezoar bench page`")
+    parts = [
+        "<!-- Made by `bezoar bench page`; changes by hand are lost. -->",
+        "# Benchmark of the scan",
+        _introduction(summary),
+        "## Targets",
+        "Set before anything was measured. A trial in which the attack did not take does not count.",
+        _targets(summary, tried),
+        "## Poison found",
+        _legend(),
+        STYLE,
+        heat_map(summary),
+        "## Every attack",
+        _attacks(summary),
+        "## Clean data",
+        _clean(summary),
+        "## Power statements",
+        _power(summary),
+        "## Method",
+        _method(summary),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(summary: Json) -> str:
+    cells = summary["cells"]
+    known = cells["measured"] + cells["impossible"]
+    lines = [
+        "`bezoar bench scan` poisons samples of real data, scans them and counts. "
+        f"{known:,} of {_cells(cells['planned'])} are measured."
+    ]
+    if cells["impossible"]:
+        lines.append(
+            f"{_cells(cells['impossible'])} of these cannot be: the data has no room for so much poison."
+        )
+    if known < cells["planned"]:
+        lines.append(
+            "**The matrix is not complete**: what is not measured is shown as such and claims nothing."
+        )
+    if len(summary["versions"]) > 1:
+        parts = ", ".join(f"`{_code(version)}` {_cells(n)}" for version, n in summary["versions"].items())
+        lines.append(f"The cells were measured with several versions of the code: {parts}.")
+    elif summary["versions"]:
+        lines.append(f"All with the code `{_code(next(iter(summary['versions'])))}`.")
+    if summary["machines"]:
+        parts = ", ".join(f"{_md(machine)} ({_cells(n)})" for machine, n in summary["machines"].items())
+        lines.append(f"Machines: {parts}; each cell runs on one thread.")
+    if summary["unavailable"]:
+        parts = "; ".join(f"{_md(name)}: {_md(reason)}" for name, reason in summary["unavailable"].items())
+        lines.append(f"Not available: {parts}.")
+    return "\n".join(lines)
+
+
+def _targets(summary: Json, tried: Mapping[str, str]) -> str:
+    rows = []
+    for row in summary["targets"]:
+        worst = "" if row["worst"] is None else percent(row["worst"])
+        missed = ", ".join(_miss(summary, miss) for miss in row["missed"])
+        words = ""
+        if row["state"] == "missed":
+            words = f"{missed}. " + (
+                _md(tried[row["setting"]]) if row["setting"] in tried else "Nothing noted."
+            )
+        state = f"**{row['state']}**" if row["state"] == "missed" else row["state"]
+        rows.append((_md(row["title"]), _md(row["asked"]), state, f"{row['trials']:,}", worst, words))
+    return _table(("target", "asked", "state", "trials", "worst", "missed where, and what was tried"), rows)
+
+
+def _miss(summary: Json, miss: Json) -> str:
+    if "canary" in miss:
+        return f"{_md(miss['canary'])} {_share(miss['share'])}"
+    if "share" in miss:
+        return f"{_md(miss['pack'])} {_share(miss['share'])}"
+    return (
+        f"{_md(summary['packs'][miss['pack']])} at {percent(miss['rate'])}: {percent(miss['tpr']['value'])}"
+    )
+
+
+def _legend() -> str:
+    return (
+        "Share of the poisoned records that the scan flags, on average over the trials in which the attack took; below it, "
+        "how many of the trials those are. Grey: not measured. Hatched: the attack took in no trial. "
+        "A dash: the data has no room for so much poison."
+    )
+
+
+def _attacks(summary: Json) -> str:
+    rows = []
+    for group in summary["attacks"]:
+        if group["trials"]:
+            best = group["best_auroc"]
+            rows.append(
+                (
+                    _md(group["title"]),
+                    _md(summary["packs"][group["pack"]]),
+                    percent(group["rate"]),
+                    f"{group['took']} of {group['trials']}",
+                    _percent(group["attack_success"]),
+                    _percent(group["clean_accuracy"]),
+                    _share(group["detected"]),
+                    _share(group["tpr"]),
+                    _share(group["fpr"]),
+                    "" if best is None else f"{group['auroc'][best]:.3f} ({_md(best)})",
+                    _seconds(group["scan_seconds"]),
+                    _seconds(group["seconds"]),
+                )
+            )
+    if not rows:
+        return "Not measured."
+    head = (
+        "attack",
+        "pack",
+        "rate",
+        "took",
+        "attack success",
+        "clean accuracy",
+        "datasets detected",
+        "TPR",
+        "FPR",
+    )
+    return _table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)  # fmt: skip
+
+
+def _ranks(summary: Json) -> str:
+    """Median AUROC per score, over the groups of one setting."""
+    columns = sorted({name for group in summary["attacks"] for name in group["auroc"]})
+    rows = []
+    for setting in dict.fromkeys(group["setting"] for group in summary["attacks"]):
+        groups = [group for group in summary["attacks"] if group["setting"] == setting and group["auroc"]]
+        if groups:
+            values = []
+            for name in columns:
+                known = sorted(group["auroc"][name] for group in groups if name in group["auroc"])
+                values.append(f"{known[len(known) // 2]:.3f}" if known else "")
+            rows.append((_md(groups[0]["title"]), *values))
+    if not rows:
+        return ""
+    words = "AUROC of each score that the scan gives to single records, median over packs and rates. The scan does not decide "
+    return f"\n\n{words}by them: it tests patterns.\n\n" + _table(("attack", *map(_md, columns)), rows)
+
+
+def _clean(summary: Json) -> str:
+    rows = [
+        (
+            _md(group["setting"]),
+            _md(summary["packs"].get(group["pack"], group["pack"])),
+            str(group["runs"]),
+            f"{group['alarms']}",
+            _share(group["alarm"]),
+            _share(group["flagged"]),
+            _seconds(group["scan_seconds"]),
+        )
+        for group in summary["clean"]
+        if group["runs"]
+    ]
+    head = ("clean data", "pack", "runs", "false alarms", "share of runs", "flagged clean records", "scan")
+    return _table(head, rows) if rows else "Not measured."
+
+
+def _power(summary: Json) -> str:
+    rows = [
+        (
+            _md(group["canary"]),
+            _md(summary["packs"].get(group["pack"], group["pack"])),
+            noticed(group["rate"]),
+            str(group["trials"]),
+            str(group["found"]),
+            _share(group["share"]),
+            str(group["unstated"]),
+        )
+        for group in summary["power"]
+    ]
+    head = (
+        "poison",
+        "pack",
+        "said to be noticed (median)",
+        "trials",
+        "found",
+        "share",
+        "scans that promise nothing",
+    )
+    return _table(head, rows) if rows else "Not measured."
+
+
+def _method(summary: Json) -> str:
+    depth, epochs = ", ".join(map(_md, summary["depth"])), ", ".join(map(str, summary["epochs"]))
+    seeds = ", ".join(map(str, summary["seeds"]))
+    return f"""- Each cell draws its own sample of a pack, at most {summary["records"]:,} records (seeds {seeds}).
+  Target, source, trigger and place of the attack vary with the seed. The scan gets the poisoned copy alone, at depth {depth},
+  without a cache.
+- **Took**: a network is trained on the copy ({epochs} epochs; anew for {LONGER} times as many if the attack did not take). A
+  trigger took when at least {LEAST_SUCCESS:.0%} of the held-out records that show it are read as the attacker wants, and at least
+  {100 * LEAST_RISE:.0f} points more than without it. A target record is misread or it is not; for attacks in an encoder's space
+  by a linear head on that encoder, which did not misread it before the poison. Relabelling to one class took when records of the
+  others are read so at least {100 * LEAST_FLIPPED:.0f} points more often. Where nothing in particular is wanted, every trial
+  counts.
+- **TPR** is a share of the poisoned records over the trials in which the attack took, **FPR** of the clean records over all
+  trials, each with a bootstrap over trials. **Datasets detected** asks, where it took, for the verdict *poisoned* and at least
+  one planted record flagged (Wilson). False alarms and power have exact intervals
+  (Clopper-Pearson). All at {LEVEL:.0%}. Cover records count on neither side, nor do records mislabelled on purpose in clean
+  data.
+- Times are medians of the wall clock; a cell also poisons the data and trains the network.
+- Raw measurements: `benchmarks/results/scan_matrix.jsonl`; this page is made from `benchmarks/results/scan_matrix.json`."""
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _md(words: str) -> str:
+    """Untrusted words inert in Markdown and in HTML, also within a table."""
+    return re.sub(r"([\\`*_{}\[\]|~$#!])", r"\\\1", escape(shown(words, 300)))
+
+
+def _code(words: str) -> str:
+    return re.sub(r"[^\w.+-]", "?", words)
+
+
+def _cells(number: int) -> str:
+    return count(number, "cell")
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else percent(value)
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else seconds(value)
+
+
+def _share(value: Json | None) -> str:
+    """`97.0 % [91.2, 99.1]`."""
+    if value is None:
+        return ""
+    low, high = (percent(value[end]).removesuffix(" %") for end in ("low", "high"))
+    return f"{percent(value['value'])} [{escape(low)}, {escape(high)}]"

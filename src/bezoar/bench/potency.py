@@ -1,0 +1,238 @@
+"""Whether an attack took: train on the poisoned copy, as a victim would, and look for what the attacker wants.
+
+What counts is fixed before anything is measured, one rule for each kind of wish:
+
+- a trigger took when at least half of the held-out records that show it are read as the attacker wants (`LEAST_SUCCESS`),
+  and at least 30 points more than of the same records without it (`LEAST_RISE`), in the same network;
+- a target record is misread or it is not. The network trains on everything but the target itself: in the papers it is an
+  image of the test set. Attacks in an encoder's space meet a linear head on that encoder, which is asked for the target
+  before the poison as well (a target that was misread already does not count); others meet a network trained from scratch;
+- relabelling to one class took when the held-out records of the source, or of all other classes, are read as that class at
+  least 10 points more often (`LEAST_FLIPPED`) than by a model of the clean data;
+- attacks that want nothing read in particular always count: `took` is None.
+
+Where it did not take, a network is trained anew for twice as long: a few poisoned records in a thousand teach slowly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bezoar.attacks import Attack, PoisonedCopy, Triggered, cover_mask, truth_mask
+from bezoar.data import Dataset, from_arrays, image_sizes, load_images
+from bezoar.embed import Encoder, Fitted, features
+from bezoar.errors import InputError
+from bezoar.models.text import train_text_classifier
+from bezoar.models.train import train_classifier
+from bezoar.seeds import generator
+
+LEAST_SUCCESS, LEAST_RISE, LEAST_FLIPPED = 0.5, 0.3, 0.1
+_SMALLEST, _LARGEST = 16, 32  # side of the images that networks are trained on
+_MOST_TRIGGERED = 500  # held-out records that are shown with the trigger
+LONGER = 2  # times as many epochs, at the second attempt
+_HEAD_STRENGTH, _HEAD_STEPS = 0.1, 200
+
+Labels = NDArray[np.int32]
+Predict = Callable[[Any], Labels]  # images (N, H, W, 3) or N texts to labels (N,)
+
+
+@dataclass(frozen=True, slots=True)
+class Potency:
+    """What a model of the poisoned copy does; shares in [0, 1].
+
+    Attributes:
+        clean_accuracy: on the clean test set.
+        attack_success: how often held-out records are read as the attacker wants; None where nothing is wanted.
+        control: the same without the cause (see the rules above); None where it is not measured.
+        took: by those rules; None where they do not apply.
+        tested: records that `attack_success` was counted over.
+        how: in a few words, what was trained.
+
+    """
+
+    clean_accuracy: float
+    attack_success: float | None
+    control: float | None
+    took: bool | None
+    tested: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Readable, labelled records: uint8 images (N, H, W, 3) or N texts, labels (N,), places (N,) in their dataset."""
+
+    values: Any
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+
+def potency(
+    copy: PoisonedCopy,
+    train: Dataset,
+    test: Dataset,
+    attack: Attack,
+    *,
+    seed: int,
+    epochs: int,
+    encoder: Encoder | None = None,
+) -> Potency:
+    """Train on `copy`, which was made from `train`, and judge it by `test`.
+
+    `encoder` is the fitted one that the attack followed, for attacks that need one. InputError when there is nothing readable.
+    """
+    if "target_becomes" in copy.truth.details and encoder is not None and "encoder" in attack.needs:
+        return _by_head(copy, train, test, Fitted(encoder), seed)
+    seen = _by_training(copy, train, test, attack, seed, epochs)
+    if seen.took is False and test.modality == "image":
+        return _by_training(copy, train, test, attack, seed, LONGER * epochs)
+    return seen
+
+
+def _by_training(
+    copy: PoisonedCopy, train: Dataset, test: Dataset, attack: Attack, seed: int, epochs: int
+) -> Potency:
+    if "target_becomes" in copy.truth.details:
+        return _by_target(copy, train, test, seed, epochs)
+    predict = _learn(copy.dataset, test, seed, epochs)
+    held_out = _samples(test, _side(test))
+    accuracy = _share(predict(held_out.values) == held_out.labels)
+    how = _words(test, epochs)
+    if isinstance(attack, Triggered):
+        return _by_trigger(predict, accuracy, test, attack, seed, how)
+    if attack.target is not None:
+        before = _learn(train, test, seed, epochs)
+        of_source = held_out.labels == attack.source
+        asked = of_source if attack.source is not None else held_out.labels != attack.target
+        values = _some(held_out.values, np.flatnonzero(asked))
+        success, control = (_share(model(values) == attack.target) for model in (predict, before))
+        took = success - control >= LEAST_FLIPPED
+        return Potency(accuracy, success, control, took, int(asked.sum()), f"{how}, before and after")
+    return Potency(accuracy, None, None, None, 0, how)
+
+
+def _by_trigger(
+    predict: Predict, accuracy: float, test: Dataset, attack: Triggered[Any], seed: int, how: str
+) -> Potency:
+    """The trigger goes on images of their own size, which are shrunk afterwards, as a victim's pipeline would."""
+    wanted = np.asarray(attack.test_labels(test.labels, len(test.label_names)))
+    rng = generator(seed, "bench", "potency")
+    chosen = np.sort(rng.permutation(np.flatnonzero(wanted >= 0))[:_MOST_TRIGGERED])
+    if not len(chosen):
+        raise InputError(f"{test.path}: holds no record that the trigger could be tried on")
+    some = test.select(chosen)
+    shown = _samples(some, None if test.modality == "image" and image_sizes(test) else _side(test))
+    wanted = wanted[chosen][shown.rows]
+    triggered = attack.apply(shown.values, rng)
+    if test.modality == "image":
+        side = _side(test)
+        plain, stamped = (
+            _samples(from_arrays(images, wanted, test.label_names), side).values
+            for images in (shown.values, triggered)
+        )
+    else:
+        plain, stamped = shown.values, triggered
+    success, control = (_share(predict(values) == wanted) for values in (stamped, plain))
+    took = success >= LEAST_SUCCESS and success - control >= LEAST_RISE
+    return Potency(accuracy, success, control, took, len(wanted), how)
+
+
+def _by_target(copy: PoisonedCopy, train: Dataset, test: Dataset, seed: int, epochs: int) -> Potency:
+    row, becomes = _target(copy, train)
+    predict = _learn(_without(copy.dataset, row), test, seed, epochs)
+    side = _side(test)
+    held_out, target = _samples(test, side), _samples(train.select(np.array([row])), side)
+    misread = bool(predict(target.values)[0] == becomes)
+    accuracy = _share(predict(held_out.values) == held_out.labels)
+    return Potency(accuracy, float(misread), None, misread, 1, _words(test, epochs))
+
+
+def _by_head(copy: PoisonedCopy, train: Dataset, test: Dataset, encoder: Fitted, seed: int) -> Potency:
+    """A linear head on the encoder, trained on the clean features and then on with the poison among them."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    row, becomes = _target(copy, train)
+    before, _ = features(train, encoder, seed=seed)
+    changed = np.flatnonzero(truth_mask(copy.truth, copy.dataset) | cover_mask(copy.truth, copy.dataset))
+    after = before.copy()
+    after[changed], _ = features(copy.dataset.select(changed), encoder, seed=seed)
+    held_out, _ = features(test, encoder, seed=seed)
+    scaler = StandardScaler().fit(before[_usable(before, train.labels)])
+    head = LogisticRegression(C=_HEAD_STRENGTH, max_iter=_HEAD_STEPS, warm_start=True)
+    misread = []
+    for rows, labels in ((before, train.labels), (after, copy.dataset.labels)):
+        usable = _usable(rows, labels)
+        usable[row] = False
+        head.fit(scaler.transform(rows[usable]), labels[usable])
+        misread.append(bool(head.predict(scaler.transform(before[row : row + 1]))[0] == becomes))
+    known = _usable(held_out, test.labels)
+    accuracy = _share(head.predict(scaler.transform(held_out[known])) == test.labels[known])
+    control, success = misread
+    return Potency(
+        accuracy, float(success), float(control), success and not control, 1, f"linear head on {encoder.name}"
+    )
+
+
+def _target(copy: PoisonedCopy, train: Dataset) -> tuple[int, int]:
+    """The target's place in the dataset and the label that the attacker wants for it."""
+    details = copy.truth.details
+    return train.keys.to_pylist().index(details["target_key"]), int(details["target_becomes"])
+
+
+def _learn(dataset: Dataset, test: Dataset, seed: int, epochs: int) -> Predict:
+    samples = _samples(dataset, _side(test))
+    n_labels = len(dataset.label_names)
+    if dataset.modality == "text":
+        return train_text_classifier(samples.values, samples.labels, n_labels, seed=seed).predict
+    return train_classifier(samples.values, samples.labels, n_labels, epochs=epochs, seed=seed).predict
+
+
+def _samples(dataset: Dataset, side: int | None) -> _Samples:
+    """Images at `side` x `side`, or at their own size without it."""
+    if dataset.modality == "text":
+        values: Any = [content.decode(errors="replace") for content in dataset.contents()]
+        rows = np.arange(len(dataset))
+    else:
+        batches = list(load_images(dataset, side))
+        values = np.concatenate([batch.pixels for batch in batches])
+        rows = np.concatenate([batch.indices for batch in batches])
+    known = np.flatnonzero(dataset.labels[rows] >= 0)
+    if not len(known):
+        raise InputError(f"{dataset.path}: has no readable, labelled records")
+    return _Samples(_some(values, known), dataset.labels[rows][known].astype(np.int64), rows[known])
+
+
+def _some(values: Any, rows: NDArray[np.int64]) -> Any:
+    return [values[row] for row in rows] if isinstance(values, list) else values[rows]
+
+
+def _side(dataset: Dataset) -> int:
+    """Of the images to train on: their own within what the network takes and one core trains in time."""
+    if dataset.modality == "text":
+        return 0
+    return min(max(*(image_sizes(dataset) or (_LARGEST, _LARGEST)), _SMALLEST), _LARGEST)
+
+
+def _without(dataset: Dataset, row: int) -> Dataset:
+    return dataset.select(np.delete(np.arange(len(dataset)), row))
+
+
+def _usable(rows: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.isfinite(rows[:, 0]) & (labels >= 0)
+
+
+def _share(hits: Sequence[bool] | NDArray[np.bool_]) -> float:
+    return round(float(np.mean(hits)), 4) if len(hits) else 0.0
+
+
+def _words(dataset: Dataset, epochs: int) -> str:
+    if dataset.modality == "text":
+        return "logistic regression on words and pairs of words"
+    side = _side(dataset)
+    return f"four convolutions, {side} x {side} pixels, {epochs} epochs"

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bezoar.bench.plan import Cell
+from bezoar.bench.store import Entry, appending, newest, read_entries, replace
+from bezoar.errors import InputError, OutputError
+
+CELL = Cell("attack", "badnets", "gtsrb", 0.01, 0)
+
+
+def _entry(version: str, status: str = "measured", key: str = CELL.key) -> Entry:
+    return Entry(key, version, CELL.fields(), {"status": status})
+
+
+def test_what_was_appended_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    assert read_entries(path) == []
+    for version in ("1", "2"):
+        with appending(path) as log:
+            log.append(_entry(version))
+    assert read_entries(path) == [_entry("1"), _entry("2")]
+
+
+def test_a_torn_line_is_passed_over_and_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(_entry("1").line() + _entry("2").line()[:20])
+    assert read_entries(path) == [_entry("1")]
+    with appending(path) as log:
+        log.append(_entry("3"))
+    assert [entry.version for entry in read_entries(path)] == ["1", "3"]
+
+
+def test_a_log_has_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    with appending(path), pytest.raises(OutputError, match="another run"), appending(path):
+        pass
+
+
+@pytest.mark.parametrize("line", [b"{}", b"no json", b'{"key": 1}', _entry("1", "odd").line().strip()])
+def test_what_is_no_measurement_is_refused(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(_entry("1").line() + line + b"\n")
+    with pytest.raises(InputError, match="line 2"):
+        read_entries(path)
+
+
+def test_the_folder_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no such folder"), appending(tmp_path / "none" / "log.jsonl"):
+        pass
+
+
+def test_newest_by_version_and_without_failures() -> None:
+    entries = [_entry("1"), _entry("2"), _entry("2", "failed"), _entry("1", "impossible", "other")]
+    assert newest(entries)[CELL.key].version == "2"
+    assert newest(entries, "1")[CELL.key].version == "1"
+    assert set(newest(entries, "2")) == {CELL.key}
+    assert newest([_entry("2", "failed")]) == {}
+
+
+def test_replace_writes_over_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    for content in (b"one", b"two"):
+        replace(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bezoar.bench.store import read_entries
+from cli.support import Cli
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "work" / "log.jsonl"
+
+
+def test_smoke_measures_shows_and_writes(cli: Cli, log: Path) -> None:
+    done = cli("bench", "scan", "--smoke", "--results", log, "--jobs", 2, "--page", "page.md")
+    assert done.code == 0, done.err
+    assert "3 measured, 1 impossible, 0 failed" in done.err
+    assert "BadNets, fixed place" in done.out
+    assert len(read_entries(log)) == 4
+    assert json.loads(log.with_suffix(".json").read_text())["cells"]["measured"] == 3
+    assert "# Benchmark of the scan" in (log.parent / "page.md").read_text()
+
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:-1]) + lines[-1][:30])  # as after a crash in the last cell
+    again = cli("bench", "scan", "--smoke", "--results", log, "--format", "json")
+    assert again.code == 0, again.err
+    assert "4 cells: 3 done, 1 to measure" in again.err
+    assert json.loads(again.out)["cells"]["measured"] == 3
+    assert len(read_entries(log)) == 4
+
+
+def test_other_versions_count_when_kept(cli: Cli, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("bench", "scan", "--smoke", "--results", log, "--kind", "power")
+    monkeypatch.setattr("bezoar.bench.version.code_version", lambda: "another")
+    assert "1 to measure with another" in cli(
+        "bench", "scan", "--smoke", "--kind", "power", "--results", log, "--dry-run"
+    ).err  # fmt: skip
+    kept = cli("bench", "scan", "--smoke", "--kind", "power", "--results", log, "--keep")
+    assert "1 cells: 1 done, 0 to measure" in kept.err
+
+
+def test_no_cell_begins_after_the_limit(cli: Cli, log: Path) -> None:
+    done = cli("bench", "scan", "--smoke", "--results", log, "--limit-minutes", 0)
+    assert done.code == 0
+    assert "0 measured" in done.err
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    argv = [sys.executable, "-m", "bezoar", "bench", "scan", "--smoke", "--jobs", "1", "--results", log]
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (log.exists() and read_entries(log)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the processes of the cells as well
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted; all finished cells are kept" in err
+    assert 1 <= len(read_entries(log)) < 4
+    assert out
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--seeds", "none"],
+        ["--seeds", "0"],
+        ["--packs", "imagenet"],
+        ["--only", "attack=none"],
+        ["--jobs", "0"],
+        ["--depth", "deepest"],
+    ],
+)
+def test_usage_errors(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    monkeypatch.setenv("BEZOAR_DATA", str(tmp_path))
+    outcome = cli("bench", "scan", *argv)
+    assert outcome.code == 64
+    assert outcome.error.startswith("error: ")
+
+
+def test_without_data_packs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BEZOAR_DATA", raising=False)
+    outcome = cli("bench", "scan", "--dry-run")
+    assert outcome.code == 2
+    assert "BEZOAR_DATA" in outcome.error
+
+
+def test_missing_packs_are_named_and_left_out(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEZOAR_DATA", str(tmp_path))
+    outcome = cli("bench", "scan", "--dry-run")
+    assert outcome.code == 0
+    assert "left out, no such file: gtsrb" in outcome.err
+    assert "0 cells" in outcome.err
+
+
+def test_an_alien_log(cli: Cli, log: Path) -> None:
+    log.write_text("hello\n")
+    outcome = cli("bench", "page", "--results", log)
+    assert outcome.code == 2
+    assert "no measurement" in outcome.error
+
+
+def test_the_page_of_nothing(cli: Cli, log: Path) -> None:
+    outcome = cli("bench", "page", "--results", log, "--page", "page.md")
+    assert outcome.code == 0
+    assert "not measured" in (log.parent / "page.md").read_text()
