@@ -92,7 +92,7 @@ SETTINGS = {
             "feature-collision", "Feature collision", "feature-collision", clean_label=True, encoder=True
         ),
         Setting("bullseye", "Bullseye Polytope", "bullseye", clean_label=True, encoder=True),
-        Setting("witches-brew", "Witches' Brew", "witches-brew", clean_label=True, encoder=True),
+        Setting("witches-brew", "Witches' Brew", "witches-brew", clean_label=True),
         Setting("label-noise", "Label noise", "label-noise"),
         Setting("flooding", "Flooding", "flooding"),
         Setting("rare-word", "Rare word", "rare-word", "text"),

@@ -42,7 +42,7 @@ _RULES = (
     Rule(
         "global-trigger",
         "A faint signal lies over whole images",
-        "Records of one label share a signal over the whole image (a blend, a sinusoid, a warp) that others do not have.",
+        "A minority of one label shares a signal over the whole image (a blend, a sinusoid) that no other label has.",
         _REMOVE,
         Severity.POISON,
     ),
@@ -50,13 +50,6 @@ _RULES = (
         "label-disagreement",
         "Records lie among another class",
         "Between two labels, far more records lie deep among the other class than the confusion in this dataset explains.",
-        _REMOVE,
-        Severity.POISON,
-    ),
-    Rule(
-        "learned-shortcut",
-        "A model learns these records by a shortcut",
-        "A network trained on the dataset fits these records by a feature that the rest of their class does not have.",
         _REMOVE,
         Severity.POISON,
     ),
@@ -75,9 +68,23 @@ _RULES = (
         Severity.POISON,
     ),
     Rule(
-        "repeated-ngram",
-        "The same words occur in texts of one label",
-        "A sequence of words occurs in texts of one label far more often than its use elsewhere explains.",
+        "feature-collision",
+        "Different images collide in an encoder's space",
+        "Records of one label look different but lie in one spot of the encoder's space, among another label.",
+        _REMOVE,
+        Severity.POISON,
+    ),
+    Rule(
+        "unlike-trusted",
+        "Records are unlike the trusted ones of their label",
+        "A label holds more records that resemble trusted ones of other labels than the trusted sample itself explains.",
+        _REMOVE,
+        Severity.POISON,
+    ),
+    Rule(
+        "repeated-text",
+        "Texts of one label share words and read otherwise without them",
+        "The same word or passage occurs in texts of one label, and without it far more of them than usual read like another.",
         _REMOVE,
         Severity.POISON,
     ),
@@ -92,6 +99,13 @@ _RULES = (
         "lone-disagreements",
         "Single records lie among another class",
         "The neighbours of each of these records carry another label; they are too few or too scattered for a test.",
+        _SETTLE,
+        Severity.REVIEW,
+    ),
+    Rule(
+        "label-errors",
+        "Texts that seem to belong to another label",
+        "A classifier, a word model and the neighbours alike put these texts under another label; no test calls them planted.",
         _SETTLE,
         Severity.REVIEW,
     ),
@@ -116,12 +130,18 @@ _RULES = (
         _KEEP,
         Severity.NATURAL,
     ),
-    Rule("blank", "Blank images", "Images of one colour all over.", _KEEP, Severity.NATURAL),
+    Rule(
+        "blank",
+        "Blank records",
+        "Images of one colour all over, or texts without a word.",
+        _KEEP,
+        Severity.NATURAL,
+    ),
 )
 _KNOWN = {rule.kind: rule for rule in _RULES}
 
 
 def rule(kind: str, severity: Severity) -> Rule:
-    """The rule of a kind of finding; a general one, with this severity, for kinds that a third party's detector added."""
+    """The rule of a kind of finding; a general one, with this severity, for kinds that are not listed here."""
     what = f"Finding of kind {kind}"
     return _KNOWN.get(kind) or Rule(kind, what, f"{what}: see the message of each result.", _SETTLE, severity)

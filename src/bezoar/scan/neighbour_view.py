@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.evidence import Gallery
+from bezoar.scan.functional.combination import ANOTHER_VIEW, needed_alone
 from bezoar.scan.functional.disagreement import (
     FIRM,
     InflowTest,
@@ -51,7 +52,13 @@ def neighbours(scene: Scene, alpha: float) -> Evidence:
             "mahalanobis": space.outlier_score,
             "mahalanobis_p": space.outlier_p,
         },
-        (relabel_sensitivity(space, level, generator(scene.seed, "canaries", "relabelled")),),
+        (
+            relabel_sensitivity(
+                space,
+                needed_alone(alpha, ANOTHER_VIEW) / _FAMILIES,
+                generator(scene.seed, "canaries", "relabelled"),
+            ),
+        ),
     )
 
 

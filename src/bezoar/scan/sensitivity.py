@@ -20,7 +20,7 @@ from bezoar.scan.space import Space
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _TRIALS = 10
-_NEEDED = 0.9
+_NEEDED = 9
 _SIZE = 3
 _REACH = max(DISPLACEMENTS) + 1
 _MIN_RECORDS = 5
@@ -120,16 +120,19 @@ def smallest_noticed(poison: str, how: str, n: int, found: Callable[[int], bool]
             smallest, low = RATES[middle], middle + 1
         else:
             high = middle
-    return Sensitivity(poison, smallest, f"{how}: found in at least 9 of {_TRIALS} trials")
+    return Sensitivity(poison, smallest, f"{how}: found in at least {_NEEDED} of {_TRIALS} trials")
 
 
 def _mostly_found(found: Callable[[int], bool], count: int) -> bool:
-    misses = 0
-    for _ in range(_TRIALS):
-        misses += not found(count)
-        if misses > (1 - _NEEDED) * _TRIALS:
-            return False
-    return True
+    hits = misses = 0
+    while misses <= _TRIALS - _NEEDED:
+        if hits == _NEEDED:
+            return True
+        if found(count):
+            hits += 1
+        else:
+            misses += 1
+    return False
 
 
 def smallest_found(
@@ -147,7 +150,7 @@ def smallest_found(
         if not _mostly_found(found, count):
             break
         smallest = rate
-    return Sensitivity(poison, smallest, f"{how}: found in at least 9 of {_TRIALS} trials")
+    return Sensitivity(poison, smallest, f"{how}: found in at least {_NEEDED} of {_TRIALS} trials")
 
 
 def _neighbourhood(length: int, start: int) -> slice:

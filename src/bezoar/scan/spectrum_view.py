@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.progress import track
+from bezoar.scan.functional.combination import ANOTHER_VIEW, needed_alone
 from bezoar.scan.functional.disagreement import foreign_p, vote
 from bezoar.scan.functional.patterns import thumbnails
 from bezoar.scan.functional.spectrum import (
@@ -151,7 +152,7 @@ def _searched_in(
     rng: np.random.Generator,
 ) -> tuple[list[_Found], dict[bool, int]]:
     """The same for one label, whose `rows` are whitened in `white` and of which those in `foreign` look mislabelled."""
-    best, tested = modes(white, waves, _counted(scene, rows), rng)
+    best, tested = modes(white, waves, _counted(scene, rows), rng, foreign[rows])
     found = [
         _Found(
             label, rows[np.r_[mode.members, mode.carriers]], mode.log_p, mode.independent, mode.expected, mode
@@ -175,6 +176,7 @@ def _sensitivity(
 ) -> Sensitivity:
     """The smallest rate at which noise blended into random records, under one label, is found by this view alone."""
     rng = generator(scene.seed, "canaries", "blend")
+    level = needed_alone(alpha, ANOTHER_VIEW)
     n_labels = len(scene.label_names)
 
     def found(count: int) -> bool:
@@ -195,9 +197,9 @@ def _sensitivity(
         white = bounded(whitening.whitened(planted[kept]))
         seen, _ = _searched_in(scene, label, rows[kept], white, foreign, waves, rng)
         return any(
-            item.p_value(tests) <= alpha
-            and item.independent >= _MIN_RECORDS
+            item.p_value(tests) <= level
             and np.isin(item.rows, hosts).mean() >= _MOSTLY
+            and scene.independent_of(np.intersect1d(item.rows, hosts)) >= _FEWEST_FOREIGN
             for item in seen
         )
 

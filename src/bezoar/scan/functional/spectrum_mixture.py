@@ -27,7 +27,7 @@ _MOST = 0.6  # share of the records that a mode may hold
 _CARRIES = 0.5  # share of the way to the mode from which a record carries its signal
 _GAP = (0.35, 0.65)  # shares of the way between which there must be few records
 _ONE = 0.8  # overlap (Jaccard) from which two groups are one
-_IN_GAP = 0.25  # records in the gap, per carrier, at most
+_IN_GAP = 0.3  # records in the gap, per carrier, at most
 _FEWEST = 4  # records on the searched half that make a mode
 _LEAST_EXPECTED = 1e-3
 _TAIL = (0.8, 0.95)  # quantiles from which the tail of the other records is extrapolated
@@ -73,12 +73,17 @@ class Mode:
 
 
 def modes(
-    rows: Rows, sinusoids: NDArray[np.float32], count: Count, rng: np.random.Generator
+    rows: Rows,
+    sinusoids: NDArray[np.float32],
+    count: Count,
+    rng: np.random.Generator,
+    hint: Mask | None = None,
 ) -> tuple[list[Mode], int]:
     """Second modes among bounded `rows` (n, D) of one label, most significant first, and how many were tested.
 
     `sinusoids` (m, 2, D) are pairs of whitened directions, a sine and a cosine each. `count` says how many independent
-    observations a set of rows is. Each half of the records is searched, the other one tested.
+    observations a set of rows is. Each half of the records is searched, the other one tested. `hint` (n,) is a group that the
+    search starts from, too: whatever it is, the test does not know it.
     """
     if len(rows) < 8 * _FEWEST:
         return [], 0
@@ -89,7 +94,7 @@ def modes(
     found: list[Mode] = []
     for searched, tested in (halves, halves[::-1]):
         inner = gram[np.ix_(searched, searched)]
-        for group in _groups(inner, rng):
+        for group in _groups(inner, rng, None if hint is None else hint[searched]):
             members, rest = searched[group], searched[~group]
             block = gram[np.ix_(members, members)]
             alone = (block.sum(axis=1) - block.diagonal()) / (len(members) - 1)
@@ -109,13 +114,15 @@ def groups(rows: Rows, rng: np.random.Generator) -> list[Mask]:
     """Groups (n,) of bounded `rows` (n, D) that stand apart along some direction, with few records in the gap; untested."""
     if len(rows) < 4 * _FEWEST:
         return []
-    gram = np.asarray(rows @ rows.T, dtype=np.float64)
-    clear = []
+    return list(_apart(np.asarray(rows @ rows.T, dtype=np.float64), rng))
+
+
+def _apart(gram: NDArray[np.float64], rng: np.random.Generator) -> Iterator[Mask]:
+    """The groups that leave few records in the gap between them and the others."""
     for group in _groups(gram, rng):
         share = _share(gram[:, group].sum(axis=1), gram.diagonal(), group)
         if ((share > _GAP[0]) & (share <= _GAP[1])).sum() <= _IN_GAP * group.sum():
-            clear.append(group)
-    return clear
+            yield group
 
 
 def bounded(rows: Rows) -> Rows:
@@ -198,31 +205,30 @@ def _beyond(score: NDArray[np.float64], n: int) -> float:
     return worst
 
 
-def _groups(gram: NDArray[np.float64], rng: np.random.Generator) -> list[Mask]:
+def _groups(gram: NDArray[np.float64], rng: np.random.Generator, hint: Mask | None = None) -> list[Mask]:
     """Distinct groups of the searched records (n,) that stand apart along some direction, fitted to themselves."""
     n = len(gram)
     kept = min(_DIRECTIONS, n // 4)
     _, vectors = eigh(gram, subset_by_index=[n - kept, n - 1])
     sphered = np.asarray(vectors * np.sqrt(n))
     scores = sphered @ _pursued(sphered, rng)
-    begun, settled_ones = _Distinct(n), _Distinct(n)
     own = gram.diagonal()
+    starts = [] if hint is None else [hint]
     for score in scores.T:
         far = max(2.5 * float(score.std()), float(np.sort(score)[-_FEWEST]))
-        for cut in (_two_means(score), far):
-            group = score >= cut
-            if not begun.add(group):
-                continue
-            for _ in range(_ROUNDS):
-                if not _FEWEST <= group.sum() <= _MOST * n:
-                    break
-                again = _share(gram[:, group].sum(axis=1), own, group) > _CARRIES
-                if (again == group).all():
-                    break
-                group = again
-            if _FEWEST <= group.sum() <= _MOST * n:
-                settled_ones.add(group)
-    return list(settled_ones.groups())
+        starts += [score >= _two_means(score), score >= far]
+    distinct = _Distinct(n)
+    for group in starts:
+        for _ in range(_ROUNDS):
+            if not _FEWEST <= group.sum() <= _MOST * n:
+                break
+            again = _share(gram[:, group].sum(axis=1), own, group) > _CARRIES
+            if (again == group).all():
+                break
+            group = again
+        if _FEWEST <= group.sum() <= _MOST * n:
+            distinct.add(group)
+    return list(distinct.groups())
 
 
 class _Distinct:
