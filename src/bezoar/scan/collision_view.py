@@ -28,10 +28,13 @@ def collisions(scene: Scene, alpha: float) -> Evidence:
     foreign = [crowd for crowd in crowds_of(group, scene) if crowd.around is not None]
     p_values, findings = np.ones(len(scene.label_names)), []
     for p_value, crowd in standing_clear(foreign):
-        label = int(scene.labels[crowd.members[0]])
+        rows = _spot(scene, crowd)
+        if len(rows) < _MIN_RECORDS:
+            continue
+        label = int(scene.labels[rows[0]])
         p_values[label] = min(p_values[label], p_value)
         if p_value <= alpha:
-            findings.append(_finding(scene, crowd, _spot(scene, crowd), p_value))
+            findings.append(_finding(scene, crowd, rows, p_value))
     return Evidence("collisions", p_values, tuple(findings))
 
 
@@ -54,7 +57,7 @@ def _finding(scene: Scene, crowd: Crowd, rows: NDArray[np.int64], p_value: float
     excluded[rows] = True
     return Finding(
         kind="feature-collision",
-        severity=Severity.POISON if len(rows) >= _MIN_RECORDS else Severity.REVIEW,
+        severity=Severity.POISON,
         title=f"{len(rows)} records labelled {name!r} look different but collide in one spot among {other!r}",
         explanation=(
             f"To the encoder these records are nearly the same, though their pictures are not: {len(crowd.members)} of them are "

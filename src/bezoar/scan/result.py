@@ -25,7 +25,7 @@ class Depth(StrEnum):
     """How much a scan looks at."""
 
     QUICK = "quick"  # patches in pixels, labels among neighbours
-    STANDARD = "standard"  # and global triggers, densities
+    STANDARD = "standard"  # and moving patches, global triggers, floods, collisions, densities
     DEEP = "deep"  # and what a network trained on the data learned (needs torch)
 
 
@@ -119,8 +119,8 @@ class ScanResult:
     """Everything one scan produced.
 
     `scores` has N rows in dataset order: `key`, `label` (name), `readable`, one float column per detector (higher =
-    more suspicious), `finding` (number of the finding that holds the record, -1: none), `flagged` (true when that
-    finding's severity is `poison`). `views` names the views that ran, `trusted` is the path of the trusted sample, if any.
+    more suspicious; p-values, in columns that end in `_p`, the other way round), `finding` (number of the finding that holds the
+    record, -1: none), `flagged` (true when that finding's severity is `poison`). `views` names the views that ran, `trusted` is the path of the trusted sample, if any.
     """
 
     path: str

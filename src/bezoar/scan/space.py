@@ -30,6 +30,7 @@ class Space:
         votes: how the neighbours vote.
         outlier_p: float64 (M,), class-conditional Mahalanobis p-values.
         outlier_score: float64 (M,), log squared Mahalanobis distances.
+        unit: float32 (M, D), the features with rows of unit length.
 
     """
 
