@@ -120,7 +120,8 @@ class ScanResult:
 
     `scores` has N rows in dataset order: `key`, `label` (name), `readable`, one float column per detector (higher =
     more suspicious; p-values, in columns that end in `_p`, the other way round), `finding` (number of the finding that holds the
-    record, -1: none), `flagged` (true when that finding's severity is `poison`). `views` names the views that ran, `trusted` is the path of the trusted sample, if any.
+    record, -1: none), `flagged` (true when that finding's severity is `poison`). `views` names the views that ran,
+    `trusted` is the path of the trusted sample, if any.
     """
 
     path: str

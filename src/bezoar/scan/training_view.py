@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from bezoar.models.dynamics import cross_fit
+from bezoar.models.dynamics import Dynamics, cross_fit
+from bezoar.scan.functional.scan_decomposition import scan_decomposition
 from bezoar.scan.functional.spectral_signatures import spectral_signatures
 from bezoar.scan.functional.spread_inflow import Inflow, planted_margin, spread_inflow
 from bezoar.scan.result import Finding, Severity
@@ -37,8 +38,7 @@ def training(scene: Scene, alpha: float) -> Evidence:
         "training_margin": margin.astype(np.float64),
         "training_loss": learned.loss.astype(np.float64),
         "training_dropout_shift": -learned.dropout_shift.astype(np.float64),
-        "training_spectral": spectral_signatures(learned.features, scene.labels),
-    }
+    } | layer_scores(learned, scene.labels, half)
     return Evidence("training", p_values, tuple(findings), scores)
 
 
@@ -51,6 +51,24 @@ def margins(
     others[at, labels] = -1.0
     other = others.argmax(axis=1)
     return np.asarray(others[at, other] - probability[at, labels]), other.astype(np.int32)
+
+
+def layer_scores(
+    learned: Dynamics, labels: NDArray[np.int32], half: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """Spectral signatures and SCAn, each (N,), at the last hidden layer and at the pooled convolutions.
+
+    Per half (N,): the records of one are seen by one network, and another network's features are another space.
+    """
+    layers = {"": learned.features, "_pooled": learned.pooled}
+    scores = {
+        f"training_{name}{layer}": np.zeros(len(labels)) for name in ("spectral", "scan") for layer in layers
+    }
+    for layer, features in layers.items():
+        for ours in (half, ~half):
+            scores[f"training_spectral{layer}"][ours] = spectral_signatures(features[ours], labels[ours])
+            scores[f"training_scan{layer}"][ours] = scan_decomposition(features[ours], labels[ours]).scores
+    return scores
 
 
 def small(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

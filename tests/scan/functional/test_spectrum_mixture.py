@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bezoar.scan.functional.spectrum_mixture import bounded, modes, settled, shares
+from bezoar.scan.functional.spectrum_mixture import bounded, groups, modes, settled, shares
 
 N, D = 300, 200
 
@@ -89,3 +89,43 @@ def test_a_template_leaves_out_the_record_that_it_judges() -> None:
 def test_few_records_are_not_searched() -> None:
     rng = np.random.default_rng(0)
     assert modes(bounded(natural(0)[:6]), waves(rng), everyone, rng) == ([], 0)
+
+
+def planted(seed: int, carriers: int = 20, n: int = 200, strength: float = 12.0) -> np.ndarray:
+    """Gaussian rows (n, D) of which the first `carriers` share one additive template."""
+    rng = np.random.default_rng(seed)
+    template = rng.normal(size=D)
+    rows = rng.normal(size=(n, D))
+    rows[:carriers] += strength * template / np.linalg.norm(template)
+    return rows.astype(np.float32)
+
+
+def gap_of(rows: np.ndarray, group: np.ndarray) -> int:
+    """Rows between the group and the others, along the group's template."""
+    share = shares(rows, group)
+    return int(((share > 0.35) & (share <= 0.65)).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_carriers_of_a_template_are_a_group_with_nothing_in_the_gap(seed: int) -> None:
+    rows = bounded(planted(seed))
+    apart = [group for group in groups(rows, np.random.default_rng(seed)) if not gap_of(rows, group)]
+    assert len(apart) == 1
+    np.testing.assert_array_equal(np.flatnonzero(apart[0]), np.arange(20))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_vary_by_degrees_hold_no_minority_and_no_group_behind_an_empty_gap(seed: int) -> None:
+    rows = bounded(planted(seed, 0))
+    for group in groups(rows, np.random.default_rng(seed)):
+        assert group.mean() > 0.25  # halves of a cloud: many rows stand between them
+        assert 0.05 * group.sum() < gap_of(rows, group) <= 0.25 * group.sum()
+
+
+def test_groups_are_distinct_and_few_rows_hold_none() -> None:
+    rows = bounded(planted(0))
+    found = groups(rows, np.random.default_rng(0))
+    for i, one in enumerate(found):
+        for other in found[:i]:
+            assert (one & other).sum() < 0.8 * (one | other).sum()
+    assert groups(rows[:15], np.random.default_rng(0)) == []

@@ -11,7 +11,7 @@ Other distributions add theirs by an entry point of the group "bezoar.detectors"
 
 from bezoar.scan.detectors.base import DETECTORS, Detector, NeighbourGraph
 from bezoar.scan.detectors.density import DAO, LID, SLOF, KDistance
-from bezoar.scan.detectors.labels import DeepKNN, Mahalanobis, SpectralSignatures
+from bezoar.scan.detectors.labels import DeepKNN, Mahalanobis, SCAn, SpectralSignatures
 
 __all__ = [
     "DAO",
@@ -23,6 +23,7 @@ __all__ = [
     "KDistance",
     "Mahalanobis",
     "NeighbourGraph",
+    "SCAn",
     "SpectralSignatures",
 ]
 
@@ -33,3 +34,4 @@ DETECTORS.register("lid", LID)
 DETECTORS.register("deep-knn", DeepKNN)
 DETECTORS.register("mahalanobis", Mahalanobis)
 DETECTORS.register("spectral-signatures", SpectralSignatures)
+DETECTORS.register("scan", SCAn)

@@ -1,4 +1,4 @@
-"""Detectors of records that do not fit their label: deep k-NN, Mahalanobis distance, spectral signatures."""
+"""Detectors of records that do not fit their label: deep k-NN, Mahalanobis distance, spectral signatures, SCAn."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from bezoar.scan.detectors.base import (
 from bezoar.scan.functional.disagreement import vote
 from bezoar.scan.functional.mahalanobis import log_distances
 from bezoar.scan.functional.neighbours import nearest_among
+from bezoar.scan.functional.scan_decomposition import scan_decomposition
 from bezoar.scan.functional.spectral_signatures import spectral_signatures
 
 Scores = NDArray[np.float64]
@@ -86,6 +87,19 @@ class SpectralSignatures(TransductiveDetector):
         rows = checked(X)
         labels = checked_labels(y, len(rows), self)
         self.scores_ = spectral_signatures(rows, _numbers(labels))
+        return self
+
+
+class SCAn(TransductiveDetector):
+    """Statistical contamination analyser (Tang et al. 2021): labels that hold two groups, and the smaller one's records."""
+
+    def fit(
+        self, X: NDArray[np.floating], y: ArrayLike | None = None, *, neighbours: NeighbourGraph | None = None
+    ) -> Self:
+        """Score each record of `X` (N, D) by its probability of being in the smaller group of its label in `y` (N,)."""
+        rows = checked(X)
+        labels = checked_labels(y, len(rows), self)
+        self.scores_ = scan_decomposition(rows, _numbers(labels)).scores
         return self
 
 
