@@ -150,3 +150,9 @@ def test_a_scan_opens_no_connection(
     code = main(["scan", str(tmp_path / "signs.parquet"), "-o", str(tmp_path / "result")])
     assert code == 0, capsys.readouterr().err
     assert (tmp_path / "result" / "report.html").is_file()
+
+
+def test_images_of_low_contrast_are_scanned() -> None:
+    images = np.random.default_rng(0).integers(100, 116, (240, 16, 16, 3)).astype(np.uint8)
+    result = bezoar.scan(dataset(images, np.arange(240, dtype=np.int32) % 3))
+    assert not any(finding.severity == "poison" for finding in result.findings)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.scan.flood_view import Crowd, crowds_of, standing_clear
+from bezoar.scan.flood_view import Crowd, crowds_of, label_around
+from bezoar.scan.functional.counts import tail_of
 from bezoar.scan.functional.near_duplicates import collisions_within_labels
 from bezoar.scan.functional.patterns import thumbnails
 from bezoar.scan.result import Finding, Severity
@@ -25,16 +26,24 @@ def collisions(scene: Scene, alpha: float) -> Evidence:
     """Crowds of unlike records in one spot, much larger than this dataset's others: poison if among a foreign label."""
     space = scene.space
     group = collisions_within_labels(space.unit, thumbnails(scene.images), space.neighbours, scene.labels)
-    foreign = [crowd for crowd in crowds_of(group, scene) if crowd.around is not None]
+    crowds = crowds_of(group, scene)
+    sizes = np.array([float(len(crowd.members)) for crowd in crowds])
+    honest = np.ones(len(crowds), dtype=bool)
     p_values, findings = np.ones(len(scene.label_names)), []
-    for p_value, crowd in standing_clear(foreign):
+    for i, crowd in enumerate(crowds):
+        if len(crowd.members) < _MIN_RECORDS:
+            break
         rows = _spot(scene, crowd)
-        if len(rows) < _MIN_RECORDS:
+        around = label_around(scene, rows)
+        if around is None:
             continue
+        honest[i] = False
+        p_value = tail_of(sizes[honest]).p_value(sizes[i])
+        if p_value > alpha:
+            break
         label = int(scene.labels[rows[0]])
         p_values[label] = min(p_values[label], p_value)
-        if p_value <= alpha:
-            findings.append(_finding(scene, crowd, rows, p_value))
+        findings.append(_finding(scene, rows, around, len(crowd.members), p_value))
     return Evidence("collisions", p_values, tuple(findings))
 
 
@@ -50,9 +59,9 @@ def _spot(scene: Scene, crowd: Crowd) -> NDArray[np.int64]:
     return np.asarray(own[near][order], dtype=np.int64)
 
 
-def _finding(scene: Scene, crowd: Crowd, rows: NDArray[np.int64], p_value: float) -> Finding:
-    label, around = int(scene.labels[rows[0]]), crowd.around
-    name, other = scene.label_names[label], scene.label_names[label if around is None else around]
+def _finding(scene: Scene, rows: NDArray[np.int64], around: int, linked: int, p_value: float) -> Finding:
+    label = int(scene.labels[rows[0]])
+    name, other = scene.label_names[label], scene.label_names[around]
     excluded = np.zeros(len(scene.labels), dtype=bool)
     excluded[rows] = True
     return Finding(
@@ -60,18 +69,17 @@ def _finding(scene: Scene, crowd: Crowd, rows: NDArray[np.int64], p_value: float
         severity=Severity.POISON,
         title=f"{len(rows)} records labelled {name!r} look different but collide in one spot among {other!r}",
         explanation=(
-            f"To the encoder these records are nearly the same, though their pictures are not: {len(crowd.members)} of them are "
-            "linked by pairs as close as the closest thousandth in this dataset, far more than in any other such spot that lies "
-            f"among another label. What is nearest to them otherwise is mostly labelled {other!r}. Images that were perturbed to "
-            f"collide with a target look like this: a model built on this encoder will probably read the target as {name!r}."
+            f"To the encoder these records are nearly the same, though their pictures are not: {linked} of them are linked by "
+            "pairs as close as the closest thousandth in this dataset, far more than in any other such spot. What is nearest to "
+            f"them otherwise is mostly labelled {other!r}. Images that were perturbed to collide with a target look like this: a "
+            f"model built on this encoder will probably read the target as {name!r}."
         ),
         records=scene.space.records[rows],
         p_value=p_value,
         target=label,
-        origins=() if around is None else (around,),
+        origins=(around,),
         examples=tuple(
-            example(scene.space, int(row), scene.gallery, excluded, label if around is None else around)
-            for row in rows[:_SHOWN]
+            example(scene.space, int(row), scene.gallery, excluded, around) for row in rows[:_SHOWN]
         ),
-        details={"linked": len(crowd.members)},
+        details={"linked": linked},
     )

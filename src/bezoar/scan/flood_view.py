@@ -56,7 +56,7 @@ def crowds_of(group: NDArray[np.int64], scene: Scene) -> list[Crowd]:
     order = np.argsort(group, kind="stable")
     crowds = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     crowds.sort(key=lambda members: -len(members))
-    return [Crowd(members, _label_around(scene, members)) for members in crowds[:_EXAMINED]]
+    return [Crowd(members, label_around(scene, members)) for members in crowds[:_EXAMINED]]
 
 
 def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
@@ -70,7 +70,7 @@ def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
         yield worst, crowd
 
 
-def _label_around(scene: Scene, members: NDArray[np.int64]) -> int | None:
+def label_around(scene: Scene, members: NDArray[np.int64]) -> int | None:
     """The label that surrounds a crowd more than its own label does, both by how common they are outside; None if none does."""
     own, n_labels = int(scene.labels[members[0]]), len(scene.label_names)
     nearest = surroundings(scene.space.unit, scene.labels, members, _K)

@@ -106,7 +106,7 @@ def wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np
         return wrong
     # labels are shifted all over: one whose carriers look about as foreign as those is shifted, too
     like = _ABOUT_AS_FOREIGN * float(np.mean([excess[label] for label in wrong]))
-    return [label for label in excess if excess[label] >= like]
+    return [label for label in excess if label in wrong or excess[label] >= like]
 
 
 def _severity(pattern: Pattern, wrong: list[int]) -> Severity:

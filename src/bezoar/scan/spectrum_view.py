@@ -195,9 +195,10 @@ def _sensitivity(
         foreign = scene.space.votes.margin > 0
         foreign[hosts] = vote(scene.space.neighbours, relabelled, n_labels, hosts).margin > 0
         white = bounded(whitening.whitened(planted[kept]))
-        seen, _ = _searched_in(scene, label, rows[kept], white, foreign, waves, rng)
+        seen, more = _searched_in(scene, label, rows[kept], white, foreign, waves, rng)
+        all_tests = {kind: tests[kind] + more[kind] for kind in tests}
         return any(
-            item.p_value(tests) <= level
+            item.p_value(all_tests) <= level
             and np.isin(item.rows, hosts).mean() >= _MOSTLY
             and scene.independent_of(np.intersect1d(item.rows, hosts)) >= _FEWEST_FOREIGN
             for item in seen

@@ -22,6 +22,7 @@ KS = (8, 16, 64)  # single strangers show at every k; a dense group of poison vo
 FIRM = 0.5  # margin from which a record counts as disagreeing
 _ENOUGH = 10  # half-way records from which a cell's ratio of deep to half-way is known
 _LEAST_RATIO = 0.25
+_QUARTILE = 0.75
 _HONEST = 0.2  # share of honest records among the flagged ones that is put up with
 
 
@@ -174,7 +175,10 @@ def foreign_p(
         return 1.0
     others = np.setdiff1d(of_label, members, assume_unique=True)
     usual = max(float(foreign.mean()), float(foreign[others].mean()) if len(others) else 0.0)
-    return float(binom.sf(independent_of(strange) - 1, independent_of(members), usual))
+    n = independent_of(members)
+    return float(
+        binom.sf(min(independent_of(strange), n) - 1, n, usual)
+    )  # a link may be missing among the strange ones
 
 
 def _pair_counts(
@@ -196,11 +200,25 @@ def _expected(count: NDArray[np.float64], half_way: NDArray[np.float64]) -> NDAr
     expected = np.maximum(count.T, max(ratio, _LEAST_RATIO) * half_way)
     if n < 3:
         return expected
-    off = np.where(np.eye(n, dtype=bool), np.nan, count)
-    for given in range(n):
-        for other in range(n):
-            if given != other:
-                row, column = np.delete(off[given], [given, other]), np.delete(off[:, other], [given, other])
-                most = max(np.quantile(row, 0.75), np.quantile(column, 0.75))
-                expected[given, other] = max(expected[given, other], most)
+    off = ~np.eye(n, dtype=bool)
+    expected[off] = np.maximum(expected[off], np.maximum(_third_labels(count), _third_labels(count.T).T)[off])
     return expected
+
+
+def _third_labels(count: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each [row, column] the upper quartile of the row without that column and without the diagonal; (n, n), n >= 3."""
+    n = len(count)
+    off = ~np.eye(n, dtype=bool)
+    rows = count[off].reshape(n, n - 1)
+    order = np.argsort(rows, axis=1)
+    rank = np.argsort(order, axis=1)
+    ordered = np.take_along_axis(rows, order, axis=1)
+    place = _QUARTILE * (n - 3)
+    low, high = int(place), min(int(place) + 1, n - 3)
+
+    def without_it(k: int) -> NDArray[np.float64]:
+        return np.where(k < rank, ordered[:, [k]], ordered[:, [k + 1]])
+
+    result = np.zeros((n, n))
+    result[off] = (without_it(low) + (place - low) * (without_it(high) - without_it(low))).ravel()
+    return result

@@ -50,7 +50,10 @@ def collisions_within_labels(
     for i, j in _pairs(neighbours, None):
         different = _products(thumbs, i, j) <= _DIFFERENT
         apart.append((i[different], j[different], _products(unit, i[different], j[different])))
-    close = float(np.quantile(np.concatenate([cosine for _, _, cosine in apart]), 1 - _CLOSEST))
+    nearness = np.concatenate([cosine for _, _, cosine in apart])
+    if not len(nearness):
+        return np.arange(len(neighbours))
+    close = float(np.quantile(nearness, 1 - _CLOSEST))
     pairs = []
     for i, j, cosine in apart:
         kept = (cosine >= close) & (labels[i] == labels[j])

@@ -32,6 +32,7 @@ ISOLATION = 20.0  # grey levels (RMS) by which a patch must differ from the cont
 RING_DISTANCE = 24.0  # grey levels (RMS) by which the surroundings of two records must differ to be evidence
 TOLERANCES = (8.0, 20.0)  # grey levels (RMS) within which two patches are the same: lossless, JPEG-compressed
 DISPLACEMENTS = (3, 5)  # pixels: where the same patch must be rare
+_COUNTED = 2000  # records whose likeness is looked at pair by pair
 NEAR_DUPLICATE = 0.9  # correlation of thumbnails above which two records count once
 MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
 MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
@@ -99,6 +100,8 @@ def by_likeness(thumbs: NDArray[np.float32]) -> Independence:
     """Count near-duplicates (single linkage over correlated thumbnails, from `thumbnails`) once."""
 
     def count(indices: NDArray[np.int64]) -> int:
+        if len(indices) > _COUNTED:  # at least as many as in an even sample of them
+            indices = indices[np.linspace(0, len(indices) - 1, _COUNTED).astype(np.int64)]
         linked = csr_array(thumbs[indices] @ thumbs[indices].T > NEAR_DUPLICATE)
         return int(connected_components(linked, directed=False)[0])
 

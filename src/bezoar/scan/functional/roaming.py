@@ -106,8 +106,8 @@ def isolated_patches(table: Table, *, on_row: Callable[[], None] | None = None) 
         record.astype(np.int64),
         place,
         best[slot, record],
-        windows[:, inner].reshape(len(record), -1),
-        windows[:, ~inner].reshape(len(record), -1),
+        windows[:, inner].reshape(len(record), 3 * SIZE**2),
+        windows[:, ~inner].reshape(len(record), 3 * (SIZE + 2) ** 2 - 3 * SIZE**2),
     )
 
 

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bezoar.scan.functional.counts import Tail, tail_of
+from bezoar.scan.functional.disagreement import foreign_p
+from bezoar.scan.functional.patterns import Peak
+from bezoar.scan.pattern_findings import wrong_labels
+from bezoar.scan.pattern_view import Family, Mined, _tested, find_patterns
+from bezoar.scan.space import Space, build_space
+from scan.builders import Labels, Pixels, backgrounds, each_alone, patch_of, stamp
+
+FAMILIES = 10
+TAIL = Tail(4.0, 0.8, 20)
+FAMILY = Family(TAIL, FAMILIES)
+
+
+# Family.p_value: two tests share the error
+
+
+@pytest.mark.parametrize("z", [4.5, 5.5, 6.5, 8.0, 12.0])
+def test_records_that_look_foreign_make_a_smaller_p_value(z: float) -> None:
+    p = [FAMILY.p_value(z, foreign) for foreign in (1.0, 1e-1, 1e-2, 1e-4, 1e-8)]
+    assert p == sorted(p, reverse=True)
+    assert p[-1] < p[0] / 10
+
+
+@pytest.mark.parametrize("z", np.linspace(0.0, 14.0, 29))
+def test_records_that_look_right_count_by_the_clear_test_alone(z: float) -> None:
+    clear = min(1.0, FAMILIES * TAIL.p_value(z**2 / 4) / 0.4)
+    assert FAMILY.p_value(z, 1.0) == pytest.approx(clear)
+
+
+@pytest.mark.parametrize("foreign", [1.0, 0.3, 1e-3, 1e-9])
+def test_stronger_patterns_have_smaller_p_values(foreign: float) -> None:
+    p = [FAMILY.p_value(z, foreign) for z in np.linspace(0, 14, 57)]
+    assert p == sorted(p, reverse=True)
+    assert 0 < p[-1] < 1e-3
+    assert p[0] <= 1
+
+
+def test_foreign_records_alone_are_no_pattern() -> None:
+    assert Family(tail_of(np.ones(3)), FAMILIES).p_value(20.0, 0.5) == 1.0  # nothing is known of the tail
+    assert FAMILY.p_value(4.0, 0.01) > 0.5  # no stronger than the others
+
+
+def test_both_p_values_at_random_are_a_p_value() -> None:
+    rng = np.random.default_rng(0)
+    runs, alpha = 20_000, 0.05
+    one = Family(TAIL, 1)
+    clear, foreign = rng.random(runs), rng.random(runs)
+    z = 2 * np.sqrt(TAIL.largest + TAIL.n * TAIL.decay * (clear ** (-1 / TAIL.n) - 1))
+    assert TAIL.p_value(z[0] ** 2 / 4) == pytest.approx(clear[0])
+    rate = np.mean([one.p_value(a, b) <= alpha for a, b in zip(z, foreign, strict=True)])
+    assert 0.01 <= rate <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
+
+
+# the strongest patterns against the tail of the others
+
+
+def family_of(counts: NDArray[np.float64], rng: np.random.Generator, n: int) -> list[Peak]:
+    """Peaks of distinct patterns of label 0 with these excess counts, of random records."""
+    peaks = []
+    for place, count in enumerate(counts):
+        size = max(4, round(count))
+        members = rng.choice(n, size, replace=False)
+        peaks.append(Peak(place, 0, 3, 8.0, 0, members, size, 0, float(2 * np.sqrt(count))))
+    return peaks
+
+
+def asked(foreign: NDArray[np.bool_], n: int) -> Callable[[Peak], float]:
+    return lambda peak: foreign_p(peak.members, np.arange(n), foreign, each_alone)
+
+
+def test_the_strongest_of_natural_patterns_is_rejected_as_seldom_as_promised() -> None:
+    rng = np.random.default_rng(1)
+    n, runs, alpha, alarms = 2000, 300, 0.05, 0
+    for _ in range(runs):
+        foreign = rng.random(n) < 0.05
+        family = family_of(4 + rng.exponential(1.5, 36), rng, n)
+        p, _ = _tested(family, 1, asked(foreign, n))
+        alarms += p.min() <= alpha
+    assert alarms / runs <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
+
+
+def test_ten_foreign_records_are_enough_and_ten_right_looking_ones_are_not() -> None:
+    rng = np.random.default_rng(2)
+    n = 2000
+    family = family_of(np.r_[10.0, 4 + rng.exponential(0.5, 60)], rng, n)
+    foreign = np.zeros(n, dtype=bool)
+    honest, _ = _tested(family, FAMILIES, asked(foreign, n))
+    foreign[family[0].members] = True
+    planted, _ = _tested(family, FAMILIES, asked(foreign, n))
+    assert planted[0] < 0.005 < honest[0]
+    assert np.delete(planted, 0).min() > 0.01
+
+
+def test_two_triggers_of_one_strength_do_not_hide_each_other() -> None:
+    rng = np.random.default_rng(3)
+    n = 2000
+    family = family_of(np.r_[60.0, 60.0, 4 + rng.exponential(0.5, 60)], rng, n)
+    p, _ = _tested(family, FAMILIES, lambda _: 1.0)
+    assert p[:2].max() < 0.001
+    assert p[2:].min() > 0.01
+
+
+# find_patterns: pictures in, patterns out
+
+N, LABELS, SIDE = 1000, 4, 14
+TARGET = 0
+
+
+def pictures(seed: int) -> tuple[Pixels, Labels]:
+    """Noisy pictures in which thirty patches repeat by nature, each in three to six records of one label."""
+    rng = np.random.default_rng(seed)
+    images = backgrounds(N, SIDE, seed).astype(np.int16) + rng.integers(-20, 21, (N, SIDE, SIDE, 3))
+    images = np.clip(images, 0, 255).astype(np.uint8)
+    labels = rng.integers(0, LABELS, N).astype(np.int32)
+    for number in range(30):
+        rows = rng.choice(np.flatnonzero(labels == number % LABELS), rng.integers(3, 7), replace=False)
+        top, left = rng.integers(1, SIDE - 4, 2)
+        images[rows] = stamp(images[rows], patch_of(3, 1000 * seed + number), int(top), int(left))
+    return images, labels
+
+
+def relabelled(images: Pixels, labels: Labels, seed: int) -> tuple[Pixels, Labels, np.ndarray]:
+    """The same with a patch on ten records of other labels that are now labelled `TARGET`."""
+    rng = np.random.default_rng(100 + seed)
+    rows = rng.choice(np.flatnonzero(labels != TARGET), 10, replace=False)
+    images, labels = images.copy(), labels.copy()
+    images[rows] = stamp(images[rows], patch_of(3, 77 + seed), 5, 8)
+    labels[rows] = TARGET
+    return images, labels, rows
+
+
+def mined(images: Pixels, labels: Labels, foreign: NDArray[np.bool_]) -> Mined:
+    return find_patterns(images, labels, foreign, each_alone, 0.01, np.random.default_rng(0))
+
+
+def some(seed: int) -> NDArray[np.bool_]:
+    """Honest records that look foreign: 3 in 100, at random."""
+    return np.random.default_rng(200 + seed).random(N) < 0.03
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_patch_on_ten_relabelled_records_is_found_where_they_are_known_to_look_foreign(seed: int) -> None:
+    images, labels, rows = relabelled(*pictures(seed), seed)
+    foreign = some(seed)
+    foreign[rows] = True
+    (found,) = mined(images, labels, foreign).patterns
+    assert (found.label, found.class_wide) == (TARGET, False)
+    assert found.p_value < 1e-6
+    np.testing.assert_array_equal(np.flatnonzero(found.carriers), np.sort(rows))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_honest_pictures_of_which_some_look_foreign_at_random_hold_no_pattern(seed: int) -> None:
+    images, labels = pictures(seed)
+    assert not mined(images, labels, some(seed)).patterns
+
+
+def test_a_natural_pattern_under_right_labels_needs_more_than_ten_records() -> None:
+    images, labels, rows = relabelled(*pictures(0), 0)
+    assert not mined(images, labels, some(0) & ~np.isin(np.arange(N), rows)).patterns
+
+
+# under which labels a pattern's carriers are wrong
+
+
+EACH, CLASSES, DIM = 100, 8, 16
+
+
+def shifted(foreign: dict[int, tuple[int, int]], seed: int = 0) -> tuple[Space, NDArray[np.bool_]]:
+    """A space in which under label l, `foreign[l]` = (carriers that show another label, carriers that show l)."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(CLASSES, dtype=np.int32).repeat(EACH)
+    shown, carriers = labels.copy(), np.zeros(len(labels), dtype=bool)
+    for label, (wrong, right) in foreign.items():
+        rows = np.flatnonzero(labels == label)[: wrong + right]
+        carriers[rows] = True
+        shown[rows[:wrong]] = (label - 1) % CLASSES
+    features = np.eye(CLASSES, DIM)[shown] + rng.normal(0, 0.1, (len(labels), DIM))
+    return build_space(features.astype(np.float32), np.arange(len(labels)), labels, CLASSES), carriers
+
+
+def wrong_in(foreign: dict[int, tuple[int, int]]) -> list[int]:
+    space, carriers = shifted(foreign)
+    return wrong_labels(space, np.flatnonzero(carriers), carriers)
+
+
+def test_labels_whose_carriers_look_foreign_are_wrong_and_cover_labels_are_not() -> None:
+    assert wrong_in({0: (20, 0), 3: (0, 20), 5: (0, 4)}) == [0]
+    assert wrong_in({3: (0, 20), 5: (1, 19)}) == []
+    assert wrong_in({}) == []
+
+
+def test_where_several_labels_are_wrong_others_of_too_few_carriers_are_judged_by_them() -> None:
+    several = {0: (20, 0), 1: (20, 0), 2: (20, 0)}
+    few = {5: (4, 0), 6: (2, 1)}
+    cover = {3: (0, 20), 4: (0, 4), 7: (1, 3)}
+    assert wrong_in({**several, **few, **cover}) == [0, 1, 2, 5, 6]
+    assert wrong_in({0: (20, 0), **few, **cover}) == [0]  # one label alone is no shift of all
+
+
+def test_a_label_that_is_clearly_wrong_stays_so_beside_others_that_are_more_so() -> None:
+    some_right = {2: (36, 44)}
+    assert wrong_in(some_right) == [2]
+    assert wrong_in({0: (20, 0), 1: (20, 0), 3: (20, 0), 4: (20, 0), **some_right}) == [0, 1, 2, 3, 4]
