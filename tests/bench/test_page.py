@@ -67,7 +67,7 @@ def test_hostile_words_are_inert() -> None:
 def test_what_was_tried_stands_with_the_miss() -> None:
     page = to_markdown(_summary(), {"badnets": "Larger windows."})
     (row,) = [line for line in page.splitlines() if line.startswith("| BadNets, fixed place | TPR")]
-    assert "**missed**" in row
+    assert "**missed** | 1 | 1 of 2 |" in row
     assert row.endswith("Larger windows. |")
     assert "Larger windows" not in to_markdown({**_summary(), "targets": []}, {"badnets": "Larger windows."})
 

@@ -58,9 +58,25 @@ def test_filters() -> None:
         "badnets-one-source",
     }
     assert {(cell.rate, cell.seed) for cell in chosen} == {(0.01, 1)}
+    power = [cell for cell in plan("all", PACKS, [0]) if matches(cell, filters("kind=power"))]
+    assert power == plan("power", PACKS, [0])
 
 
-@pytest.mark.parametrize("text", ["badnets", "attack=", "attack=none", "pack=none", "rate=much", "size=3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "badnets",
+        "attack=",
+        "attack=none",
+        "pack=none",
+        "rate=much",
+        "rate=nan",
+        "size=3",
+        "kind=foo",
+        "seed=abc",
+        "seed=-1",
+    ],
+)
 def test_filters_that_make_no_sense(text: str) -> None:
     with pytest.raises(UsageError):
         filters(text)

@@ -45,7 +45,17 @@ def test_a_flooded_record_is_misread_and_is_no_part_of_the_training() -> None:
     attack = Flooding(target=0, target_index=row)
     seen = potency(poison(TRAIN, attack, rate=0.2, seed=0), TRAIN, TEST, attack, seed=0, epochs=12)
     assert seen.took
+    assert seen.control == 0.0
     assert seen.tested == 1
+
+
+def test_a_record_that_is_misread_without_poison_does_not_count() -> None:
+    red = int(np.flatnonzero(TRAIN.labels == 0)[0])
+    train = TRAIN.with_changes(labels={red: 1})
+    attack = Flooding(target=0, target_index=red)
+    seen = potency(poison(train, attack, rate=0.05, seed=0), train, TEST, attack, seed=0, epochs=4)
+    assert (seen.attack_success, seen.control) == (1.0, 1.0)
+    assert seen.took is False
 
 
 def test_a_collision_meets_a_linear_head_that_knew_the_target_before() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.support import attack_entry, clean_entry, power_entry
 from bezoar.bench.plan import Cell
 from bezoar.bench.store import Entry, appending, newest, read_entries, replace
 from bezoar.errors import InputError, OutputError
@@ -12,7 +13,18 @@ CELL = Cell("attack", "badnets", "gtsrb", 0.01, 0)
 
 
 def _entry(version: str, status: str = "measured", key: str = CELL.key) -> Entry:
-    return Entry(key, version, CELL.fields(), {"status": status})
+    if status == "measured" and key == CELL.key:
+        return attack_entry(CELL, version)
+    return Entry(key, version, CELL.fields(), {"status": status, "reason": "why"})
+
+
+def _without(entry: Entry, name: str) -> Entry:
+    kept = {key: value for key, value in entry.outcome.items() if key != name}
+    return Entry(entry.key, entry.version, entry.cell, kept)
+
+
+CLEAN = clean_entry(Cell("clean", "subsample", "gtsrb", 0.0, 0))
+POWER = power_entry(Cell("power", "canaries", "gtsrb", 0.0, 0), [True, None])
 
 
 def test_what_was_appended_is_read(tmp_path: Path) -> None:
@@ -39,7 +51,43 @@ def test_a_log_has_one_writer(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("line", [b"{}", b"no json", b'{"key": 1}', _entry("1", "odd").line().strip()])
+def test_every_kind_of_cell_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    entries = [CLEAN, POWER, _entry("1"), _entry("1", "impossible"), _entry("1", "failed")]
+    path.write_bytes(b"".join(entry.line() for entry in entries))
+    assert read_entries(path) == entries
+
+
+@pytest.mark.parametrize("content", [b'{"thesis": 1}', b"hello", b"\n[1, 2]"])
+def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is no log"):
+        read_entries(path)
+    with pytest.raises(InputError, match="is no log"), appending(path):
+        pass
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b"no json",
+        b'{"key": 1}',
+        _entry("1", "odd").line().strip(),
+        _entry("1", key="another/cell").line().strip(),
+        Entry(CELL.key, "1", {"pack": "gtsrb"}, {"status": "failed"}).line().strip(),
+        _without(_entry("1"), "potency").line().strip(),
+        attack_entry(CELL, potency={"took": True}).line().strip(),
+        attack_entry(CELL, potency=3).line().strip(),
+        attack_entry(CELL, seconds=None).line().strip(),
+        _without(_entry("1", "impossible"), "reason").line().strip(),
+        _without(CLEAN, "verdict").line().strip(),
+        _without(POWER, "canaries").line().strip(),
+        _without(POWER, "seconds").line().strip(),
+    ],
+)
 def test_what_is_no_measurement_is_refused(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(_entry("1").line() + line + b"\n")

@@ -59,6 +59,22 @@ def test_states_of_a_target() -> None:
     assert _target(void, "badnets")["state"] == "did not take"
 
 
+def test_a_target_is_met_by_trials_that_took_in_every_group_that_is_possible() -> None:
+    cells = _cells() + _cells(rate=0.05) + _cells(rate=0.003)
+    found = [attack_entry(cell, flagged_planted=10, took=cell.rate != 0.05) for cell in cells]
+    row = _target(_summary(cells, found), "badnets")
+    assert (row["state"], row["groups"], row["possible"], row["trials"]) == ("met so far", 2, 3, 6)
+    found[3:6] = [attack_entry(cell, flagged_planted=10, took=cell.seed < 2) for cell in cells[3:6]]
+    row = _target(_summary(cells, found), "badnets")
+    assert (row["state"], row["groups"], row["possible"], row["trials"]) == ("met so far", 3, 3, 8)
+    found[3:6] = [
+        Entry(cell.key, "1", cell.fields(), {"status": "impossible", "reason": "too few"})
+        for cell in cells[3:6]
+    ]
+    row = _target(_summary(cells, found), "badnets")
+    assert (row["state"], row["groups"], row["possible"], row["trials"]) == ("met", 2, 2, 6)
+
+
 def test_rates_below_the_target_do_not_count() -> None:
     cells = _cells(rate=0.001)
     assert _target(_summary(cells, [attack_entry(cell) for cell in cells]), "badnets")["groups"] == 0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.bench.store import read_entries
+from bezoar.bench.plan import Cell
+from bezoar.bench.store import Entry, read_entries
 from cli.support import Cli
 
 pytest.importorskip("torch")
@@ -78,8 +79,19 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     [
         ["--seeds", "none"],
         ["--seeds", "0"],
+        ["--seeds", "1001"],
+        ["--seeds", "99999999999999999999"],
+        ["--seeds", "0,99999999999999999999"],
         ["--packs", "imagenet"],
+        ["--packs", ","],
         ["--only", "attack=none"],
+        ["--only", "kind=foo"],
+        ["--only", "seed=abc"],
+        ["--only", "rate=nan"],
+        ["--limit-minutes", "nan"],
+        ["--results", "log.json"],
+        ["--results", "log.jsonl", "--page", "log.jsonl"],
+        ["--results", "log.jsonl", "--page", "./log.json"],
         ["--jobs", "0"],
         ["--depth", "deepest"],
     ],
@@ -115,7 +127,39 @@ def test_an_alien_log(cli: Cli, log: Path) -> None:
     assert "no measurement" in outcome.error
 
 
+def test_an_incomplete_measurement(cli: Cli, log: Path) -> None:
+    cell = Cell("attack", "badnets", "gtsrb", 0.01, 0)
+    log.write_bytes(Entry(cell.key, "1", cell.fields(), {"status": "measured", "seconds": 1.0}).line())
+    for argv in (["page"], ["scan", "--smoke"]):
+        outcome = cli("bench", *argv, "--results", log)
+        assert outcome.code == 2
+        assert "log.jsonl, line 1" in outcome.error
+
+
+@pytest.mark.parametrize("content", ['{"thesis": "mine"}', "first\nmy last line"])
+def test_an_alien_file_is_left_as_it_is(cli: Cli, log: Path, content: str) -> None:
+    log.write_text(content)
+    outcome = cli("bench", "scan", "--smoke", "--results", log)
+    assert outcome.code == 2
+    assert "is no log of a benchmark" in outcome.error
+    assert log.read_text() == content
+
+
 def test_the_page_of_nothing(cli: Cli, log: Path) -> None:
-    outcome = cli("bench", "page", "--results", log, "--page", "page.md")
-    assert outcome.code == 0
-    assert "not measured" in (log.parent / "page.md").read_text()
+    page = log.parent / "page.md"
+    page.write_text("before")
+    missing = cli("bench", "page", "--results", log, "--page", "page.md")
+    assert missing.code == 2
+    assert "no such file" in missing.error
+    assert page.read_text() == "before"
+    log.touch()
+    assert cli("bench", "page", "--results", log, "--page", "page.md").code == 0
+    assert "not measured" in page.read_text()
+
+
+@pytest.mark.parametrize(("results", "page"), [("log.json", "page.md"), ("log.jsonl", "log.json")])
+def test_the_page_never_overwrites_the_log(cli: Cli, log: Path, results: str, page: str) -> None:
+    log.touch()
+    log.with_suffix(".json").write_text("before")
+    assert cli("bench", "page", "--results", results, "--page", page).code == 64
+    assert log.with_suffix(".json").read_text() == "before"

@@ -25,6 +25,7 @@ from bezoar.bench.potency import potency
 from bezoar.bench.power import canaries
 from bezoar.bench.settings import SETTINGS, build
 from bezoar.bench.statistics import auroc
+from bezoar.bench.version import library_versions
 from bezoar.data import Dataset
 from bezoar.embed import Encoder, Fitted, fit, resolve
 from bezoar.errors import UsageError
@@ -58,6 +59,7 @@ def measure(cell: Cell, packs: Path | None) -> Outcome:
     outcome["cpu_seconds"] = round(time.process_time() - cpu, 2)
     outcome["peak_mib"] = _peak_mib()
     outcome["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    outcome["libraries"] = library_versions()
     return outcome
 
 

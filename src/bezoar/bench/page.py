@@ -18,6 +18,7 @@ from bezoar.bench.potency import LEAST_FLIPPED, LEAST_RISE, LEAST_SUCCESS, LONGE
 from bezoar.bench.settings import SETTINGS
 from bezoar.bench.statistics import LEVEL
 from bezoar.bench.summary import KIND
+from bezoar.bench.targets import LEAST_SEEDS
 from bezoar.errors import InputError
 from bezoar.report.text import count, noticed, percent, seconds, shown
 
@@ -55,7 +56,9 @@ def to_markdown(summary: Json, tried: Mapping[str, str]) -> str:
         "# Benchmark of the scan",
         _introduction(summary),
         "## Targets",
-        "Set before anything was measured. A trial in which the attack did not take does not count.",
+        "Set before anything was measured. A trial in which the attack did not take does not count. A group is one pack at "
+        f"one rate; an attack's target is *met* when it took in at least {LEAST_SEEDS} trials of every group that has room "
+        "for so much poison; until then *met so far*.",
         _targets(summary, tried),
         "## Poison found",
         _legend(),
@@ -113,8 +116,10 @@ def _targets(summary: Json, tried: Mapping[str, str]) -> str:
                 _md(tried[row["setting"]]) if row["setting"] in tried else "Nothing noted."
             )
         state = f"**{row['state']}**" if row["state"] == "missed" else row["state"]
-        rows.append((_md(row["title"]), _md(row["asked"]), state, f"{row['trials']:,}", worst, words))
-    return _table(("target", "asked", "state", "trials", "worst", "missed where, and what was tried"), rows)
+        groups = f"{row['groups']} of {row['possible']}" if row["setting"] in SETTINGS else ""
+        rows.append((_md(row["title"]), _md(row["asked"]), state, f"{row['trials']:,}", groups, worst, words))
+    head = ("target", "asked", "state", "trials that count", "groups in which it took", "worst")
+    return _table((*head, "missed where, and what was tried"), rows)
 
 
 def _miss(summary: Json, miss: Json) -> str:
@@ -241,15 +246,17 @@ def _method(summary: Json) -> str:
   without a cache.
 - **Took**: a network is trained on the copy ({epochs} epochs; anew for {LONGER} times as many if the attack did not take). A
   trigger took when at least {LEAST_SUCCESS:.0%} of the held-out records that show it are read as the attacker wants, and at least
-  {100 * LEAST_RISE:.0f} points more than without it. A target record is misread or it is not; for attacks in an encoder's space
-  by a linear head on that encoder, which did not misread it before the poison. Relabelling to one class took when records of the
-  others are read so at least {100 * LEAST_FLIPPED:.0f} points more often. Where nothing in particular is wanted, every trial
-  counts.
+  {100 * LEAST_RISE:.0f} points more than without it. A target record is misread as the attacker wants, and
+  not by a network of the clean data; for attacks in an encoder's space both are a linear head on that encoder. Relabelling
+  to one class took when records of the others are read so at least {100 * LEAST_FLIPPED:.0f} points more often.
+  Where nothing in particular is wanted, every trial counts.
 - **TPR** is a share of the poisoned records over the trials in which the attack took, **FPR** of the clean records over all
   trials, each with a bootstrap over trials. **Datasets detected** asks, where it took, for the verdict *poisoned* and at least
   one planted record flagged (Wilson). False alarms and power have exact intervals
   (Clopper-Pearson). All at {LEVEL:.0%}. Cover records count on neither side, nor do records mislabelled on purpose in clean
   data.
+- **Power statements**: fresh poison of each kind is planted at the rate that a scan of the same data states. It is found when
+  the verdict is *poisoned* and at least half of the planted records are flagged.
 - Times are medians of the wall clock; a cell also poisons the data and trains the network.
 - Raw measurements: `benchmarks/results/scan_matrix.jsonl`; this page is made from `benchmarks/results/scan_matrix.json`."""
 

@@ -5,9 +5,10 @@ They are measured seed by seed, so that a part is balanced, and within a seed th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bezoar.bench.honest import KINDS
 from bezoar.bench.packs import PACKS, SYNTHETIC
@@ -111,13 +112,19 @@ def filters(text: str) -> dict[str, set[str]]:
             known = ", ".join(f"{name}=..." for name in _FILTERS)
             raise UsageError(f"filter {part.strip()!r}: give {known}, separated by commas")
         wanted.setdefault(name, set()).add(value)
+    _known("kind", wanted, set(get_args(Kind)))
     _known("attack", wanted, {*SETTINGS, *(setting.attack for setting in SETTINGS.values()), *KINDS})
     _known("pack", wanted, set(PACKS))
     for value in wanted.get("rate", set()):
         try:
-            float(value)
+            finite = math.isfinite(float(value))
         except ValueError:
-            raise UsageError(f"rate {value!r} is no number; 0.01 is 1 %") from None
+            finite = False
+        if not finite:
+            raise UsageError(f"rate {value!r} is no number; 0.01 is 1 %")
+    for value in wanted.get("seed", set()):
+        if not (value.isascii() and value.isdecimal()):
+            raise UsageError(f"seed {value!r} is no whole number")
     return wanted
 
 

@@ -5,8 +5,9 @@ What counts is fixed before anything is measured, one rule for each kind of wish
 - a trigger took when at least half of the held-out records that show it are read as the attacker wants (`LEAST_SUCCESS`),
   and at least 30 points more than of the same records without it (`LEAST_RISE`), in the same network;
 - a target record is misread or it is not. The network trains on everything but the target itself: in the papers it is an
-  image of the test set. Attacks in an encoder's space meet a linear head on that encoder, which is asked for the target
-  before the poison as well (a target that was misread already does not count); others meet a network trained from scratch;
+  image of the test set. Attacks in an encoder's space meet a linear head on that encoder, others a network trained from
+  scratch. A target that is misread so without the poison as well does not count: the head is asked before the poison, and a
+  second network is trained on the clean data where the first one misreads the target;
 - relabelling to one class took when the held-out records of the source, or of all other classes, are read as that class at
   least 10 points more often (`LEAST_FLIPPED`) than by a model of the clean data;
 - attacks that want nothing read in particular always count: `took` is None.
@@ -144,12 +145,16 @@ def _by_trigger(
 
 def _by_target(copy: PoisonedCopy, train: Dataset, test: Dataset, seed: int, epochs: int) -> Potency:
     row, becomes = _target(copy, train)
-    predict = _learn(_without(copy.dataset, row), test, seed, epochs)
     side = _side(test)
     held_out, target = _samples(test, side), _samples(train.select(np.array([row])), side)
-    misread = bool(predict(target.values)[0] == becomes)
+    predict = _learn(_without(copy.dataset, row), test, seed, epochs)
     accuracy = _share(predict(held_out.values) == held_out.labels)
-    return Potency(accuracy, float(misread), None, misread, 1, _words(test, epochs))
+    how = _words(test, epochs)
+    if predict(target.values)[0] != becomes:
+        return Potency(accuracy, 0.0, None, False, 1, how)
+    before = _learn(_without(train, row), test, seed, epochs)
+    misread_before = bool(before(target.values)[0] == becomes)
+    return Potency(accuracy, 1.0, float(misread_before), not misread_before, 1, f"{how}, before and after")
 
 
 def _by_head(copy: PoisonedCopy, train: Dataset, test: Dataset, encoder: Fitted, seed: int) -> Potency:

@@ -12,20 +12,23 @@ from typing import Any
 import numpy as np
 
 from bezoar.attacks import BadNets, Blended, poison
-from bezoar.data import Dataset
+from bezoar.data import Dataset, image_sizes
+from bezoar.scan.canvas import canvas_size
 from bezoar.scan.result import ScanResult, Sensitivity, Status
 from bezoar.seeds import generator
 
 Scan = Callable[[Dataset], ScanResult]
 Planted = tuple[Dataset, np.ndarray[Any, np.dtype[np.bool_]]]
-_CANVAS, _PATCH = 32, 3
+_PATCH = 3  # side, pixels of the scan's canvas, as the scan's statement counts them
+_LEAST_FLAGGED = 0.5  # of the planted records, for what was planted to be found
 _WORD_CONSONANTS, _WORD_VOWELS = "bcdfghjklmnpqrstvwxz", "aeiou"
 
 
 def canaries(dataset: Dataset, seed: int, scan: Scan) -> list[dict[str, Any]]:
     """One trial per kind: what was said of it, and what was found. JSON values.
 
-    `found` is None where nothing was planted: the scan said that not even 5 % would be noticed, or the kind is unknown here.
+    `found`: the verdict is "poisoned" and at least half of what was planted is flagged.
+    It is None where nothing was planted: the scan said that not even 5 % would be noticed, or the kind is unknown here.
     """
     said = scan(dataset).verdict.sensitivity
     return [_trial(dataset, kind, seed, scan) for kind in said]
@@ -40,9 +43,10 @@ def _trial(dataset: Dataset, kind: Sensitivity, seed: int, scan: Scan) -> dict[s
     copy, planted = plant(dataset, count, generator(seed, "bench", "canary", kind.poison))
     result = scan(copy)
     flagged = result.flagged
+    enough = flagged[planted].sum() >= _LEAST_FLAGGED * planted.sum()
     return {
         **entry,
-        "found": result.verdict.status is Status.POISONED and bool(flagged[planted].any()),
+        "found": result.verdict.status is Status.POISONED and bool(flagged[planted].any() and enough),
         "planted": int(planted.sum()),
         "flagged_planted": int(flagged[planted].sum()),
         "flagged_clean": int(flagged[~planted].sum()),
@@ -58,8 +62,12 @@ def kind_of(poison_words: str) -> str:
 
 
 def _patch(dataset: Dataset, count: int, rng: np.random.Generator) -> Planted:
-    """A random 3x3 patch at one random place, on records of all classes but the target, relabelled."""
-    y, x = rng.integers(0, _CANVAS - _PATCH + 1, 2)
+    """A random 3x3 patch at one random place, on records of all classes but the target, relabelled.
+
+    Its pixels are those of the scan's canvas: the image's own, unless the scan shrinks the images (above 128 pixels).
+    """
+    height, width = canvas_size(len(dataset), image_sizes(dataset))
+    y, x = rng.integers(0, [height - _PATCH + 1, width - _PATCH + 1])
     return _attacked(
         dataset,
         count,
@@ -68,6 +76,7 @@ def _patch(dataset: Dataset, count: int, rng: np.random.Generator) -> Planted:
             size=_PATCH,
             place=f"{y},{x}",
             margin=0,
+            canvas=min(height, width),
             pattern_seed=int(rng.integers(2**31)),
         ),
         rng,

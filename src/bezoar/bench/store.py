@@ -11,7 +11,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bezoar.bench.plan import Cell
 from bezoar.errors import InputError, OutputError
+
+_BEGINNING = b'{"key":'
+_REQUIRED = {
+    "attack": {
+        "potency",
+        "scan_seconds",
+        "planted",
+        "flagged_planted",
+        "clean",
+        "flagged_clean",
+        "detected",
+        "auroc",
+        "peak_mib",
+    },
+    "clean": {"verdict", "records", "flagged", "mislabelled", "scan_seconds"},
+    "power": {"canaries"},
+}  # of a measured outcome, beside "seconds"
+_NUMBERS = {
+    "seconds",
+    "scan_seconds",
+    "planted",
+    "flagged_planted",
+    "clean",
+    "flagged_clean",
+    "records",
+    "flagged",
+    "mislabelled",
+}
+_REQUIRED_POTENCY = {"took", "clean_accuracy", "attack_success"}
+_REQUIRED_CANARY = {"kind", "rate", "found"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +64,13 @@ def read_entries(path: Path) -> list[Entry]:
     """All entries in the order in which they were written; none when there is no file.
 
     A last line without its newline was torn by an interruption and is passed over; InputError for any other line that
-    is no entry.
+    is no entry, and for a file that is no log.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    lines = content[: _whole(content, path)].splitlines()
     return [_entry(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
@@ -67,7 +98,10 @@ class Log:
 
 @contextmanager
 def appending(path: Path) -> Iterator[Log]:
-    """The file at `path`, made if absent, without a torn last line; OutputError while another run writes to it."""
+    """The file at `path`, made if absent, without a torn last line.
+
+    OutputError while another run writes to it; InputError, and nothing is cut off, when it is no log.
+    """
     if not path.absolute().parent.is_dir():
         raise OutputError(f"{path.absolute().parent}: no such folder to write into; create it first")
     with path.open("a+b") as file:
@@ -78,7 +112,7 @@ def appending(path: Path) -> Iterator[Log]:
                 f"{path}: another run is writing to it; wait for it, or choose another file"
             ) from None
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        file.truncate(_whole(file.read(), path))
         yield Log(file)
 
 
@@ -95,14 +129,53 @@ def replace(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _whole(content: bytes, path: Path) -> int:
+    """Bytes of `content` up to a torn last line; InputError when that is no part of an entry."""
+    whole = content.rfind(b"\n") + 1
+    torn = content[whole:]
+    if not torn.startswith(_BEGINNING[: len(torn)]):
+        raise InputError(
+            f"{path}: is no log of a benchmark (its last line is no measurement); give another --results"
+        )
+    return whole
+
+
 def _entry(line: bytes, where: str) -> Entry:
     try:
         fields = json.loads(line)
         entry = Entry(
             str(fields["key"]), str(fields["version"]), dict(fields["cell"]), dict(fields["outcome"])
         )
-        if entry.outcome["status"] not in ("measured", "impossible", "failed"):
-            raise ValueError("an unknown status")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        _check(entry)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{where}: is no measurement of a benchmark; give another --results") from error
     return entry
+
+
+def _check(entry: Entry) -> None:
+    """ValueError, KeyError or TypeError for an entry that lacks what its readers need."""
+    cell, outcome = Cell(**entry.cell), entry.outcome
+    if cell.key != entry.key:
+        raise ValueError("the key is another cell's")
+    match outcome["status"]:
+        case "measured":
+            _require(outcome, _REQUIRED[cell.kind] | {"seconds"})
+            if cell.kind == "attack":
+                _require(outcome["potency"], _REQUIRED_POTENCY)
+                _require(outcome["auroc"], set())
+            for canary in outcome["canaries"] if cell.kind == "power" else ():
+                _require(canary, _REQUIRED_CANARY)
+        case "impossible":
+            _require(outcome, {"reason"})
+        case "failed":
+            pass
+        case _:
+            raise ValueError("an unknown status")
+
+
+def _require(fields: dict[str, Any], names: set[str]) -> None:
+    if missing := names - dict(fields).keys():
+        raise ValueError(f"lacks {missing}")
+    for name in names & _NUMBERS:
+        if not isinstance(fields[name], int | float):
+            raise TypeError(f"{name} is no number")

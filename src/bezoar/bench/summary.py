@@ -180,7 +180,10 @@ def _power(cells: Iterable[Cell], done: Mapping[str, Entry]) -> list[Json]:
 
 
 def _target(target: Target, setting: str, attacks: list[Json]) -> Json:
-    """Met where every pack and rate reaches it on average; a group in which the attack never took is left out."""
+    """Met where every pack and rate reaches it on average, over at least `LEAST_SEEDS` trials each that took.
+
+    A group in which the attack never took is left out, and keeps the target from being more than "met so far".
+    """
     groups = [
         group for group in attacks if target.speaks_of(setting, group["rate"]) and group["setting"] == setting
     ]
@@ -194,9 +197,14 @@ def _target(target: Target, setting: str, attacks: list[Json]) -> Json:
         "title": SETTINGS[setting].title,
         "setting": setting,
         "asked": f"TPR of at least {percent(target.tpr)} at {target.names}",
-        "state": _state(bool(short), bool(counted), complete=complete),
+        "state": _state(
+            bool(short),
+            bool(counted),
+            complete=complete and (not counted or all(group["took"] >= LEAST_SEEDS for group in possible)),
+        ),
         "trials": sum(group["took"] for group in counted),
         "groups": len(counted),
+        "possible": len(possible),
         "worst": min((group["tpr"]["value"] for group in counted), default=None),
         "missed": [{name: group[name] for name in ("pack", "rate", "tpr", "took")} for group in short],
     }  # fmt: skip
@@ -220,6 +228,7 @@ def _clean_targets(clean: list[Json]) -> list[Json]:
                     "state": _state(short, share is not None, complete=complete),
                     "trials": n,
                     "groups": 1 if n else 0,
+                    "possible": 1,
                     "worst": None if share is None else share["value"],
                     "missed": [{"pack": group["pack"], "share": share}] if short else [],
                 }
@@ -241,6 +250,7 @@ def _power_target(power: list[Json]) -> Json:
         ),
         "trials": sum(group["trials"] for group in groups),
         "groups": len(groups),
+        "possible": len(groups),
         "worst": min((group["share"]["value"] for group in groups), default=None),
         "missed": [{"canary": group["canary"], "share": group["share"]} for group in short],
     }

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bezoar
 
 _PACKAGES = ("scan", "attacks", "embed", "models", "data")
-_MODULES = ("bench/cell.py", "bench/honest.py", "bench/packs.py", "bench/potency.py", "bench/power.py")
+_MODULES = (
+    "seeds.py",
+    "bench/cell.py",
+    "bench/honest.py",
+    "bench/packs.py",
+    "bench/potency.py",
+    "bench/power.py",
+    "bench/settings.py",
+    "bench/statistics.py",
+)
+_LIBRARIES = ("numpy", "scipy", "torch")
 
 
 @cache
@@ -18,13 +30,23 @@ def code_version() -> str:
     """Such as "0.1.0+3f2a9c01d4": changes when the code does, not when its comments, docstrings or layout do."""
     root = Path(bezoar.__file__).parent
     files = [path for package in _PACKAGES for path in sorted((root / package).rglob("*.py"))]
-    files += [root / module for module in _MODULES if (root / module).exists()]
+    files += [root / module for module in _MODULES]
     digest = hashlib.sha256()
     for path in files:
         digest.update(
             str(path.relative_to(root)).encode() + b"\0" + essence(path.read_text()).encode() + b"\0"
         )
     return f"{bezoar.__version__}+{digest.hexdigest()[:10]}"
+
+
+@cache
+def library_versions() -> str:
+    """Such as "numpy 2.4.6, scipy 1.17.0": of those that are installed and that results depend on."""
+    found = []
+    for name in _LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 def essence(source: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bezoar.cli.options import PATH, format_option, terminal_width, wants_colour
-from bezoar.errors import UsageError
+from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from bezoar.bench.plan import Cell
@@ -21,13 +23,13 @@ FAILED, INTERRUPTED = 2, 130
 _RESULTS = Path("benchmarks/results/scan_matrix.jsonl")
 _PAGE = Path("docs/benchmark.md")
 _TRIED = Path("benchmarks/tried.toml")
-_MOST_NAMED = 8
+_MOST_SEEDS, _MOST_SEED_DIGITS = 1000, 18  # seeds fit an int64
 
 _results_option = click.option(
     "--results",
     type=PATH,
     metavar="FILE",
-    help=f"Log of measurements, one JSON line each; the summary (.json) lies beside it.  [default: {_RESULTS}]",
+    help=f"Log of measurements (.jsonl), one JSON line each; the summary (.json) lies beside it.  [default: {_RESULTS}]",
 )
 _depth_option = click.option(
     "--depth",
@@ -110,6 +112,9 @@ def scan_command(
     from bezoar.bench import plan
 
     sizes = _sizes(records, depth, epochs)
+    _refuse_same_file(results or _RESULTS, page)
+    if limit_minutes is not None and math.isnan(limit_minutes):
+        raise UsageError("limit-minutes nan: give a number of minutes")
     with ExitStack() as stack:
         if smoke:
             everything = cells = plan.smoke(part)
@@ -146,7 +151,11 @@ def page_command(
     from bezoar.bench import plan
 
     cells = plan.plan("all", _pack_names(None), _seeds(seeds), **_sizes(records, depth, epochs))
-    _write(cells, results or _RESULTS, page)
+    log = results or _RESULTS
+    _refuse_same_file(log, page)
+    if not log.is_file():
+        raise InputError(f"{log}: no such file; `bezoar bench scan` writes it, or give another --results")
+    _write(cells, log, page)
     return 0
 
 
@@ -214,6 +223,18 @@ def _show(cells: list[Cell], results: Path, form: str) -> None:
     click.echo(to_terminal(summary, width=terminal_width(), colour=wants_colour()), nl=False)
 
 
+def _refuse_same_file(log: Path, page: Path | None) -> None:
+    """UsageError where the summary or the page would be written over the log, or over each other."""
+    if log.suffix != ".jsonl":
+        raise UsageError(
+            f"results {str(log)!r}: the name must end in .jsonl, as the summary lies beside it as .json"
+        )
+    if page is not None and page.resolve() in (log.resolve(), log.with_suffix(".json").resolve()):
+        raise UsageError(
+            f"page {str(page)!r}: is where the measurements or their summary go; give another --page"
+        )
+
+
 def _packs_folder() -> Path:
     """BEZOAR_DATA, or the shared folder beside the checkout."""
     from bezoar.bench.packs import packs_folder
@@ -225,7 +246,7 @@ def _packs_folder() -> Path:
 
 
 def _pack_names(text: str | None) -> list[str]:
-    """Those asked for, or all real ones; UsageError for an unknown one."""
+    """Those asked for, or all real ones; UsageError for an unknown one, or none."""
     from bezoar.bench.packs import PACKS, SYNTHETIC
 
     real = [name for name in PACKS if name != SYNTHETIC]
@@ -233,6 +254,8 @@ def _pack_names(text: str | None) -> list[str]:
     for name in names:
         if name not in real:
             raise UsageError(f"unknown pack {name!r}; known: {', '.join(real)}")
+    if not names:
+        raise UsageError(f"packs {text!r}: names none; known: {', '.join(real)}")
     return names
 
 
@@ -261,11 +284,15 @@ def _seeds(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isascii() and part.isdecimal() for part in parts):
         raise UsageError(f"seeds {text!r}: give how many (3), or each of them (0,1,2)")
+    if any(len(part) > _MOST_SEED_DIGITS for part in parts):
+        raise UsageError(f"seeds: give whole numbers of at most {_MOST_SEED_DIGITS} digits")
     numbers = list(dict.fromkeys(map(int, parts)))
-    seeds = numbers if "," in text else list(range(numbers[0]))
+    seeds: Sequence[int] = numbers if "," in text else range(numbers[0])
     if not seeds:
         raise UsageError("seeds 0: give at least one")
-    return seeds
+    if len(seeds) > _MOST_SEEDS:
+        raise UsageError(f"seeds: {len(seeds):,} of them are too many; give at most {_MOST_SEEDS:,}")
+    return list(seeds)
 
 
 def _sizes(records: int | None, depth: str, epochs: int | None) -> dict[str, Any]:
