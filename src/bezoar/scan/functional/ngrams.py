@@ -32,7 +32,8 @@ _AGREE = 0.9  # share of the carriers that must continue alike for the n-gram to
 _MAX_SPAN = 64
 _MOSTLY = 0.5  # share of an n-gram's labelled carriers that must read otherwise
 _DEEP = (0.1, 0.05, 0.02)  # shares of a label's records that lie below the further cuts
-_TOPIC_ODDS = 4.0
+_TOPIC_ODDS = 2.0
+_TEMPLATE_ODDS = 4.0  # of passages: honest ones are one source's template, and a source has topics of its own
 _FOLDS = 5
 _BINS = 12
 _VOCABULARY = 50_000  # tokens that have weights; the rarest beyond it have none
@@ -225,13 +226,18 @@ def baseline(reading: Reading, labels: NDArray[np.int32]) -> Baseline:
 
 
 def surprise(
-    base: Baseline, label: int, margin: NDArray[np.float64], labelled: NDArray[np.bool_]
+    base: Baseline,
+    label: int,
+    margin: NDArray[np.float64],
+    labelled: NDArray[np.bool_],
+    length: int,
 ) -> tuple[float, float, int]:
     """p-value of some carriers, expected and observed number of records that are labelled so and read otherwise.
 
-    `margin` (n,) are the carriers' margins for `label` without the n-gram, `labelled` (n,) which carry the label. The
+    `margin` (n,) are the carriers' margins for `label` without the n-gram of `length` tokens, `labelled` (n,) which carry it. The
     p-value is the larger of two binomial tails (see above), at the best of the cuts (Bonferroni); with unequal chances the
-    binomial bounds the tail (Hoeffding 1956). The odds may be `_TOPIC_ODDS` times the usual, as of a topic within a label.
+    binomial bounds the tail (Hoeffding 1956). The odds may be `_TOPIC_ODDS` times the usual, as of a topic within a label, or
+    `_TEMPLATE_ODDS` times for a passage.
     1 where most of the labelled carriers read as labelled.
     """
     from scipy.special import bdtrc
@@ -239,20 +245,21 @@ def surprise(
     n_label, against = int(labelled.sum()), int((labelled & (margin < 0)).sum())
     if against <= _MOSTLY * n_label:
         return 1.0, float(n_label * base.usual[label, 0]), against
+    odds = _TOPIC_ODDS if length == 1 else _TEMPLATE_ODDS
     chances = base.chance[label, np.searchsorted(base.edges[label], margin)]
     best = 1.0
     for cut, usual in zip(base.cuts[label], base.usual[label], strict=True):
         below = margin < cut
         count, n_below = int((below & labelled).sum()), int(below.sum())
         if count:
-            within_label = bdtrc(count - 1, n_label, _more_likely(float(usual)))
-            within_reading = bdtrc(count - 1, n_below, _more_likely(float(chances[below].mean())))
+            within_label = bdtrc(count - 1, n_label, _more_likely(float(usual), odds))
+            within_reading = bdtrc(count - 1, n_below, _more_likely(float(chances[below].mean()), odds))
             best = min(best, float(max(within_label, within_reading)))
     return min(1.0, best * len(base.cuts[label])), float(n_label * base.usual[label, 0]), against
 
 
-def _more_likely(chance: float) -> float:
-    return _TOPIC_ODDS * chance / (1 + (_TOPIC_ODDS - 1) * chance)
+def _more_likely(chance: float, odds: float) -> float:
+    return odds * chance / (1 + (odds - 1) * chance)
 
 
 def canary_p(reading: Reading, labels: NDArray[np.int32], label: int, hosts: NDArray[np.int64]) -> float:
@@ -260,7 +267,7 @@ def canary_p(reading: Reading, labels: NDArray[np.int32], label: int, hosts: NDA
     changed = labels.copy()
     changed[hosts] = label
     margin = margins(reading.scores[hosts], changed[hosts])
-    p, _, _ = surprise(baseline(reading, changed), label, margin, np.ones(len(hosts), dtype=bool))
+    p, _, _ = surprise(baseline(reading, changed), label, margin, np.ones(len(hosts), dtype=bool), 1)
     return p
 
 
@@ -349,7 +356,7 @@ def _candidates(
             continue
         seen.add(key)
         margin = _without(tokens, reading, wide, label)
-        p, _, _ = surprise(base, label, margin, labels[wide.rows] == label)
+        p, _, _ = surprise(base, label, margin, labels[wide.rows] == label, wide.length)
         if p <= level:
             found.append(_Candidate(wide, span, label, margin, p))
     tests = max(1, tested * reading.scores.shape[1])
@@ -374,7 +381,7 @@ def _confirmed(
     mine = labels[group.rows] == candidate.label
     fresh = alone[~explained[group.rows[alone]]]
     for rows in (fresh, alone):
-        result = surprise(base, candidate.label, candidate.margin[rows], mine[rows])
+        result = surprise(base, candidate.label, candidate.margin[rows], mine[rows], len(candidate.span))
         if result[0] > level:
             return None
     return result
