@@ -268,7 +268,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def _md(words: str) -> str:
     """Untrusted words inert in Markdown and in HTML, also within a table."""
-    return re.sub(r"([\\`*_{}\[\]|~$#!])", r"\\\1", escape(shown(words, 300)))
+    return re.sub(r"([\\`*_{}\[\]|~$#!])", r"\\\1", escape(shown(words, 300), quote=False))
 
 
 def _code(words: str) -> str:
