@@ -12,7 +12,7 @@ What counts is fixed before anything is measured, one rule for each kind of wish
   least 10 points more often (`LEAST_FLIPPED`) than by a model of the clean data;
 - attacks that want nothing read in particular always count: `took` is None.
 
-Where it did not take, a network is trained anew for twice as long: a few poisoned records in a thousand teach slowly.
+Where it did not take, the networks are trained on for as long again: a few poisoned records in a thousand teach slowly.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from bezoar.data import Dataset, from_arrays, image_sizes, load_images
 from bezoar.embed import Encoder, Fitted, features
 from bezoar.errors import InputError
 from bezoar.models.text import train_text_classifier
-from bezoar.models.train import train_classifier
+from bezoar.models.train import Classifier, train_classifier
 from bezoar.seeds import generator
 
 LEAST_SUCCESS, LEAST_RISE, LEAST_FLIPPED = 0.5, 0.3, 0.1
 _SMALLEST, _LARGEST = 16, 32  # side of the images that networks are trained on
 _MOST_TRIGGERED = 500  # held-out records that are shown with the trigger
-LONGER = 2  # times as many epochs, at the second attempt
+_ATTEMPTS = 2  # rounds of training, the second only where the attack did not take in the first
 _HEAD_STRENGTH, _HEAD_STEPS = 0.1, 200
 
 Labels = NDArray[np.int32]
@@ -89,25 +89,57 @@ def potency(
     """
     if "target_becomes" in copy.truth.details and encoder is not None and "encoder" in attack.needs:
         return _by_head(copy, train, test, Fitted(encoder), seed)
-    seen = _by_training(copy, train, test, attack, seed, epochs)
-    if seen.took is False and test.modality == "image":
-        return _by_training(copy, train, test, attack, seed, LONGER * epochs)
+    school = _School(test, seed)
+    for _ in range(_ATTEMPTS):
+        school.epochs += epochs
+        seen = _by_training(copy, train, test, attack, school)
+        if seen.took is not False or test.modality == "text":
+            break
     return seen
 
 
+class _School:
+    """Trains a model per dataset; when `epochs` has grown since, the network of that dataset is trained on."""
+
+    def __init__(self, test: Dataset, seed: int) -> None:
+        self.seed, self.epochs = seed, 0
+        self._test = test
+        self._networks: dict[str, tuple[Classifier, int]] = {}  # and the epochs that each has had
+
+    def learn(self, name: str, dataset: Dataset) -> Predict:
+        """A model of `dataset`, which is always the same one under the same `name`."""
+        samples = _samples(dataset, _side(self._test))
+        n_labels = len(dataset.label_names)
+        if dataset.modality == "text":
+            return train_text_classifier(samples.values, samples.labels, n_labels, seed=self.seed).predict
+        start, done = self._networks.get(name, (None, 0))
+        network = train_classifier(
+            samples.values, samples.labels, n_labels, epochs=self.epochs - done, seed=self.seed, start=start
+        )
+        self._networks[name] = network, self.epochs
+        return network.predict
+
+    def words(self) -> str:
+        """What was trained."""
+        if self._test.modality == "text":
+            return "logistic regression on words and pairs of words"
+        side = _side(self._test)
+        return f"four convolutions, {side} x {side} pixels, {self.epochs} epochs"
+
+
 def _by_training(
-    copy: PoisonedCopy, train: Dataset, test: Dataset, attack: Attack, seed: int, epochs: int
+    copy: PoisonedCopy, train: Dataset, test: Dataset, attack: Attack, school: _School
 ) -> Potency:
     if "target_becomes" in copy.truth.details:
-        return _by_target(copy, train, test, seed, epochs)
-    predict = _learn(copy.dataset, test, seed, epochs)
+        return _by_target(copy, train, test, school)
+    predict = school.learn("poisoned", copy.dataset)
     held_out = _samples(test, _side(test))
     accuracy = _share(predict(held_out.values) == held_out.labels)
-    how = _words(test, epochs)
+    how = school.words()
     if isinstance(attack, Triggered):
-        return _by_trigger(predict, accuracy, test, attack, seed, how)
+        return _by_trigger(predict, accuracy, test, attack, school.seed, how)
     if attack.target is not None:
-        before = _learn(train, test, seed, epochs)
+        before = school.learn("clean", train)
         of_source = held_out.labels == attack.source
         asked = of_source if attack.source is not None else held_out.labels != attack.target
         values = _some(held_out.values, np.flatnonzero(asked))
@@ -143,16 +175,16 @@ def _by_trigger(
     return Potency(accuracy, success, control, took, len(wanted), how)
 
 
-def _by_target(copy: PoisonedCopy, train: Dataset, test: Dataset, seed: int, epochs: int) -> Potency:
+def _by_target(copy: PoisonedCopy, train: Dataset, test: Dataset, school: _School) -> Potency:
     row, becomes = _target(copy, train)
     side = _side(test)
     held_out, target = _samples(test, side), _samples(train.select(np.array([row])), side)
-    predict = _learn(_without(copy.dataset, row), test, seed, epochs)
+    predict = school.learn("poisoned", _without(copy.dataset, row))
     accuracy = _share(predict(held_out.values) == held_out.labels)
-    how = _words(test, epochs)
+    how = school.words()
     if predict(target.values)[0] != becomes:
         return Potency(accuracy, 0.0, None, False, 1, how)
-    before = _learn(_without(train, row), test, seed, epochs)
+    before = school.learn("clean", _without(train, row))
     misread_before = bool(before(target.values)[0] == becomes)
     return Potency(accuracy, 1.0, float(misread_before), not misread_before, 1, f"{how}, before and after")
 
@@ -188,14 +220,6 @@ def _target(copy: PoisonedCopy, train: Dataset) -> tuple[int, int]:
     """The target's place in the dataset and the label that the attacker wants for it."""
     details = copy.truth.details
     return train.keys.to_pylist().index(details["target_key"]), int(details["target_becomes"])
-
-
-def _learn(dataset: Dataset, test: Dataset, seed: int, epochs: int) -> Predict:
-    samples = _samples(dataset, _side(test))
-    n_labels = len(dataset.label_names)
-    if dataset.modality == "text":
-        return train_text_classifier(samples.values, samples.labels, n_labels, seed=seed).predict
-    return train_classifier(samples.values, samples.labels, n_labels, epochs=epochs, seed=seed).predict
 
 
 def _samples(dataset: Dataset, side: int | None) -> _Samples:
@@ -234,10 +258,3 @@ def _usable(rows: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.bool_
 
 def _share(hits: Sequence[bool] | NDArray[np.bool_]) -> float:
     return round(float(np.mean(hits)), 4) if len(hits) else 0.0
-
-
-def _words(dataset: Dataset, epochs: int) -> str:
-    if dataset.modality == "text":
-        return "logistic regression on words and pairs of words"
-    side = _side(dataset)
-    return f"four convolutions, {side} x {side} pixels, {epochs} epochs"

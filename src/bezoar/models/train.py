@@ -7,6 +7,7 @@ a small patch.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,17 @@ class Classifier:
 
 
 def train_classifier(
-    images: NDArray[np.uint8], labels: ArrayLike, n_classes: int, *, epochs: int = 8, seed: int
+    images: NDArray[np.uint8],
+    labels: ArrayLike,
+    n_classes: int,
+    *,
+    epochs: int = 8,
+    seed: int,
+    start: Classifier | None = None,
 ) -> Classifier:
     """Train on images uint8 (N, H, W, 3), H and W >= 16, with labels (N,) from 0 to `n_classes` - 1.
+
+    `start`, a network of the same shape, is trained further, in a copy, instead of a new one.
 
     The same seed on the same machine gives the same network; torch's own random state is left as it was.
     InputError when images and labels do not fit together; MissingExtraError without torch;
@@ -73,9 +82,12 @@ def train_classifier(
     if epochs < 1 or n_classes < 2:
         raise UsageError(f"cannot train for {epochs} epochs on {n_classes} classes; give at least 1 and 2")
     targets = _check_labels(images, labels, n_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = network(n_classes, images)
+    if start is not None:
+        module = copy.deepcopy(start.module)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = network(n_classes, images)
     _fit(module, images, targets, epochs, seed)
     module.eval()
     return Classifier(module)

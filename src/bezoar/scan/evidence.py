@@ -22,16 +22,18 @@ class Gallery:
 
     dataset: Dataset
 
-    def stored(self, index: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What a reader would see of `pixels` (H, W, 3) in place of record `index`: JPEG blurs a small patch.
+    def stored(self, indices: NDArray[np.int64], images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What a reader would see of `images` (K, H, W, 3) in place of the records `indices`: JPEG blurs a small patch.
 
-        `pixels` themselves where they are not of the record's own size.
+        An image itself where it is not of its record's own size.
         """
-        content = next(self.dataset.contents([index]))
-        if not content.startswith(_JPEG):
-            return pixels
-        again = decode(encode(pixels, content))
-        return again if again.shape == pixels.shape else pixels
+        seen = images.copy()
+        for row, content in enumerate(self.dataset.contents(indices)):
+            if content.startswith(_JPEG):
+                again = decode(encode(images[row], content))
+                if again.shape == images[row].shape:
+                    seen[row] = again
+        return seen
 
     def record(self, index: int, box: tuple[float, float, float, float] | None = None) -> Picture:
         """One record, captioned with label and key; `box` (top, left, bottom, right) in shares of the image."""

@@ -19,8 +19,7 @@ from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-_TRIALS = 10
-_NEEDED = 9
+_TRIALS, _NEEDED = 20, 19  # a rate is stated where 90 % of fresh canaries are to be found: 9 of 10 is too often luck
 _SIZE = 3
 _REACH = max(DISPLACEMENTS) + 1
 _MIN_RECORDS = 5
@@ -29,7 +28,7 @@ _MIN_RECORDS = 5
 def patch_sensitivity(
     scene: Scene, families: Mapping[tuple[int, int, float], Family], p_value: float, rng: np.random.Generator
 ) -> Sensitivity:
-    """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 9 of 10 trials.
+    """The smallest of `RATES` at which a random 3x3 patch, at a random place and relabelled, is found in 19 of 20 trials.
 
     `families` are those that were mined, `p_value` what a pattern needs. What is planted is stored as its record is.
     """
@@ -63,8 +62,7 @@ def patch_sensitivity(
         order = np.argsort(relabelled, kind="stable")
         rows, columns = _neighbourhood(height, top), _neighbourhood(width, left)
         part = images[:, rows, columns].copy()
-        for row, pixels in zip(chosen.tolist(), planted, strict=True):
-            part[row] = scene.gallery.stored(int(scene.space.records[row]), pixels)[rows, columns]
+        part[chosen] = scene.gallery.stored(scene.space.records[chosen], planted)[:, rows, columns]
         peaks = peaks_at(
             pixel_table(part[order]),
             relabelled[order],
@@ -85,7 +83,7 @@ def patch_sensitivity(
 
 
 def relabel_sensitivity(space: Space, alpha: float, rng: np.random.Generator) -> Sensitivity:
-    """The smallest of `RATES` at which records of one label, moved to another, are found in 9 of 10 trials."""
+    """The smallest of `RATES` at which records of one label, moved to another, are found in 19 of 20 trials."""
     n_labels = int(space.labels.max()) + 1
     sizes = np.bincount(space.labels, minlength=n_labels)
 
@@ -138,7 +136,7 @@ def _mostly_found(found: Callable[[int], bool], count: int) -> bool:
 def smallest_found(
     poison: str, how: str, n: int, found: Callable[[int], bool], *, most: int | None = None
 ) -> Sensitivity:
-    """The smallest of `RATES` of `n` records at which `found(count)` holds in 9 of 10 trials, from the largest down.
+    """The smallest of `RATES` of `n` records at which `found(count)` holds in 19 of 20 trials, from the largest down.
 
     Rates of more than `most` records are left out.
     """

@@ -28,7 +28,7 @@ from bezoar.scan.scene import Evidence
 from bezoar.scan.sensitivity import RATES
 from bezoar.seeds import generator
 
-_TRIALS, _NEEDED = 10, 9
+_TRIALS, _NEEDED = 100, 95  # a rate is stated where 90 % of fresh canaries are to be found: no luck may reach it
 _SHOWN = 12
 _AROUND, _LONGEST = 100, 300  # characters shown beside a mark; of a whole excerpt
 _TITLE = 80
@@ -210,7 +210,7 @@ def _out_of_fold(
 
 
 def _sensitivity(scene: TextScene, level: float) -> Sensitivity:
-    """The smallest of `RATES` at which a rare word in random texts of other labels is found in 9 of 10 trials."""
+    """The smallest of `RATES` at which a rare word in random texts of other labels is found in 95 of 100 trials."""
     poison = "a rare word inserted into texts of other labels, relabelled"
     smallest = None
     for rate in RATES:
