@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.bench.heat import STYLE, heat_map
-from bezoar.bench.potency import LEAST_FLIPPED, LEAST_RISE, LEAST_SUCCESS, LONGER
+from bezoar.bench.potency import LEAST_FLIPPED, LEAST_RISE, LEAST_SUCCESS
 from bezoar.bench.settings import SETTINGS
 from bezoar.bench.statistics import LEVEL
 from bezoar.bench.summary import KIND
@@ -244,7 +244,7 @@ def _method(summary: Json) -> str:
     return f"""- Each cell draws its own sample of a pack, at most {summary["records"]:,} records (seeds {seeds}).
   Target, source, trigger and place of the attack vary with the seed. The scan gets the poisoned copy alone, at depth {depth},
   without a cache.
-- **Took**: a network is trained on the copy ({epochs} epochs; anew for {LONGER} times as many if the attack did not take). A
+- **Took**: a network is trained on the copy ({epochs} epochs; for as many again if the attack did not take). A
   trigger took when at least {LEAST_SUCCESS:.0%} of the held-out records that show it are read as the attacker wants, and at least
   {100 * LEAST_RISE:.0f} points more than without it. A target record is misread as the attacker wants, and
   not by a network of the clean data; for attacks in an encoder's space both are a linear head on that encoder. Relabelling

@@ -19,7 +19,7 @@ from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-_TRIALS, _NEEDED = 20, 19  # a rate is stated where 90 % of fresh canaries are to be found: 9 of 10 is too often luck
+_TRIALS, _NEEDED = 20, 19  # 9 of 10 would often be luck, and 90 % is what a stated rate promises
 _SIZE = 3
 _REACH = max(DISPLACEMENTS) + 1
 _MIN_RECORDS = 5

@@ -28,7 +28,7 @@ from bezoar.scan.scene import Evidence
 from bezoar.scan.sensitivity import RATES
 from bezoar.seeds import generator
 
-_TRIALS, _NEEDED = 100, 95  # a rate is stated where 90 % of fresh canaries are to be found: no luck may reach it
+_TRIALS, _NEEDED = 100, 95  # a stated rate promises 90 %, whatever the luck of these trials
 _SHOWN = 12
 _AROUND, _LONGEST = 100, 300  # characters shown beside a mark; of a whole excerpt
 _TITLE = 80
