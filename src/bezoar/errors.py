@@ -7,6 +7,7 @@ BezoarError                 exit code 2
 │   └── LimitError          a size cap was exceeded (a decompression bomb, an oversized file)
 ├── OutputError             something could not be written (it exists, the disk is full)
 ├── MissingExtraError       an optional dependency is not installed
+├── VerificationError       exit code 1: what was read is not what was signed
 └── UsageError              exit code 64: the call itself makes no sense
 ```
 
@@ -44,6 +45,12 @@ class MissingExtraError(BezoarError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f'{what} needs an optional dependency: pip install "bezoar[{extra}]"')
         self.extra = extra
+
+
+class VerificationError(BezoarError):
+    """What was read is not what was signed, promised or logged: a wrong byte, signature, proof or history."""
+
+    exit_code = 1
 
 
 class UsageError(BezoarError):
