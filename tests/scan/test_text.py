@@ -68,6 +68,11 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
         scan_text(dataset(tmp_path, ["some text"] * 5, np.zeros(5, dtype=np.int32)))
 
 
+def test_texts_without_a_word_are_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of its texts holds a word"):
+        scan_text(dataset(tmp_path, ["", " "] * 3, np.array([0, 1] * 3, dtype=np.int32)))
+
+
 def test_the_same_seed_gives_the_same_result(tmp_path: Path) -> None:
     texts, labels = corpus()
     plant(texts, labels, "cf", 25)

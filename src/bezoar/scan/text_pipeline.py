@@ -123,6 +123,8 @@ def _scene(
     records = np.flatnonzero((dataset.labels >= 0) & (every.lengths > 0))
     labels = dataset.labels[records]
     present = np.unique(labels)
+    if not (every.lengths > 0).any():
+        raise InputError(f"{dataset.path}: none of its texts holds a word; there is nothing to scan")
     if len(present) < 2:
         what = (
             "no labels" if not len(present) else f"one class only ({dataset.label_name(int(present[0]))!r})"
