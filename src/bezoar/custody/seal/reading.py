@@ -1,0 +1,103 @@
+"""A seal as it lies on disk or behind a URL, read piece by piece. Nothing that it says is believed: `verifying` checks it."""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar.custody.seal.layout import BUNDLE, CHECKPOINT, CROISSANT, MANIFEST, SNAPSHOT_DIGEST
+from bezoar.custody.seal.manifest import Manifest
+from bezoar.custody.seal.replacing import current
+from bezoar.custody.signing.oms import MAX_BUNDLE_BYTES, Bundle, SignedTree, read_bundle
+from bezoar.errors import InputError
+
+if TYPE_CHECKING:
+    from bezoar.custody.tlog.storage import Storage
+    from bezoar.custody.tlog.tiles import TileTree
+
+MAX_CROISSANT = 64 << 20
+MAX_CHECKPOINT = 256 << 10
+MAX_REMOTE_MANIFEST = 2 << 30
+
+
+class Seal:
+    """The parts of one seal, each read when it is first asked for. `location` is a folder or a URL."""
+
+    def __init__(self, location: str | Path) -> None:
+        from bezoar.custody.tlog.storage import storage
+
+        self.remote = "://" in str(location)
+        self.location = str(location) if self.remote else str(current(Path(location)))
+        self.storage: Storage = storage(self.location)
+
+    @classmethod
+    def open(cls, location: str | Path) -> Seal:
+        """The seal at a folder or URL; InputError when there is none."""
+        if "://" not in str(location) and not (current(Path(location)) / BUNDLE).is_file():
+            raise InputError(
+                f"{location}: no seal there (it would hold {BUNDLE}); seal the dataset, or say where its seal is"
+            )
+        return cls(location)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest; a remote one is fetched as a whole."""
+        if not self.remote:
+            return Manifest.open(Path(self.location, MANIFEST))
+        return Manifest.open(io.BytesIO(self.read(MANIFEST, MAX_REMOTE_MANIFEST)), self.where(MANIFEST))
+
+    @cached_property
+    def tree(self) -> TileTree:
+        """The snapshot tree, over its tiles."""
+        from bezoar.custody.tlog.tiles import TileTree
+
+        return TileTree(self.storage, len(self.manifest))
+
+    @cached_property
+    def stated(self) -> SignedTree:
+        """What the bundle says, whoever signed it."""
+        from bezoar.custody.signing.oms_payload import read_payload
+
+        return read_payload(self.bundle().envelope.payload, self.where(BUNDLE))
+
+    @property
+    def root(self) -> bytes:
+        """The snapshot root that the bundle states; InputError when it states none."""
+        stated = self.stated.extra.get(SNAPSHOT_DIGEST)
+        if stated is None:
+            raise InputError(
+                f"{self.where(BUNDLE)}: states no snapshot; it is the signature of a folder, not of a seal"
+            )
+        return bytes.fromhex(stated)
+
+    @property
+    def name(self) -> str:
+        """The dataset's own name, as the bundle states it."""
+        return self.stated.name
+
+    def bundle(self) -> Bundle:
+        """The signature, parsed and not verified."""
+        return read_bundle(self.read(BUNDLE, MAX_BUNDLE_BYTES), self.where(BUNDLE))
+
+    def checkpoint(self) -> bytes | None:
+        """The signed note of the snapshot tree, where there is one."""
+        return self.storage.read(CHECKPOINT, MAX_CHECKPOINT)
+
+    def croissant(self) -> bytes:
+        """The Croissant description."""
+        return self.read(CROISSANT, MAX_CROISSANT)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A part of the seal; InputError when it is missing, LimitError beyond `limit`."""
+        data = self.storage.read(name, limit)
+        if data is None:
+            raise InputError(
+                f"{self.where(name)}: is missing from the seal; seal the dataset again or restore the file"
+            )
+        return data
+
+    def where(self, name: str) -> str:
+        """The full name of a part, for messages."""
+        return f"{self.location}/{name}"

@@ -1,0 +1,295 @@
+"""The records of a dataset as columns: keys, digests, sizes, media types, labels and sources, sorted by key.
+
+A record of an image folder is a file and is hashed once, with the files; the records inside Parquet, tar, IDX, npz, Arrow
+or text are read through `bezoar.data` and hashed one by one. A folder in no known format has its files for records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from bezoar.custody.seal.manifest import GROUP_ROWS, digests
+from bezoar.custody.seal.walk import SIZE, WHOLE, Files
+from bezoar.errors import InputError, LimitError, UnknownFormatError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from bezoar.data import Dataset
+
+BY_FILE = "files"  # the format of what is sealed file by file
+OCTETS = "application/octet-stream"
+_BLOCK = 4 * GROUP_ROWS
+_MEDIA_TYPES = {
+    ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".bmp": "image/bmp",
+    ".gif": "image/gif", ".tif": "image/tiff", ".tiff": "image/tiff", ".ppm": "image/x-portable-anymap",
+    ".pgm": "image/x-portable-graymap", ".pbm": "image/x-portable-bitmap", ".txt": "text/plain",
+    ".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonl", ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet", ".tar": "application/x-tar", ".gz": "application/gzip",
+    ".zip": "application/zip", ".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg", ".mp4": "video/mp4",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the records of a path are found: `by_file`, or as a dataset with these columns (None: the usual ones)."""
+
+    by_file: bool = False
+    label_column: str | None = None
+    content_column: str | None = None
+
+    def description(self, format_name: str) -> dict[str, str]:
+        """What the manifest says of it."""
+        columns = {"label_column": self.label_column, "content_column": self.content_column}
+        return {
+            "format": format_name,
+            **{name: value for name, value in columns.items() if value is not None},
+        }
+
+    @classmethod
+    def described(cls, description: Mapping[str, str]) -> Layout:
+        """The layout that a manifest describes."""
+        by_file = description.get("format") == BY_FILE
+        return cls(by_file, description.get("label_column"), description.get("content_column"))
+
+
+class Contents(NamedTuple):
+    """What is known of the content of N records, in the dataset's order.
+
+    `sha256` uint8 (N, 32), `sizes` int64 (N,) in bytes, `media_types` N texts (Arrow dictionary).
+    """
+
+    sha256: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+    media_types: pa.Array
+
+
+class KnownContents(Protocol):
+    """The contents of a dataset from an earlier time."""
+
+    def contents(self, files: Files, dataset: Dataset) -> Contents | None:
+        """What was found then, when none of the files has changed since and the keys are the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class Records:
+    """N records sorted by key: Arrow columns, `sha256` uint8 (N, 32), `sizes` int64 (N,).
+
+    `sources` holds one text column per further column of the dataset; `format` is the dataset's, or BY_FILE.
+    """
+
+    format: str
+    keys: pa.Array
+    sha256: NDArray[np.uint8]
+    sizes: NDArray[np.int64]
+    media_types: pa.Array
+    labels: pa.Array
+    sources: Mapping[str, pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def blocks(self) -> Iterator[list[pa.Array]]:
+        """The columns of the manifest, a block of rows at a time."""
+        import pyarrow as pa
+
+        for start in range(0, len(self), _BLOCK):
+            stop = min(start + _BLOCK, len(self))
+            texts = [self.keys, self.media_types, self.labels, *self.sources.values()]
+            key, media_type, label, *sources = (_plain(text.slice(start, stop - start)) for text in texts)
+            sizes = pa.array(self.sizes[start:stop])
+            yield [key, digests(self.sha256[start:stop]), sizes, media_type, label, *sources]
+
+
+def open_dataset(files: Files, layout: Layout) -> Dataset | None:
+    """The dataset that the files are, or None where they are to be taken one by one."""
+    from bezoar.data import open as open_path
+
+    if layout.by_file:
+        return None
+    try:
+        return open_path(files.root, label_column=layout.label_column, content_column=layout.content_column)
+    except UnknownFormatError:
+        if layout.label_column is None and layout.content_column is None:
+            return None
+        raise
+
+
+def read_records(files: Files, layout: Layout, known: KnownContents | None = None) -> Records:
+    """The records of `files`, each with the digest of its content.
+
+    InputError when two records have the same key, when a record's content cannot be read or when the dataset is malformed.
+    """
+    dataset = open_dataset(files, layout)
+    if dataset is None:
+        return _by_file(files)
+    return _sorted(
+        _of_folder(dataset, files) if dataset.format == "folder" else _of_contents(dataset, files, known)
+    )
+
+
+def is_by_file(records: Records) -> bool:
+    """Whether every record is a file, with the file's path for its key."""
+    return records.format in (BY_FILE, "folder")
+
+
+def media_type(name: str) -> str:
+    """The media type of a file, by its name alone."""
+    return _MEDIA_TYPES.get(os.path.splitext(name)[1].lower(), OCTETS)
+
+
+def label_texts(dataset: Dataset) -> pa.Array:
+    """The name of each record's label; null for none."""
+    import pyarrow as pa
+
+    places = pa.array(dataset.labels, mask=dataset.labels < 0)
+    return pa.DictionaryArray.from_arrays(places, pa.array(dataset.label_names, pa.string()))
+
+
+def source_texts(dataset: Dataset) -> dict[str, pa.Array]:
+    """The dataset's further columns as texts."""
+    names = dataset.columns.column_names
+    if len(set(names)) < len(names):
+        raise InputError(f"{dataset.path}: two columns have the same name; rename one")
+    return {name: canonical_text(dataset.columns[name], f"{dataset.path}: column {name!r}") for name in names}
+
+
+def canonical_text(column: pa.ChunkedArray, where: str) -> pa.Array:
+    """The text of each value: a text itself, `true`/`false`, decimal digits, RFC 8785 for fractions, ISO 8601 for times."""
+    import pyarrow as pa
+    import rfc8785
+
+    values = column.combine_chunks()
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if pa.types.is_floating(kind):
+        odd = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+        texts = [
+            v if v is None else odd.get(str(v)) or rfc8785.dumps(v).decode()
+            for v in values.cast(pa.float64()).to_pylist()
+        ]
+        return pa.array(texts, pa.string())
+    if pa.types.is_duration(kind):
+        values = values.cast(pa.int64())
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowException as error:
+        raise InputError(f"{where}: {kind} has no text form; leave the column out ({error})") from error
+
+
+def _by_file(files: Files) -> Records:
+    import numpy as np
+    import pyarrow as pa
+
+    single = files.paths == [WHOLE]
+    keys = [files.root.resolve().name] if single else files.paths
+    none = pa.DictionaryArray.from_arrays(pa.nulls(len(keys), pa.int8()), pa.array([], pa.string()))
+    sizes = np.ascontiguousarray(files.status[:, SIZE])
+    return Records(BY_FILE, pa.array(keys, pa.string()), files.sha256, sizes, _by_suffix(keys), none, {})
+
+
+def _of_folder(dataset: Dataset, files: Files) -> Records:
+    """The records of an image folder: their digests are those of the files."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(dataset.keys, pa.array(files.paths, pa.string()))
+    if found.null_count:
+        key = dataset.keys[pc.index(found.is_null(), True).as_py()].as_py()
+        raise InputError(
+            f"{dataset.path}: {key} is not among the files that were hashed; it is missing, hidden or ignored"
+        )
+    places = found.to_numpy()
+    sizes = np.ascontiguousarray(files.status[places, SIZE])
+    media_types = _by_suffix(dataset.keys.to_pylist())
+    return Records(
+        "folder",
+        dataset.keys,
+        files.sha256[places],
+        sizes,
+        media_types,
+        label_texts(dataset),
+        source_texts(dataset),
+    )
+
+
+def _of_contents(dataset: Dataset, files: Files, known: KnownContents | None) -> Records:
+    """The records inside files."""
+    contents = known.contents(files, dataset) if known is not None else None
+    contents = contents or hash_contents(dataset)
+    return Records(dataset.format, dataset.keys, *contents, label_texts(dataset), source_texts(dataset))
+
+
+def hash_contents(dataset: Dataset) -> Contents:
+    """Read and hash every record of a dataset."""
+    import numpy as np
+    import pyarrow as pa
+
+    from bezoar.data.images import MAX_BYTES, suffix
+    from bezoar.progress import track
+
+    sha256 = bytearray()
+    sizes = np.zeros(len(dataset), np.int64)
+    fixed = "text/plain" if dataset.modality == "text" else OCTETS if dataset.raw_shape is not None else None
+    names: dict[str, int] = {}
+    kinds = np.zeros(len(dataset), np.int32)
+    with track("hash records", len(dataset)) as bar:
+        for index, content in enumerate(dataset.contents()):
+            if len(content) > MAX_BYTES:
+                raise LimitError(
+                    f"{dataset.path}: {dataset.key(index)} exceeds the limit of {MAX_BYTES:,} bytes a record"
+                )
+            sha256 += hashlib.sha256(content).digest()
+            sizes[index] = len(content)
+            kinds[index] = names.setdefault(fixed or _MEDIA_TYPES.get(suffix(content), OCTETS), len(names))
+            bar.advance()
+    media_types = pa.DictionaryArray.from_arrays(kinds, pa.array(list(names), pa.string()))
+    return Contents(np.frombuffer(bytes(sha256), np.uint8).reshape(-1, 32), sizes, media_types)
+
+
+def _by_suffix(keys: Sequence[str]) -> pa.Array:
+    """The media type of each file, by its name alone."""
+    import numpy as np
+    import pyarrow as pa
+
+    names: dict[str, int] = {}
+    kinds = [names.setdefault(media_type(key), len(names)) for key in keys]
+    return pa.DictionaryArray.from_arrays(np.array(kinds, np.int32), pa.array(list(names), pa.string()))
+
+
+def _sorted(records: Records) -> Records:
+    """The records in the order of their keys; InputError when a key occurs twice."""
+    import pyarrow.compute as pc
+
+    order = pc.sort_indices(records.keys)
+    keys = records.keys.take(order)
+    same = pc.index(pc.equal(keys[:-1], keys[1:]), True).as_py() if len(keys) else -1
+    if same >= 0:
+        raise InputError(f"two records have the key {keys[same].as_py()!r}; keys must be unique")
+    places = order.to_numpy()
+    return Records(
+        records.format,
+        keys,
+        records.sha256[places],
+        records.sizes[places],
+        records.media_types.take(order),
+        records.labels.take(order),
+        {name: column.take(order) for name, column in records.sources.items()},
+    )
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Texts without a dictionary."""
+    import pyarrow as pa
+
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
