@@ -64,6 +64,19 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
+def split_pae(message: bytes) -> tuple[str, bytes]:
+    """The payload type and payload of a pre-authentication encoding; UsageError for any other bytes."""
+    try:
+        _, length, rest = message.split(b" ", 2)
+        kind = rest[: int(length)].decode()
+        payload = rest[int(length) + 1 :].partition(b" ")[2]
+    except ValueError as error:
+        raise UsageError("not a DSSE pre-authentication encoding") from error
+    if pae(kind, payload) == message:
+        return kind, payload
+    raise UsageError("not a DSSE pre-authentication encoding")
+
+
 def sign(payload: bytes, payload_type: str, *signers: Signer) -> Envelope:
     """An envelope with one signature by each signer, in their order."""
     if not signers:

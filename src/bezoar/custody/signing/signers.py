@@ -1,6 +1,7 @@
 """Who signs and who checks: the two protocols, and both for a key held in a file.
 
-Other signers: `certificates` (a certificate chain), `pkcs11` (a token), `keyless` (Sigstore). SIGNERS names them all.
+Other signers: `certificates` (a certificate chain), `pkcs11` (a token), `keyless` (Sigstore).
+The package's face registers them all in SIGNERS.
 """
 
 from __future__ import annotations
@@ -123,6 +124,3 @@ def algorithm_of(public_key: PublicKey) -> str:
     if kind in ("p256", "p384", "p521"):
         return "ecdsa"
     raise UsageError("ML-DSA keys cosign checkpoints only; sign statements with an ECDSA or Ed25519 key")
-
-
-SIGNERS.register("key", KeySigner)
