@@ -35,6 +35,7 @@ VERBS = {
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
     "bench": "Measure the scan against the range: a resumable matrix.",
     "demo": "Poison, scan and clean synthetic traffic signs, with figures.",
+    "keygen": "Make a key pair to sign datasets, events and logs.",
     "doctor": "Show versions, extras and the speed of this machine.",
 }
 
