@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +98,18 @@ class Seal:
                 f"{self.where(name)}: is missing from the seal; seal the dataset again or restore the file"
             )
         return data
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 (hex) of a part, read in pieces where it lies on this machine."""
+        if self.remote:
+            return hashlib.sha256(self.read(name, MAX_REMOTE_MANIFEST)).hexdigest()
+        try:
+            with Path(self.location, name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(
+                f"{self.where(name)}: is missing from the seal; seal the dataset again"
+            ) from error
 
     def where(self, name: str) -> str:
         """The full name of a part, for messages."""

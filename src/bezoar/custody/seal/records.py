@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import translate
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bezoar.custody.seal.manifest import GROUP_ROWS, digests
-from bezoar.custody.seal.walk import SIZE, WHOLE, Files
+from bezoar.custody.seal.walk import SIZE, WHOLE, Files, hash_tree
+from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.errors import InputError, LimitError, UnknownFormatError
 
 if TYPE_CHECKING:
@@ -108,14 +112,14 @@ class Records:
             yield [key, digests(self.sha256[start:stop]), sizes, media_type, label, *sources]
 
 
-def open_dataset(files: Files, layout: Layout) -> Dataset | None:
-    """The dataset that the files are, or None where they are to be taken one by one."""
+def open_dataset(path: Path, layout: Layout) -> Dataset | None:
+    """The dataset at `path`, or None where its files are to be taken one by one."""
     from bezoar.data import open as open_path
 
     if layout.by_file:
         return None
     try:
-        return open_path(files.root, label_column=layout.label_column, content_column=layout.content_column)
+        return open_path(path, label_column=layout.label_column, content_column=layout.content_column)
     except UnknownFormatError:
         if layout.label_column is None and layout.content_column is None:
             return None
@@ -127,12 +131,32 @@ def read_records(files: Files, layout: Layout, known: KnownContents | None = Non
 
     InputError when two records have the same key, when a record's content cannot be read or when the dataset is malformed.
     """
-    dataset = open_dataset(files, layout)
+    dataset = open_dataset(files.root, layout)
     if dataset is None:
         return _by_file(files)
     return _sorted(
         _of_folder(dataset, files) if dataset.format == "folder" else _of_contents(dataset, files, known)
     )
+
+
+def read_some(path: Path, layout: Layout, pattern: str) -> Records:
+    """The records whose keys match `pattern`; the content of others is not read."""
+    dataset = open_dataset(path, layout)
+    if dataset is None:
+        match = re.compile(translate(pattern)).match
+        return _by_file(hash_tree(path, ignored=DEFAULT_IGNORES, wanted=lambda name: match(name) is not None))
+    part = dataset.select(matching(dataset.keys, pattern))
+    return _sorted(
+        Records(dataset.format, part.keys, *hash_contents(part), label_texts(part), source_texts(part))
+    )
+
+
+def matching(keys: pa.Array, pattern: str) -> NDArray[np.bool_]:
+    """Which keys match a shell pattern (`*` also matches `/`), boolean (N,)."""
+    import numpy as np
+
+    match = re.compile(translate(pattern)).match
+    return np.fromiter((match(key) is not None for key in keys.to_pylist()), bool, len(keys))
 
 
 def is_by_file(records: Records) -> bool:

@@ -120,21 +120,19 @@ def _describe_and_sign(
 
 def write_tables(folder: Path, records: Records, layout: Layout) -> bytes:
     """Write the manifest and the tiles of the snapshot tree; the tree's root."""
-    from bezoar.custody.tlog.merkle import Frontier
-    from bezoar.custody.tlog.tiles import TileWriter
+    from bezoar.custody.tlog.storage import Folder
+    from bezoar.custody.tlog.tiles import TileTree, TileWriter
 
-    tiles, frontier = TileWriter(folder), Frontier()
+    tiles = TileWriter(folder)
     with (
         (folder / MANIFEST).open("xb") as file,
         ManifestWriter(file, list(records.sources), layout.description(records.format)) as manifest,
     ):
         for block in records.blocks():
             for batch in manifest.write(block):
-                for digest in leaf_hashes(batch):
-                    tiles.append(digest)
-                    frontier.append(digest)
+                tiles.extend(leaf_hashes(batch))
     tiles.flush()
-    return frontier.root()
+    return TileTree(Folder(folder), len(records)).root()
 
 
 def _described(

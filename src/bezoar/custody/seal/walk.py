@@ -69,16 +69,21 @@ def refuse(path: str, why: str) -> NoReturn:
 
 
 def hash_tree(
-    root: Path, *, ignored: Collection[str] = (), known: Known | None = None, on_refused: Refuse = refuse
+    root: Path,
+    *,
+    ignored: Collection[str] = (),
+    wanted: Callable[[str], bool] | None = None,
+    known: Known | None = None,
+    on_refused: Refuse = refuse,
 ) -> Files:
     """Walk the tree (or single file) at `root` and hash its files.
 
-    `ignored` are relative paths that are left out with all below them; `known` gives digests of files that need not be read.
-    A file that `on_refused` lets pass is left out.
+    `ignored` are relative paths that are left out with all below them, `wanted` chooses among the others; `known` gives the
+    digests of files that need not be read. A file that `on_refused` lets pass is left out.
     """
     import numpy as np
 
-    hasher = _Hasher(known, on_refused)
+    hasher = _Hasher(wanted, known, on_refused)
     with hasher.pool:
         for folder in _folders(root, ignored, on_refused):
             hasher.folder(folder)
@@ -241,17 +246,19 @@ def _folded(name: str) -> str:
 class _Hasher:
     """Hashes files one after the other, large ones in threads, and keeps what was found in flat arrays."""
 
-    def __init__(self, known: Known | None, on_refused: Refuse) -> None:
+    def __init__(self, wanted: Callable[[str], bool] | None, known: Known | None, on_refused: Refuse) -> None:
         self.paths: list[str] = []
         self.digests = bytearray()
         self.status: list[Stat] = []
         self.pool = ThreadPoolExecutor(os.cpu_count() or 1)  # starts threads only when it gets work
-        self._known, self._on_refused = known, on_refused
+        self._wanted, self._known, self._on_refused = wanted, known, on_refused
         self._pending: list[tuple[int, str, Future[bytes]]] = []
 
     def folder(self, folder: _Folder) -> None:
         """Hash the files of a folder."""
         for name in folder.names:
+            if self._wanted is not None and not self._wanted(folder.real(folder.prefix + name)):
+                continue
             try:
                 self._file(folder, name)
             except OSError as error:
