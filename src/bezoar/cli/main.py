@@ -35,7 +35,11 @@ VERBS = {
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
     "bench": "Measure the scan against the range: a resumable matrix.",
     "demo": "Poison, scan and clean synthetic traffic signs, with figures.",
+    "diff": "Say what changed between two sealed snapshots.",
+    "prove": "Write a proof that a record is sealed, or that none has a key.",
+    "check": "Check such a proof offline, without the dataset.",
     "keygen": "Make a key pair to sign datasets, events and logs.",
+    "log": "Keep, show, verify and serve a custody log, and witness others.",
     "doctor": "Show versions, extras and the speed of this machine.",
 }
 

@@ -1,0 +1,154 @@
+"""`bezoar check PROOF`: the stranger's side of `bezoar prove`, offline: no dataset, no seal, no network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bezoar.cli.options import PATH
+from bezoar.cli.seals import verifier_key
+from bezoar.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from bezoar.custody.seal.checking import Content, ProvedGap, ProvedRecord, Trust
+    from bezoar.custody.tlog.checkpoint import Checkpoint
+    from bezoar.custody.tlog.note import VerifierKey
+
+_MAX_POLICY = 1 << 20
+_MAX_SOURCES = 20
+
+
+@click.command("check")
+@click.argument("path", metavar="PROOF", type=PATH)
+@click.option("--record", type=PATH, metavar="FILE", help="The record's content.")
+@click.option("--record-key", metavar="KEY", help="The key that the record must have.")
+@click.option("--label", metavar="LABEL", help="The label that the record must have.")
+@click.option("--absent", metavar="KEY", help="Check that no record has this key.")
+@click.option(
+    "--key",
+    "vkey",
+    callback=verifier_key,
+    metavar="VKEY",
+    help="The signer's verifier key, or a file that holds it.",
+)
+@click.option(
+    "--tlog-policy", "policy", type=PATH, metavar="FILE", help="Keys of signer and witnesses, and the quorum."
+)
+def command(
+    path: Path,
+    record: Path | None,
+    record_key: str | None,
+    label: str | None,
+    absent: str | None,
+    vkey: VerifierKey | None,
+    policy: Path | None,
+) -> int:
+    """Check offline that the content of FILE, under its key and label, is a record of the snapshot that VKEY signed.
+
+    Prints what was proved: number, key, label and source of the record, the snapshot and who signed it. With --absent KEY: that
+    no record has this key, given that the signer sorted the records by key as it promises.
+
+    Exit codes: 0 proved, 1 not proved, 2 malformed or unreadable.
+    """
+    from bezoar.cli.seals import read_file
+    from bezoar.custody.seal.absence import MAX_BYTES, AbsenceProof, is_absence_proof
+    from bezoar.custody.seal.checking import check_absent, check_record
+    from bezoar.custody.tlog.proof import TlogProof
+
+    if (record is None) == (absent is None):
+        raise UsageError("give --record FILE, or --absent KEY for a proof of absence")
+    trust = _trust(vkey, policy)
+    data = read_file(path, MAX_BYTES)
+    if is_absence_proof(data) != (absent is not None):
+        raise UsageError(
+            f"{path}: is a proof of {'absence' if absent is None else 'a record'}; see `bezoar check --help`"
+        )
+    if absent is not None:
+        if record_key is not None or label is not None:
+            raise UsageError(
+                "--record-key and --label say something of a record; --absent says that there is none"
+            )
+        click.echo(_gap_text(check_absent(AbsenceProof.parse(data), trust, absent), absent))
+    elif record is not None:
+        click.echo(
+            _record_text(
+                check_record(TlogProof.parse(data), trust, _content(record), key=record_key, label=label)
+            )
+        )
+    return 0
+
+
+def _trust(vkey: VerifierKey | None, policy: Path | None) -> Trust:
+    from bezoar.cli.seals import read_file
+    from bezoar.custody.tlog.policy import TlogPolicy
+
+    if vkey is not None and policy is None:
+        return vkey
+    if policy is not None and vkey is None:
+        return TlogPolicy.parse(read_file(policy, _MAX_POLICY))
+    raise UsageError(
+        "give the key to trust: --key VKEY, or --tlog-policy FILE with the keys of signer and witnesses"
+    )
+
+
+def _content(path: Path) -> Content:
+    from bezoar.custody.seal.checking import Content
+
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            return Content(digest, file.tell())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _record_text(proved: ProvedRecord) -> str:
+    from bezoar.report.text import shown
+
+    leaf = proved.leaf
+    label = "none" if leaf.label is None else shown(leaf.label, 200)
+    sources = [
+        f"source:   {shown(name, 60)} = {shown(text, 300)}" for name, text in sorted(leaf.source.items())
+    ]
+    return "\n".join(
+        [
+            "proved: this content is in the snapshot, under this key and label",
+            f"key:      {shown(leaf.key, 1000)}",
+            f"label:    {label}",
+            f"content:  {leaf.size:,} bytes, sha256 {leaf.sha256.hex()}",
+            *sources[:_MAX_SOURCES],
+            *(
+                [f"          and {len(sources) - _MAX_SOURCES} more source columns"]
+                if len(sources) > _MAX_SOURCES
+                else []
+            ),
+            f"record:   {proved.index:,} (the first is 0) of {proved.checkpoint.size:,}",
+            *_checkpoint_lines(proved.checkpoint),
+        ]
+    )
+
+
+def _gap_text(proved: ProvedGap, key: str) -> str:
+    from bezoar.report.text import shown
+
+    def edge(record: ProvedRecord | None, nothing: str) -> str:
+        return nothing if record is None else f"record {record.index:,}, {shown(record.leaf.key, 1000)}"
+
+    return "\n".join(
+        [
+            f"proved: no record of the snapshot has the key {shown(key, 1000)}",
+            f"before:   {edge(proved.before, 'nothing, the snapshot begins here')}",
+            f"after:    {edge(proved.after, 'nothing, the snapshot ends here')}",
+            *_checkpoint_lines(proved.checkpoint),
+            "given that the signer sorted the records by key, as a seal promises; the proof shows these two only",
+        ]
+    )
+
+
+def _checkpoint_lines(checkpoint: Checkpoint) -> list[str]:
+    from bezoar.report.text import shown
+
+    return [f"snapshot: {checkpoint.root.hex()}", f"signed:   {shown(checkpoint.origin, 300)}"]
