@@ -1,0 +1,107 @@
+"""What verifying a whole log found: a value to be printed, or written as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bezoar.custody.tlog.checkpoint import Checkpoint
+from bezoar.custody.tlog.note import Note
+from bezoar.custody.tlog.tree_check import check_tree
+from bezoar.errors import InputError, VerificationError
+
+if TYPE_CHECKING:
+    from bezoar.custody.tlog.log import CustodyLog
+    from bezoar.custody.tlog.policy import TlogPolicy
+
+_MAX_PROBLEMS = 1000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one part of a log: a file of it, an entry, the checkpoint, its history."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class LogReport:
+    """The outcome. `problems` lists the first 1,000 of `n_problems`; `seen` is the checkpoint that was remembered before.
+
+    `cosigners` names who has signed the checkpoint beside the log; only a policy says whose signatures were checked.
+    """
+
+    location: str
+    checkpoint: Checkpoint
+    key: str
+    seen: Checkpoint | None
+    cosigners: tuple[str, ...]
+    n_tiles: int
+    n_objects: int
+    problems: tuple[Problem, ...]
+    n_problems: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.n_problems == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        return {
+            "cosigners": list(self.cosigners),
+            "key": self.key,
+            "location": self.location,
+            "objects": self.n_objects,
+            "origin": self.checkpoint.origin,
+            "problem_count": self.n_problems,
+            "problems": [{"what": problem.what, "where": problem.where} for problem in self.problems],
+            "remembered_size": self.seen.size if self.seen else None,
+            "root": self.checkpoint.root.hex(),
+            "size": self.checkpoint.size,
+            "tiles": self.n_tiles,
+            "valid": self.valid,
+            "version": 1,
+        }
+
+
+def verify_log(log: CustodyLog, policy: TlogPolicy | None = None) -> LogReport:
+    """Verify all of `log` as its checkpoint shows it, and that checkpoint against the one remembered and a policy."""
+    problems: list[Problem] = []
+    count = 0
+
+    def note(where: str, what: str) -> None:
+        nonlocal count
+        count += 1
+        if len(problems) < _MAX_PROBLEMS:
+            problems.append(Problem(where, what))
+
+    seen = None
+    try:
+        seen = log.check_history()
+    except VerificationError as error:
+        note("history", str(error))
+    except InputError as error:
+        if error.__cause__ is not None:  # a network or a disk that fails says nothing about the log
+            raise
+        note("history", str(error))
+    checkpoint, signed = log.checkpoint()
+    if policy is not None:
+        try:
+            policy.check(signed)
+        except VerificationError as error:
+            note("checkpoint", f"does not meet the policy: {error}")
+    counts = check_tree(log.storage, checkpoint, note)
+    others = dict.fromkeys(each.name for each in Note.parse(signed).signatures if each.name != log.origin)
+    return LogReport(
+        location=log.location,
+        checkpoint=checkpoint,
+        key=log.key.text,
+        seen=seen,
+        cosigners=tuple(others),
+        n_tiles=counts.tiles,
+        n_objects=counts.objects,
+        problems=tuple(problems),
+        n_problems=count,
+    )

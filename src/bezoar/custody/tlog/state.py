@@ -1,0 +1,94 @@
+"""The last checkpoint seen of every log, kept on this machine so that a rollback or a fork is noticed.
+
+Whoever holds a log's key can rewrite the log and sign it anew. What that person cannot do is change what others have seen:
+here the largest checkpoint seen, per origin and key, as the signed note itself, so that it is evidence. Files lie under
+`$BEZOAR_STATE/logs`, by default `~/.local/state/bezoar/logs`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bezoar.custody.tlog.checkpoint import Checkpoint, open_checkpoint
+from bezoar.custody.tlog.durable import lock, replace_file
+from bezoar.custody.tlog.merkle import EMPTY_ROOT, tree_root, verify_consistency
+from bezoar.custody.tlog.note import VerifierKey
+from bezoar.custody.tlog.storage import Folder
+from bezoar.custody.tlog.tiles import TileTree
+from bezoar.errors import BezoarError, InputError, OutputError, VerificationError
+
+MAX_CHECKPOINT = 256 << 10
+
+
+def recall(key: VerifierKey) -> Checkpoint | None:
+    """The largest checkpoint seen of the log with this key; None when it is new. InputError when the file is damaged."""
+    path = _path(key)
+    data = Folder(path.parent).read(path.name, MAX_CHECKPOINT) if path.parent.is_dir() else None
+    if data is None:
+        return None
+    try:
+        return open_checkpoint(data, key)[0]
+    except BezoarError as error:
+        raise InputError(
+            f"{path}: the remembered checkpoint is damaged ({error}); restore or remove it"
+        ) from error
+
+
+def remember(key: VerifierKey, checkpoint: Checkpoint, note: bytes) -> None:
+    """Keep `checkpoint`, whose signed bytes are `note`, unless a larger one has been seen meanwhile."""
+    with _locked(key) as path:
+        seen = recall(key)
+        if seen is None or seen.size < checkpoint.size:
+            replace_file(path, note)
+
+
+def check_extends(seen: Checkpoint, shown: Checkpoint, tree: TileTree, where: str) -> None:
+    """VerificationError, which says rollback or fork and names both, unless `shown`, of `tree`, extends `seen`."""
+    both = f"it shows {describe(shown)}; this machine has seen {describe(seen)}"
+    if shown.size < seen.size:
+        raise VerificationError(
+            f"{where}: the log was rolled back: {both}; restore the entries that are missing"
+        )
+    fork = f"{where}: the log was forked: {both}, which it does not extend; its key has signed two histories"
+    if shown.size == seen.size or seen.size == 0:
+        if seen.root != (shown.root if shown.size == seen.size else EMPTY_ROOT):
+            raise VerificationError(fork)
+        return
+    proof, now = tree.consistency(seen.size), tree_root(seen.size, tree.read)
+    try:
+        verify_consistency(seen.size, shown.size, now, shown.root, proof)
+    except VerificationError as error:
+        raise VerificationError(
+            f"{where}: the tiles do not give the root of the checkpoint, so that nothing proves that the log extends "
+            f"{describe(seen)}; `bezoar log verify` says which are damaged"
+        ) from error
+    if now != seen.root:
+        raise VerificationError(fork)
+
+
+def describe(checkpoint: Checkpoint) -> str:
+    """`size 12 (root q0Tx…=)`."""
+    return f"size {checkpoint.size} (root {base64.b64encode(checkpoint.root).decode()})"
+
+
+@contextmanager
+def _locked(key: VerifierKey) -> Iterator[Path]:
+    path = _path(key)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock(path.with_name(f".{path.name}.lock")):
+            yield path
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the checkpoint cannot be remembered ({error.strerror}); set BEZOAR_STATE to a folder of yours"
+        ) from error
+
+
+def _path(key: VerifierKey) -> Path:
+    base = os.environ.get("BEZOAR_STATE") or Path.home() / ".local" / "state" / "bezoar"
+    return Path(base, "logs", hashlib.sha256(key.text.encode()).hexdigest())
