@@ -45,7 +45,7 @@ def generate(kind: str, password: bytes | None) -> tuple[bytes, bytes]:
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     else:
         der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        private = pkcs8.encrypt(der, password)
+        private = pkcs8.encrypt(der, password, pkcs8.ROUNDS)
     return private, public_pem(key.public_key())
 
 

@@ -20,8 +20,8 @@ _SEQUENCE, _INTEGER, _OCTET_STRING = 0x30, 0x02, 0x04
 _BLOCK = 16
 
 
-def encrypt(private_key_info: bytes, password: bytes, rounds: int = ROUNDS) -> bytes:
-    """The PEM text `ENCRYPTED PRIVATE KEY` of a DER PrivateKeyInfo."""
+def encrypt(private_key_info: bytes, password: bytes, rounds: int) -> bytes:
+    """The PEM text `ENCRYPTED PRIVATE KEY` of a DER PrivateKeyInfo; `rounds` of PBKDF2, ROUNDS for real keys."""
     salt, iv = os.urandom(16), os.urandom(_BLOCK)
     key = hashlib.pbkdf2_hmac("sha256", password, salt, rounds, 32)
     derivation = _sequence(
