@@ -30,9 +30,13 @@ SERIALIZATION = {
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-@cache
 def pair(kind: str = "p256", number: int = 0) -> tuple[bytes, bytes]:
-    """Key pair `number` of a kind, without a password."""
+    """Key pair `number` of a kind, without a password; the same one whenever it is asked for."""
+    return _pair(kind, number)
+
+
+@cache
+def _pair(kind: str, number: int) -> tuple[bytes, bytes]:
     return keys.generate(kind, None)
 
 
