@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from bezoar import __version__
 from bezoar.custody.seal.manifest import digests
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RACY_NS = 3 * 10**9
 MAX_BYTES = 4 << 30
+_DIGEST = 32
+_CHUNK = 65_536  # rows
 _STATUS = ("size", "mtime", "ctime", "inode")  # as in `walk.Stat`
 
 
@@ -82,7 +84,7 @@ class Cache:
         table = pa.table({"path": files.paths, "sha256": digests(files.sha256), **columns})
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            _store(self._folder / "files", table.filter(pa.array(settled)), "")
+            _store(self._folder / "files", table if settled.all() else table.filter(pa.array(settled)), "")
             if settled.all() and not is_by_file(records):
                 kinds = records.media_types.cast(pa.string())
                 table = pa.table(
@@ -106,12 +108,14 @@ def _load(path: Path, fingerprint: str | None) -> pa.Table | None:
     import pyarrow as pa
 
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        data = path.read_bytes()
-        if hashlib.sha256(data[32:]).digest() != data[:32]:
-            return None
-        table = pa.ipc.open_stream(data[32:]).read_all()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size - _DIGEST
+            if not 0 < size <= MAX_BYTES:
+                return None
+            data = file.read(size)
+            if hashlib.sha256(data).digest() != file.read(_DIGEST):
+                return None
+        table = pa.ipc.open_stream(data).read_all()
         table.validate(full=True)
     except (OSError, pa.ArrowException):
         return None
@@ -120,19 +124,35 @@ def _load(path: Path, fingerprint: str | None) -> pa.Table | None:
 
 
 def _store(path: Path, table: pa.Table, fingerprint: str) -> None:
-    """Put a table at `path` in one step, behind its SHA-256. Not fsynced: what a crash garbles is not loaded."""
+    """Put a table at `path` in one step, with its SHA-256 behind. Not fsynced: what a crash garbles is not loaded."""
     import pyarrow as pa
 
-    table = table.replace_schema_metadata({"fingerprint": fingerprint})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    data = sink.getvalue()
+    schema = table.schema.with_metadata({"fingerprint": fingerprint})
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(hashlib.sha256(data).digest())
-            file.write(data)
+            sink = _HashingFile(file)
+            with pa.ipc.new_stream(pa.PythonFile(sink, "w"), schema) as stream:
+                stream.write_table(table.cast(schema), max_chunksize=_CHUNK)
+            file.write(sink.total.digest())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class _HashingFile:
+    """Passes on what is written, and hashes it."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.total = hashlib.sha256()
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        self.total.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Nothing to do: the file flushes when it is closed."""

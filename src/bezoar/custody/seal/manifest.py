@@ -58,6 +58,7 @@ class Manifest:
         self._file = file
         self._starts = _starts(file.metadata, where)
         self._keys = lru_cache(_CACHED_GROUPS)(self._read_keys)
+        self._first_keys: dict[int, str] = {}  # of the row groups looked at, so that a warm look-up reads one
 
     @classmethod
     def open(cls, source: str | Path | BinaryIO, where: str | None = None) -> Manifest:
@@ -96,7 +97,15 @@ class Manifest:
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Rows `start` to `end` (excluded; default: all), one by one, in bounded memory."""
         for batch in self.batches(start, end):
-            yield from self._rows(batch)
+            yield from self.rows_of(batch)
+
+    def rows_of(self, batch: pa.RecordBatch) -> Iterator[Row]:
+        """The rows of one of `batches`."""
+        columns = [column.to_pylist() for column in batch.columns]
+        names = self.sources
+        for key, sha256, size, media_type, label, *values in zip(*columns, strict=True):
+            source = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            yield Row(key, sha256, size, media_type, label, source)
 
     def row(self, index: int) -> Row:
         """One row; UsageError when there is no such row."""
@@ -121,18 +130,13 @@ class Manifest:
         low, high = 0, len(self._starts) - 1  # of the groups, the last whose first key is not above `key`
         while high - low > 1:
             middle = (low + high) // 2
-            if self._keys(middle)[0] <= key:
+            if self._first_key(middle) <= key:
                 low = middle
             else:
                 high = middle
         return self._starts[low] + bisect_left(self._keys(low), key) if len(self) else 0
 
-    def _rows(self, batch: pa.RecordBatch) -> Iterator[Row]:
-        columns = [column.to_pylist() for column in batch.columns]
-        names = self.sources
-        for key, sha256, size, media_type, label, *values in zip(*columns, strict=True):
-            source = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-            yield Row(key, sha256, size, media_type, label, source)
+    _rows = rows_of
 
     def _group_of(self, index: int) -> int:
         from bisect import bisect_right
@@ -146,6 +150,11 @@ class Manifest:
             yield from self._file.iter_batches(GROUP_ROWS, list(groups), columns, use_threads=False)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _malformed(self.where, error) from error
+
+    def _first_key(self, group: int) -> str:
+        if group not in self._first_keys:
+            self._first_keys[group] = self._keys(group)[0]
+        return self._first_keys[group]
 
     def _read_keys(self, group: int) -> list[str]:
         keys = [key for batch in self._read([group], ["key"]) for key in _texts(batch.column(0), self.where)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from pathlib import Path
@@ -215,10 +216,10 @@ def _by_file(files: Files) -> Records:
     import pyarrow as pa
 
     single = files.paths == [WHOLE]
-    keys = [files.root.resolve().name] if single else files.paths
+    keys = pa.array([files.root.resolve().name] if single else files.paths, pa.string())
     none = pa.DictionaryArray.from_arrays(pa.nulls(len(keys), pa.int8()), pa.array([], pa.string()))
     sizes = np.ascontiguousarray(files.status[:, SIZE])
-    return Records(BY_FILE, pa.array(keys, pa.string()), files.sha256, sizes, _by_suffix(keys), none, {})
+    return Records(BY_FILE, keys, files.sha256, sizes, _by_suffix(keys), none, {})
 
 
 def _of_folder(dataset: Dataset, files: Files) -> Records:
@@ -235,7 +236,7 @@ def _of_folder(dataset: Dataset, files: Files) -> Records:
         )
     places = found.to_numpy()
     sizes = np.ascontiguousarray(files.status[places, SIZE])
-    media_types = _by_suffix(dataset.keys.to_pylist())
+    media_types = _by_suffix(dataset.keys)
     return Records(
         "folder",
         dataset.keys,
@@ -281,14 +282,17 @@ def hash_contents(dataset: Dataset) -> Contents:
     return Contents(np.frombuffer(bytes(sha256), np.uint8).reshape(-1, 32), sizes, media_types)
 
 
-def _by_suffix(keys: Sequence[str]) -> pa.Array:
+def _by_suffix(keys: pa.Array) -> pa.Array:
     """The media type of each file, by its name alone."""
     import numpy as np
     import pyarrow as pa
 
     names: dict[str, int] = {}
-    kinds = [names.setdefault(media_type(key), len(names)) for key in keys]
-    return pa.DictionaryArray.from_arrays(np.array(kinds, np.int32), pa.array(list(names), pa.string()))
+    kinds = array("i")
+    for start in range(0, len(keys), _BLOCK):
+        part = keys.slice(start, _BLOCK).to_pylist()
+        kinds.extend(names.setdefault(media_type(key), len(names)) for key in part)
+    return pa.DictionaryArray.from_arrays(np.frombuffer(kinds, np.int32), pa.array(list(names), pa.string()))
 
 
 def _sorted(records: Records) -> Records:

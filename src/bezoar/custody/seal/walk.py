@@ -12,7 +12,9 @@ import errno
 import hashlib
 import os
 import stat
+import time
 import unicodedata
+from array import array
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _LARGE = 1 << 18  # bytes; beyond, a thread is worth its while
 _PENDING = 32  # large files open at a time
+_SETTLED_NS = 50_000_000  # a file's times come from a clock of its own, which may be some ticks behind
 
 
 class Known(Protocol):
@@ -90,8 +93,8 @@ def hash_tree(
         hasher.finish()
     paths = hasher.paths
     order = sorted(range(len(paths)), key=paths.__getitem__)
-    sha256 = np.frombuffer(bytes(hasher.digests), np.uint8).reshape(-1, 32)
-    status = np.array(hasher.status, np.int64).reshape(-1, 4)
+    sha256 = np.frombuffer(hasher.digests, np.uint8).reshape(-1, 32)
+    status = np.frombuffer(hasher.status, np.int64).reshape(-1, 4)
     return Files(root, [paths[i] for i in order], sha256[order], status[order])
 
 
@@ -249,10 +252,12 @@ class _Hasher:
     def __init__(self, wanted: Callable[[str], bool] | None, known: Known | None, on_refused: Refuse) -> None:
         self.paths: list[str] = []
         self.digests = bytearray()
-        self.status: list[Stat] = []
+        self.status = array("q")
         self.pool = ThreadPoolExecutor(os.cpu_count() or 1)  # starts threads only when it gets work
         self._wanted, self._known, self._on_refused = wanted, known, on_refused
         self._pending: list[tuple[int, str, Future[bytes]]] = []
+        self._block = bytearray(_LARGE)
+        self._settled = time.time_ns() - _SETTLED_NS
 
     def folder(self, folder: _Folder) -> None:
         """Hash the files of a folder."""
@@ -279,7 +284,11 @@ class _Hasher:
         self._pending.clear()
         for place, shown, why in reversed(lost):
             self._on_refused(shown, why)
-            del self.paths[place], self.status[place], self.digests[32 * place : 32 * place + 32]
+            del (
+                self.paths[place],
+                self.status[4 * place : 4 * place + 4],
+                self.digests[32 * place : 32 * place + 32],
+            )
 
     def _file(self, folder: _Folder, name: str) -> None:
         path, real = folder.prefix + name, folder.real(name)
@@ -291,23 +300,24 @@ class _Hasher:
                 return
         handle = os.open(real, _FILE, dir_fd=folder.handle)
         try:
+            # Most files fit into one block: one read is one moment. A file that was touched after the walk began, or that
+            # does not fit, is read with a look at its status before and after.
+            count = os.readv(handle, [self._block])
             entry = os.fstat(handle)
+            status = _status(entry)
             if not stat.S_ISREG(entry.st_mode):
                 raise _ChangedError
-            status = _status(entry)
-            if status[SIZE] > _LARGE:
-                self._later(path, folder.shown(name), status, os.dup(handle))
+            if count == status[SIZE] < _LARGE and status[CTIME] < self._settled:
+                self._add(path, status, hashlib.sha256(memoryview(self._block)[:count]).digest())
                 return
-            content = os.read(handle, status[SIZE] + 1)
-            if len(content) != status[SIZE] or _status(os.fstat(handle)) != status:
-                raise _ChangedError
+            os.lseek(handle, 0, os.SEEK_SET)
+            self._later(path, folder.shown(name), status, os.dup(handle))
         finally:
             os.close(handle)
-        self._add(path, status, hashlib.sha256(content).digest())
 
     def _add(self, path: str, status: Stat, digest: bytes) -> None:
         self.paths.append(path)
-        self.status.append(status)
+        self.status.extend(status)
         self.digests += digest
 
     def _later(self, path: str, shown: str, status: Stat, handle: int) -> None:
