@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("time", "kind", "dataset", "records", "object")
 _MAX_SHOWN_PROBLEMS = 40
-_CELL = 60
+_CELL = 70  # a SHA-256 fits
 
 
 def show_text(log: CustodyLog, entries: Sequence[Entry]) -> str:
@@ -64,6 +64,10 @@ def report_text(report: LogReport, *, key_given: bool, policy_given: bool) -> st
         f"hashed    {count(report.n_tiles, 'tile')}, {count(report.n_objects, 'object')}",
         f"history   {_history(report)}",
     ]
+    if report.n_foreign:
+        lines.append(
+            f"foreign   {count(report.n_foreign, 'entry', 'entries')} not of a custody log, in the tree all the same"
+        )
     if report.cosigners:
         checked = "held against the policy" if policy_given else "not checked; give --tlog-policy"
         lines.append(f"cosigned  {', '.join(shown(name) for name in report.cosigners)} ({checked})")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bezoar.custody.tlog.entries import MAX_ENTRY, check_entry, object_of, pack, unpack
+from bezoar.custody.tlog.entries import MAX_ENTRY, check_entry, members_of, object_of, pack, unpack
 from bezoar.errors import InputError
 
 DIGEST = "ab" * 32
@@ -62,7 +62,7 @@ def test_a_bundle_that_ends_too_early(data: bytes) -> None:
 def test_entries_that_are_not_canonical(entry: bytes) -> None:
     with pytest.raises(InputError, match="canonical"):
         check_entry(entry)
-    assert object_of(entry) is None
+    assert members_of(entry) is None
 
 
 def test_the_longest_entry() -> None:
@@ -73,12 +73,21 @@ def test_the_longest_entry() -> None:
 
 
 def test_the_object_of_an_entry() -> None:
-    assert object_of(f'{{"object":"sha256:{DIGEST}"}}'.encode()) == DIGEST
+    assert object_of(check_entry(f'{{"object":"sha256:{DIGEST}"}}'.encode())) == DIGEST
 
 
 @pytest.mark.parametrize(
     "value",
-    [f'"sha256:{DIGEST.upper()}"', f'"sha256:{DIGEST}0"', f'"{DIGEST}"', '"sha256:../../x"', "1", "null"],
+    [
+        f"sha256:{DIGEST.upper()}",
+        f"sha256:{DIGEST}0",
+        f"sha256:{DIGEST}\n",
+        DIGEST,
+        "sha256:../../x",
+        1,
+        None,
+    ],
 )
-def test_no_object(value: str) -> None:
-    assert object_of(f'{{"object":{value}}}'.encode()) is None
+def test_no_object(value: object) -> None:
+    assert object_of({"object": value}) is None
+    assert object_of({}) is None

@@ -244,3 +244,12 @@ def test_many_problems_are_counted_but_not_all_listed(large: CustodyLog) -> None
         path.write_bytes(pack([b'{"forged":true}'] * 256))
     report = large.verify()
     assert (len(report.problems), report.n_problems) == (1000, 1280)
+
+
+def test_entries_of_another_kind_of_log_are_counted(
+    small: CustodyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bezoar.custody.tlog.writing.check_entry", lambda entry: {})
+    small.append([(b"", {}), (b"\xff", {}), (b'{"a": 1}', {})], signer())
+    report = small.verify()
+    assert (report.valid, report.n_foreign, report.n_objects) == (True, 3, 5)

@@ -35,7 +35,7 @@ for number in range(start, end, step):
 
 def writer(folder: Path, word: str, start: int, step: int, end: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", WRITER, str(folder), word, str(start), str(step), str(end)]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 

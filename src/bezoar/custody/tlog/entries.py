@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import rfc8785
 
@@ -58,21 +59,32 @@ def read_bundle(storage: Storage, index: int, width: int) -> list[bytes]:
     raise VerificationError(f"{path}: missing, although the tree has it; restore the file")
 
 
-def check_entry(entry: bytes) -> None:
-    """InputError when `entry` is no RFC 8785 JSON object or is longer than a bundle can hold."""
+def check_entry(entry: bytes) -> dict[str, Any]:
+    """Its members; InputError when `entry` is no RFC 8785 JSON object or is longer than a bundle can hold."""
     if len(entry) > MAX_ENTRY:
         raise InputError(
             f"a log entry of {len(entry):,} bytes; at most {MAX_ENTRY:,} fit, log a digest instead"
         )
-    if _members(entry) is None:
+    members = members_of(entry)
+    if members is None:
         raise InputError(
             "a log entry is not the canonical (RFC 8785) JSON of an object; write it with rfc8785"
         )
+    return members
 
 
-def object_of(entry: bytes) -> str | None:
-    """The hex SHA-256 of the object that `entry` names; None when it names none or is no entry of a custody log."""
-    named = (_members(entry) or {}).get("object")
+def members_of(entry: bytes) -> dict[str, Any] | None:
+    """The JSON object that `entry` is; None for anything that has a second spelling (a repeated name, a blank)."""
+    try:
+        value = json.loads(entry)
+        return value if isinstance(value, dict) and rfc8785.dumps(value) == entry else None
+    except (ValueError, RecursionError):  # rfc8785's own errors are ValueErrors
+        return None
+
+
+def object_of(members: Mapping[str, Any]) -> str | None:
+    """The hex SHA-256 of the object that an entry with these members names; None when it names none."""
+    named = members.get("object")
     match = _OBJECT.fullmatch(named) if isinstance(named, str) else None
     return match[1] if match else None
 
@@ -80,12 +92,3 @@ def object_of(entry: bytes) -> str | None:
 def object_path(sha256_hex: str) -> str:
     """Where the log keeps the object: `objects/sha256/ab/<hex>`."""
     return f"objects/sha256/{sha256_hex[:2]}/{sha256_hex}"
-
-
-def _members(entry: bytes) -> dict[str, object] | None:
-    """The JSON object, or None: anything that has a second spelling (a repeated name, a blank) is not canonical."""
-    try:
-        value = json.loads(entry)
-        return value if isinstance(value, dict) and rfc8785.dumps(value) == entry else None
-    except (ValueError, RecursionError):  # rfc8785's own errors are ValueErrors
-        return None

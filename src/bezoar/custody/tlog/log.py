@@ -168,11 +168,11 @@ class CustodyLog:
         end = self.size if end is None else end
         if not 0 <= start <= end <= self.size:
             raise UsageError(f"{self.location}: entries {start} to {end} asked for; the log has {self.size}")
-        size, tree = self.size, self.tree
+        checkpoint, size, tree = self._checkpoint, self.size, self.tree
         for index in range(start // TILE, -(-end // TILE)):
             first = index * TILE
             bundle = read_bundle(self.storage, index, min(TILE, size - first))
-            _prove(bundle, index, self._checkpoint, tree, self.location)
+            _prove(bundle, index, checkpoint, tree, self.location)
             for place in range(max(start, first), min(end, first + len(bundle))):
                 yield Entry(place, bundle[place - first])
 

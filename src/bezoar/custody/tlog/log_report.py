@@ -29,6 +29,7 @@ class Problem:
 class LogReport:
     """The outcome. `problems` lists the first 1,000 of `n_problems`; `seen` is the checkpoint that was remembered before.
 
+    `n_foreign` entries are no canonical JSON: they are in the tree, but no object of theirs was looked for.
     `cosigners` names who has signed the checkpoint beside the log; only a policy says whose signatures were checked.
     """
 
@@ -39,6 +40,7 @@ class LogReport:
     cosigners: tuple[str, ...]
     n_tiles: int
     n_objects: int
+    n_foreign: int
     problems: tuple[Problem, ...]
     n_problems: int
 
@@ -51,6 +53,7 @@ class LogReport:
         """The report as a JSON object."""
         return {
             "cosigners": list(self.cosigners),
+            "foreign_entries": self.n_foreign,
             "key": self.key,
             "location": self.location,
             "objects": self.n_objects,
@@ -102,6 +105,7 @@ def verify_log(log: CustodyLog, policy: TlogPolicy | None = None) -> LogReport:
         cosigners=tuple(others),
         n_tiles=counts.tiles,
         n_objects=counts.objects,
+        n_foreign=counts.foreign,
         problems=tuple(problems),
         n_problems=count,
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bezoar.custody.tlog.checkpoint import Checkpoint
-from bezoar.custody.tlog.entries import MAX_OBJECT, object_of, object_path, read_bundle
+from bezoar.custody.tlog.entries import MAX_OBJECT, members_of, object_of, object_path, read_bundle
 from bezoar.custody.tlog.merkle import EMPTY_ROOT, HASH, leaf_hash, tree_root
 from bezoar.custody.tlog.storage import Storage
 from bezoar.custody.tlog.tiles import TILE, read_tile, subtree_hash, tile_path
@@ -29,10 +29,11 @@ Note = Callable[[str, str], None]  # where, what is wrong there
 
 @dataclass(frozen=True)
 class Counts:
-    """What was hashed."""
+    """What was hashed; `foreign` entries are no canonical JSON, so that they name no object."""
 
     tiles: int
     objects: int
+    foreign: int
 
 
 def check_tree(storage: Storage, checkpoint: Checkpoint, note: Note) -> Counts:
@@ -45,9 +46,9 @@ def check_tree(storage: Storage, checkpoint: Checkpoint, note: Note) -> Counts:
             bar.advance(width)
             if walk.n_problems > _GIVE_UP:
                 note("log", f"more than {_GIVE_UP:,} problems; the rest was not read")
-                return Counts(walk.n_tiles, walk.n_objects)
+                return walk.counts()
     walk.finish()
-    return Counts(walk.n_tiles, walk.n_objects)
+    return walk.counts()
 
 
 class _Walk:
@@ -57,8 +58,12 @@ class _Walk:
         self.storage, self.checkpoint, self._note = storage, checkpoint, note
         self.edge: list[list[bytes]] = [[]]
         self.whole = True
-        self.n_tiles = self.n_objects = self.n_problems = 0
+        self.n_tiles = self.n_objects = self.n_foreign = self.n_problems = 0
         self._above: tuple[int, list[bytes]] = (-1, [])
+
+    def counts(self) -> Counts:
+        """What has been hashed so far."""
+        return Counts(self.n_tiles, self.n_objects, self.n_foreign)
 
     def bundle(self, index: int, width: int) -> None:
         """Check a bundle, its level-0 tile and its objects, and carry their hashes up."""
@@ -152,7 +157,9 @@ class _Walk:
         return self._noted(tile_path(level, index, width), _read_hashes, level, index, width)
 
     def _object(self, number: int, entry: bytes) -> None:
-        named = object_of(entry)
+        members = members_of(entry)
+        self.n_foreign += members is None
+        named = object_of(members or {})
         if named is not None:
             self.n_objects += 1
             self._noted(object_path(named), _check_object, named, number)

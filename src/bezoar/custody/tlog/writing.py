@@ -27,8 +27,7 @@ Item = tuple[bytes, Mapping[str, bytes]]  # an entry, and by hex SHA-256 the obj
 def check_items(items: Sequence[Item], folder: Path) -> None:
     """InputError unless every entry is canonical and every object is named by its entry and has the digest it is given by."""
     for entry, objects in items:
-        check_entry(entry)
-        named = object_of(entry)
+        named = object_of(check_entry(entry))
         for digest, content in objects.items():
             if hashlib.sha256(content).hexdigest() != digest:
                 raise InputError(

@@ -1,0 +1,59 @@
+"""Options and small readers that the subcommands of `bezoar log` share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bezoar.cli.options import PATH
+from bezoar.errors import InputError
+
+if TYPE_CHECKING:
+    from bezoar.custody.tlog.note import VerifierKey
+
+_MAX_KEY_FILE = 16 << 10
+
+
+def vkey(value: str) -> VerifierKey:
+    """A verifier key, given as text or as the path of a file that holds it."""
+    from bezoar.custody.tlog.note import VerifierKey
+
+    if os.path.isfile(value):
+        value = read_file(Path(value), _MAX_KEY_FILE).decode("utf-8", "replace").strip()
+    return VerifierKey.parse(value)
+
+
+private_key_option = click.option(
+    "--key", "key_file", type=PATH, required=True, metavar="FILE", help="Private key of the log."
+)
+password_option = click.option(
+    "--password-file",
+    type=PATH,
+    metavar="FILE",
+    help="File whose one line is the password of the private key.",
+)
+log_key_option = click.option(
+    "--key", type=vkey, metavar="VKEY", help="The log's verifier key; by default the one that the log names."
+)
+
+
+def private_key(path: Path, password_file: Path | None) -> Any:
+    """The private key in a PEM file; its password comes from the file, BEZOAR_KEY_PASSWORD or the terminal."""
+    from bezoar.cli.passwords import key_password
+    from bezoar.custody.signing.keys import load_private
+
+    return load_private(path, key_password(path, password_file))
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a file; InputError when it is not there or has more than `limit`."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InputError(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
+    return data
