@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bezoar.custody.seal.checking import Content
 from bezoar.custody.seal.manifest import Manifest, ManifestWriter, Row, digests
 from bezoar.custody.seal.snapshot import leaf_hashes
+from bezoar.custody.tlog.keys import ed25519_signer
+from bezoar.custody.tlog.note import NoteSigner
 from bezoar.custody.tlog.storage import Folder, Storage
 from bezoar.custody.tlog.tiles import TileTree, TileWriter
 
 SOURCES = ("site", "url")
+NAME = "example.org/datasets"
 
 
 @dataclass
@@ -80,3 +85,12 @@ def snapshot(folder: Path, rows: Iterable[Row]) -> Snapshot:
                 tiles.append(digest)
     tiles.flush()
     return Snapshot(folder)
+
+
+def signer(name: str = NAME, seed: int = 1) -> NoteSigner:
+    """An Ed25519 key that is the same at every run."""
+    return ed25519_signer(Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32), name)
+
+
+def content(data: bytes) -> Content:
+    return Content(hashlib.sha256(data).digest(), len(data))
