@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import socket
 import threading
@@ -204,6 +205,16 @@ def test_cosignatures_are_kept_in_the_checkpoint(tmp_path: Path, start: Start, w
         assert (report.valid, report.cosigners) == (True, ("witness.example.org",))
 
 
+def test_monitors_read_what_was_cosigned(tmp_path: Path, start: Start, witness: Witness) -> None:
+    log = make_log(tmp_path / "log", 5)
+    url = start(witness_server(witness, ANY_PORT))
+    target = f"/{hashlib.sha256(ORIGIN.encode()).hexdigest()}/checkpoint"
+    assert ask(url, "GET", target)[0] == 404
+    cosign(log, url, [KEY])
+    status, headers, body = ask(url, "GET", target)
+    assert (status, headers["Content-Type"], body) == (200, "text/plain; charset=utf-8", log.checkpoint()[1])
+
+
 def test_cosignatures_by_unknown_keys_are_left_out(tmp_path: Path, start: Start) -> None:
     (tmp_path / "witness").mkdir()
     signers = [cosigner(private(9), "witness.example.org"), cosigner(private(8), "witness.example.org")]
@@ -241,7 +252,7 @@ def test_the_witness_reveals_a_rollback_and_a_fork(tmp_path: Path, start: Start,
     for size, message in (
         (4, "rolled back"),
         (5, "another history"),
-        (6, "does not find that the log extends"),
+        (6, "does not extend"),
     ):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BEZOAR_STATE", str(tmp_path / f"state {size}"))
@@ -317,6 +328,9 @@ def test_no_witness_there(tmp_path: Path) -> None:
     ("method", "target", "headers", "status"),
     [
         ("GET", "/add-checkpoint", {}, 405),
+        ("GET", "/", {}, 404),
+        ("GET", f"/{'ab' * 32}/checkpoint", {}, 404),
+        ("GET", "/../checkpoint", {}, 404),
         ("POST", "/", {}, 404),
         ("POST", "/add-checkpoint/", {}, 404),
         ("POST", "/add-checkpoint", {"Content-Length": "65537"}, 413),

@@ -1,7 +1,7 @@
 """A witness of logs (C2SP tlog-witness): it cosigns a checkpoint only if that extends the last one it cosigned.
 
-State per origin is the last cosigned checkpoint, as the log signed it. It is on the disk before a cosignature leaves, under
-a lock that holds across threads, processes and restarts, so that no two roots of one size and no rollback are ever cosigned.
+State per origin is the last cosigned checkpoint, with the signatures of log and witness. It is on the disk before they leave,
+under a lock that holds across threads, processes and restarts, so that no fork and no rollback is ever cosigned.
 Losing the state folder means forgetting that: it is never made anew on its own.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bezoar.custody.tlog.checkpoint import Checkpoint, open_checkpoint
+from bezoar.custody.tlog.checkpoint import Checkpoint
 from bezoar.custody.tlog.durable import lock, replace_file
 from bezoar.custody.tlog.merkle import EMPTY_ROOT, verify_consistency
-from bezoar.custody.tlog.note import Note, NoteSigner, VerifierKey, sign_note
+from bezoar.custody.tlog.note import Note, NoteSigner, VerifierKey, sign_note, verify_note
 from bezoar.custody.tlog.serving import Answer
 from bezoar.custody.tlog.state import MAX_CHECKPOINT
 from bezoar.custody.tlog.storage import Folder
@@ -61,10 +61,12 @@ class Witness:
 
     def __init__(self, log_keys: Iterable[VerifierKey], signers: Sequence[NoteSigner], state: Path) -> None:
         self._keys: dict[str, list[VerifierKey]] = {}
-        for key in log_keys:
+        for key in dict.fromkeys(log_keys):
             self._keys.setdefault(key.name, []).append(key)
         if not signers or not self._keys:
             raise UsageError("a witness needs a key of its own and the key of at least one log")
+        if any(len({key.key_id for key in keys}) < len(keys) for keys in self._keys.values()):
+            raise UsageError("two keys of one log share their key id; a witness cannot tell them apart")
         if not state.is_dir():
             raise InputError(
                 f"{state}: no such folder; create it for a new witness, but restore it for one that has cosigned before"
@@ -72,7 +74,7 @@ class Witness:
         self._signers, self._state = tuple(signers), state
 
     def add_checkpoint(self, body: bytes) -> Answer:
-        """Answer one request; the status is 200, 400, 403, 404, 409 or 422 as the specification says, 500 for damaged state."""
+        """Answer one request; 200, 400, 403, 404, 409 or 422 as the specification says, 500 for damaged state."""
         try:
             request = Request.parse(body)
             note = Note.parse(request.note)
@@ -82,8 +84,8 @@ class Witness:
         keys = self._keys.get(checkpoint.origin)
         if keys is None:
             return _refuse(404, "this witness does not know the log")
-        if not _signed(request.note, keys):
-            return _refuse(403, "no key of the log that this witness knows has signed the checkpoint")
+        if not _is_signed(note, keys):
+            return _refuse(403, "not signed by a key of the log that this witness knows, or wrongly")
         if request.old > checkpoint.size:
             return _refuse(
                 400, f"the old size {request.old} is larger than the checkpoint's, {checkpoint.size}"
@@ -97,61 +99,73 @@ class Witness:
                 f"nothing was cosigned: the witness cannot read or write its state ({type(error).__name__})",
             )
 
+    def checkpoint(self, origin_hash: str) -> bytes | None:
+        """The last checkpoint cosigned of the log whose origin has this SHA-256 (hex), for monitors; None when there is none."""
+        origins = (origin for origin in self._keys if self._path(origin).name == origin_hash)
+        return self._stored(next(origins, None))
+
     def latest(self, origin: str) -> Checkpoint | None:
         """The last checkpoint cosigned of a log; None when there is none. InputError when the state is damaged."""
-        path = self._path(origin)
-        data = Folder(self._state).read(path.name, MAX_CHECKPOINT)
+        data = self._stored(origin)
         if data is None:
             return None
-        signed = _signed(data, self._keys.get(origin, ()))
-        if signed is None:
-            raise InputError(f"{path}: the state is damaged; restore it, never remove it")
-        return signed
+        damaged = f"{self._path(origin)}: the state is damaged; restore it, never remove it"
+        try:
+            note = Note.parse(data)
+            checkpoint = Checkpoint.parse_body(note.text)
+        except InputError as error:
+            raise InputError(damaged) from error
+        # the witness's own signature holds even when the log has changed its key since
+        keys = [*self._keys.get(origin, ()), *(signer.key for signer in self._signers)]
+        if checkpoint.origin != origin or not _is_signed(note, keys):
+            raise InputError(damaged)
+        return checkpoint
 
     def _advance(
         self, request: Request, checkpoint: Checkpoint, note: Note, keys: Sequence[VerifierKey]
     ) -> Answer:
-        """Check against the state, store, cosign. The caller holds the lock of the origin."""
+        """Check against the state, cosign, store. The caller holds the lock of the origin."""
         latest = self.latest(checkpoint.origin)
         size = latest.size if latest else 0
         if request.old != size:
             return Answer(409, f"{size}\n".encode(), SIZE_TYPE)
-        if latest and checkpoint.size == size and checkpoint.root != latest.root:
-            return _refuse(409, f"another root of size {size} was cosigned before: the log was forked")
         try:
-            _check_proof(request, checkpoint, latest.root if latest else EMPTY_ROOT)
+            _check_proof(request, checkpoint, latest)
         except VerificationError as error:
             return _refuse(422, str(error))
-        if latest is None or checkpoint.size > size:
-            known = {(key.name, key.key_id) for key in keys}
-            own = tuple(each for each in note.signatures if (each.name, each.key_id) in known)
-            replace_file(self._path(checkpoint.origin), Note(note.text, own).to_bytes())
         cosigned = sign_note(note.text, *self._signers)
+        known = {(key.name, key.key_id) for key in keys}
+        own = {
+            (each.name, each.key_id): each for each in note.signatures if (each.name, each.key_id) in known
+        }
+        replace_file(
+            self._path(checkpoint.origin), Note(note.text, (*own.values(), *cosigned.signatures)).to_bytes()
+        )
         return Answer(200, cosigned.to_bytes().partition(b"\n\n")[2])
+
+    def _stored(self, origin: str | None) -> bytes | None:
+        return None if origin is None else Folder(self._state).read(self._path(origin).name, MAX_CHECKPOINT)
 
     def _path(self, origin: str, suffix: str = "") -> Path:
         return self._state / f"{hashlib.sha256(origin.encode()).hexdigest()}{suffix}"
 
 
-def _check_proof(request: Request, checkpoint: Checkpoint, old_root: bytes) -> None:
-    """VerificationError unless the proof leads from the old size and root to the checkpoint."""
-    if request.old == 0:
-        if request.proof:
-            raise VerificationError("the proof from size 0 must be empty")
-        if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
-            raise VerificationError("the root of an empty tree is the SHA-256 of nothing")
-        return
-    verify_consistency(request.old, checkpoint.size, old_root, checkpoint.root, request.proof)
+def _check_proof(request: Request, checkpoint: Checkpoint, latest: Checkpoint | None) -> None:
+    """VerificationError unless the proof leads from what was cosigned last, nothing at first, to the checkpoint."""
+    if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+        raise VerificationError("the root of an empty tree is the SHA-256 of nothing")
+    if latest is not None and latest.size > 0:
+        verify_consistency(latest.size, checkpoint.size, latest.root, checkpoint.root, request.proof)
+    elif request.proof:
+        raise VerificationError("the proof from size 0 must be empty")
 
 
-def _signed(note: bytes, keys: Iterable[VerifierKey]) -> Checkpoint | None:
-    """The checkpoint in a note that one of the keys has signed."""
-    for key in keys:
-        try:
-            return open_checkpoint(note, key)[0]
-        except (InputError, VerificationError):
-            continue
-    return None
+def _is_signed(note: Note, keys: Sequence[VerifierKey]) -> bool:
+    """Whether one of the keys has signed and none of them wrongly."""
+    try:
+        return bool(verify_note(note, keys))
+    except (InputError, VerificationError):
+        return False
 
 
 def _refuse(status: int, why: str) -> Answer:

@@ -102,7 +102,7 @@ def _refusal(answer: Answer, url: str) -> InputError | VerificationError:
         403: "does not accept the log's key",
         404: "does not know this log (or this is not the address of a witness)",
         409: "has cosigned another history of this log",
-        422: "does not find that the log extends what it cosigned before",
+        422: "has cosigned another history of this log, which this one does not extend",
     }
     words = f"{url}: the witness {meaning.get(answer.status, 'refused the request')}: status {answer.status}, {why!r}"
     return VerificationError(words) if answer.status in (409, 422) else InputError(words)
