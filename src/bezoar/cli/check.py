@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bezoar.cli.log_options import vkey as to_vkey
 from bezoar.cli.options import PATH
-from bezoar.cli.seals import verifier_key
 from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _MAX_SOURCES = 20
 @click.option(
     "--key",
     "vkey",
-    callback=verifier_key,
+    type=to_vkey,
     metavar="VKEY",
     help="The signer's verifier key, or a file that holds it.",
 )
@@ -53,7 +53,7 @@ def command(
 
     Exit codes: 0 proved, 1 not proved, 2 malformed or unreadable.
     """
-    from bezoar.cli.seals import read_file
+    from bezoar.cli.log_options import read_file
     from bezoar.custody.seal.absence import MAX_BYTES, AbsenceProof, is_absence_proof
     from bezoar.custody.seal.checking import check_absent, check_record
     from bezoar.custody.tlog.proof import TlogProof
@@ -82,7 +82,7 @@ def command(
 
 
 def _trust(vkey: VerifierKey | None, policy: Path | None) -> Trust:
-    from bezoar.cli.seals import read_file
+    from bezoar.cli.log_options import read_file
     from bezoar.custody.tlog.policy import TlogPolicy
 
     if vkey is not None and policy is None:

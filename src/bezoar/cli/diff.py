@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bezoar.cli.options import format_option
+from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
     from bezoar.custody.seal.diffing import Counts, Difference
@@ -35,17 +36,23 @@ def command(before: str, after: str, form: str) -> int:
 
     Exit codes: 0 no difference, 1 differences, 2 error.
     """
+    from bezoar.custody.seal.diffing import Counts
+
+    counts = Counts()
+    try:
+        sys.stdout.writelines(_pieces(before, after, form, counts))
+    except VerificationError as error:  # its exit code would say that there are differences
+        raise InputError(str(error)) from error
+    return DIFFERENT if counts.total else 0
+
+
+def _pieces(before: str, after: str, form: str, counts: Counts) -> Iterator[str]:
     from bezoar.cli.seals import open_seal
-    from bezoar.custody.seal.diffing import Counts, differences
+    from bezoar.custody.seal.diffing import differences
 
     old, new = open_seal(before), open_seal(after)
-    counts = Counts()
     found = _counted(differences(old, new), counts)
-    if form == "json":
-        sys.stdout.writelines(_show_json(old, new, found, counts))
-    else:
-        sys.stdout.writelines(_show_text(old, new, found, counts))
-    return DIFFERENT if counts.total else 0
+    return _show_json(old, new, found, counts) if form == "json" else _show_text(old, new, found, counts)
 
 
 def _counted(differences: Iterable[Difference], counts: Counts) -> Iterator[Difference]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bezoar.cli.log_options import password_option
 from bezoar.cli.options import PATH
 from bezoar.errors import UsageError
 
@@ -28,9 +29,7 @@ _MAX_NAME = 80
     "--note-key", type=PATH, metavar="FILE", help="Ed25519 key that signs the snapshot's checkpoint now."
 )
 @click.option("--note-name", metavar="NAME", help="Name of that key, such as example.org/datasets/signs.")
-@click.option(
-    "--password-file", type=PATH, metavar="FILE", help="File whose one line is the password of the key."
-)
+@password_option
 def command(
     location: str,
     key: str,
@@ -71,11 +70,12 @@ def _checkpoint(
     seal: Seal, note_key: Path | None, note_name: str | None, password_file: Path | None
 ) -> bytes:
     """Signed now where a key is given, else the seal's own."""
-    from bezoar.cli.seals import note_signer
+    from bezoar.cli.log_options import private_key
     from bezoar.custody.seal.proving import sign_snapshot
+    from bezoar.custody.tlog.keys import ed25519_signer
 
     if note_key is not None and note_name is not None:
-        return sign_snapshot(seal, note_signer(note_key, note_name, password_file))
+        return sign_snapshot(seal, ed25519_signer(private_key(note_key, password_file), note_name))
     checkpoint = seal.checkpoint()
     if checkpoint is None:
         raise UsageError(

@@ -205,4 +205,4 @@ class _Side:
             self._batch: pa.RecordBatch = next(self._batches)
             self._span = range(index, index + self._batch.num_rows)
         rows = self._batch.slice(index - self._span.start, self._window)
-        self._first, self._rows = index, list(self._manifest._rows(rows))
+        self._first, self._rows = index, list(self._manifest.rows_of(rows))

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.seal_support import NAME, note_signer, sealed
+from cli.support import Cli, image_folder
+
+VKEY = note_signer().key.text
+
+
+@pytest.fixture
+def proof(cli: Cli) -> Path:
+    """Of record 2, `Stop/002.png`; the record itself lies in `record`."""
+    folder = image_folder(Path("signs"))
+    sealed(folder, noted=note_signer())
+    assert cli("prove", folder, "Stop/002.png", "--out", "proof").code == 0
+    assert cli("prove", folder, "Stop/003.png.txt", "--absent", "--out", "gap").code == 0
+    (folder / "Stop" / "002.png").rename("record")
+    return Path("proof")
+
+
+def test_what_was_proved(cli: Cli, proof: Path) -> None:
+    outcome = cli(
+        "check", proof, "--record", "record", "--key", VKEY, "--label", "Stop", "--record-key", "Stop/002.png"
+    )
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert lines[0] == "proved: this content is in the snapshot, under this key and label"
+    assert "key:      Stop/002.png" in lines
+    assert "label:    Stop" in lines
+    assert "record:   2 (the first is 0) of 8" in lines
+    assert f"signed:   {NAME}" in lines
+
+
+def test_without_the_dataset_and_its_seal(cli: Cli, proof: Path) -> None:
+    import shutil
+
+    shutil.rmtree("signs")
+    shutil.rmtree("signs.seal")
+    assert cli("check", proof, "--record", "record", "--key", VKEY).code == 0
+    assert cli("check", "gap", "--absent", "Stop/003.png.txt", "--key", VKEY).code == 0
+
+
+def test_the_key_may_lie_in_a_file(cli: Cli, proof: Path) -> None:
+    Path("log.vkey").write_text(VKEY + "\n")
+    assert cli("check", proof, "--record", "record", "--key", "log.vkey").code == 0
+
+
+def test_a_policy_instead_of_a_key(cli: Cli, proof: Path) -> None:
+    Path("policy").write_text(f"log {VKEY}\nquorum none\n")
+    assert cli("check", proof, "--record", "record", "--tlog-policy", "policy").code == 0
+    Path("policy").write_text(f"log {note_signer(2).key.text}\nquorum none\n")
+    assert cli("check", proof, "--record", "record", "--tlog-policy", "policy").code == 1
+    Path("policy").write_text("log nothing\n")
+    assert cli("check", proof, "--record", "record", "--tlog-policy", "policy").code == 2
+
+
+def test_not_proved(cli: Cli, proof: Path) -> None:
+    Path("other").write_bytes(Path("record").read_bytes() + b"\0")
+    outcome = cli("check", proof, "--record", "other", "--key", VKEY)
+    assert outcome.code == 1
+    assert "not what was sealed" in outcome.error
+    assert outcome.out == ""
+    good = ("check", proof, "--record", "record", "--key", VKEY)
+    assert "not 'Yield'" in cli(*good, "--label", "Yield").error
+    assert "not 'Stop/001.png'" in cli(*good, "--record-key", "Stop/001.png").error
+    other = cli("check", proof, "--record", "record", "--key", note_signer(2).key.text)
+    assert other.code == 1
+    assert "not signed by" in other.error
+    assert (
+        cli("check", proof, "--record", "record", "--key", note_signer(1, "example.org/else").key.text).code
+        == 1
+    )
+
+
+def test_absence(cli: Cli, proof: Path) -> None:
+    outcome = cli("check", "gap", "--absent", "Stop/003.png.txt", "--key", VKEY)
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert lines[0] == "proved: no record of the snapshot has the key Stop/003.png.txt"
+    assert lines[1:3] == ["before:   record 3, Stop/003.png", "after:    record 4, Yield/000.png"]
+    assert lines[-1].startswith("given that the signer sorted the records")
+    present = cli("check", "gap", "--absent", "Stop/003.png", "--key", VKEY)
+    assert present.code == 1
+    assert "is not absent" in present.error
+    assert cli("check", "gap", "--absent", "Stop/002.png", "--key", VKEY).code == 1
+
+
+def test_malformed_and_unreadable(cli: Cli, proof: Path) -> None:
+    Path("junk").write_bytes(b"\xff\x00")
+    assert cli("check", "junk", "--record", "record", "--key", VKEY).code == 2
+    assert cli("check", "nowhere", "--record", "record", "--key", VKEY).code == 2
+    assert cli("check", proof, "--record", "nowhere", "--key", VKEY).code == 2
+    assert cli("check", proof, "--record", "signs", "--key", VKEY).code == 2
+    assert cli("check", proof, "--record", "record", "--key", "no key").code == 2
+    Path("huge").write_bytes(b"bezoar/absence-proof@v1\n" + b"x" * (9 << 20))
+    assert "larger than" in cli("check", "huge", "--absent", "x", "--key", VKEY).error
+
+
+def test_usage(cli: Cli, proof: Path) -> None:
+    assert cli("check", proof, "--key", VKEY).code == 64
+    assert cli("check", proof, "--record", "record", "--absent", "x", "--key", VKEY).code == 64
+    assert cli("check", proof, "--record", "record").code == 64
+    assert cli("check", proof, "--absent", "x", "--key", VKEY).code == 64
+    assert cli("check", "gap", "--record", "record", "--key", VKEY).code == 64
+    assert cli("check", "gap", "--absent", "x", "--label", "y", "--key", VKEY).code == 64
+    Path("policy").write_text(f"log {VKEY}\nquorum none\n")
+    assert cli("check", proof, "--record", "record", "--key", VKEY, "--tlog-policy", "policy").code == 64
