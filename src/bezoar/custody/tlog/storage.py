@@ -56,17 +56,19 @@ class Folder:
             if error.errno in _ABSENT:
                 return None
             raise _unreadable(place, error) from error
-        with open(handle, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise InputError(f"{place}: not an ordinary file")
             if not place.resolve().is_relative_to(self.folder.resolve()):
                 raise InputError(
                     f"{place}: a link that leads out of {self.folder}; nothing outside it is read"
                 )
-            try:
+            with open(handle, "rb", closefd=False) as file:
                 return _within(file.read(limit + 1), limit, str(place))
-            except OSError as error:
-                raise _unreadable(place, error) from error
+        except OSError as error:
+            raise _unreadable(place, error) from error
+        finally:
+            os.close(handle)
 
 
 class Remote:
