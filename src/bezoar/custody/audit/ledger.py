@@ -1,0 +1,292 @@
+"""The books of one dataset (docs/adr/0006-the-ledger.md): which records are held, which lie in quarantine, and every movement.
+
+The ledger knows nothing of signatures or policies. It is told one event after the other and says what cannot be: a record
+acquired twice, one quarantined that is not there, a snapshot that the events do not lead to. Every record is known by its leaf in
+the snapshot tree, so that the roots which events name can be computed from the events alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from bezoar.custody.events.event import (
+    ACQUIRED,
+    AUDITED,
+    NOTHING,
+    QUARANTINED,
+    RELEASED,
+    REVIEWED,
+    SCANNED,
+    TRAINED,
+    TRANSFORMED,
+    Event,
+)
+from bezoar.custody.seal.leaves import Leaf
+from bezoar.custody.seal.snapshot import leaf
+from bezoar.custody.tlog.merkle import Frontier, leaf_hash
+
+MOVEMENTS = ("acquired", "quarantined", "released", "removed", "transformed in", "transformed out")
+SIGNS = {name: -1 if name in ("quarantined", "removed", "transformed out") else 1 for name in MOVEMENTS}
+_LOOKS = (
+    REVIEWED,
+    SCANNED,
+    TRAINED,
+    AUDITED,
+)  # they look at a snapshot and vouch for no succession of snapshots
+QUARANTINE = ("quarantined", "released", "removed")
+Cell = tuple[str, str | None]  # source, label
+
+
+class Holding:
+    """A record in custody: its leaf, the leaf's hash, where it came from, and bits for the evidence that covers it."""
+
+    __slots__ = ("hash", "leaf", "marks", "origin")
+
+    def __init__(self, record: Leaf, origin: str | None) -> None:
+        self.leaf = record
+        self.hash = hash_of(record)
+        self.origin = origin
+        self.marks = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What cannot be: `code` as in `irregularities`, `what` in words, the `keys` of the records concerned."""
+
+    code: str
+    what: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass
+class Account:
+    """One account by source and label: what it held when the period began, and what moved since, in records."""
+
+    opening: Counter[Cell] = field(default_factory=Counter)
+    moved: dict[str, Counter[Cell]] = field(default_factory=dict)
+
+    def book(self, movement: str, cell: Cell) -> None:
+        """Note that one record moved."""
+        self.moved.setdefault(movement, Counter())[cell] += 1
+
+    def cells(self) -> set[Cell]:
+        """Every source and label that the account has ever had in the period."""
+        return set(self.opening).union(*self.moved.values())
+
+    def total(self, movement: str) -> int:
+        """How many records moved so."""
+        return self.moved.get(movement, Counter()).total()
+
+
+class Ledger:
+    """Applies events. `source_of` names the source of a record, for the balances."""
+
+    def __init__(self, source_of: Callable[[Holding], str]) -> None:
+        self.held: dict[str, Holding] = {}
+        self.quarantine: dict[str, Holding] = {}
+        self.removed: dict[str, set[bytes]] = {}
+        self.dataset, self.outside = Account(), Account()  # records in the dataset; records in quarantine
+        self.tip = NOTHING  # the snapshot to which the last movement led, by its own account
+        self.step: tuple[str, str] | None = None  # snapshots of the movements under way
+        self._source_of = source_of
+        self._drifted = False
+
+    def open_period(self) -> None:
+        """Begin a new period: what is held now is the opening balance."""
+        for account, records in ((self.dataset, self.held), (self.outside, self.quarantine)):
+            account.opening = self.count(records.values())
+            account.moved = {}
+
+    def count(self, records: Iterable[Holding]) -> Counter[Cell]:
+        """Records by source and label."""
+        return Counter(self._cell(record) for record in records)
+
+    def apply(self, event: Event) -> list[Problem]:
+        """Book one event; what cannot be is returned, and booked so far as possible."""
+        if not event.moves:
+            return [*self.settle(), *self._names_tip(event)]
+        problems = self._chain(event)
+        move = {ACQUIRED: self._acquire, QUARANTINED: self._quarantine, RELEASED: self._release}
+        if event.kind == TRANSFORMED:
+            problems += self._transform(event)
+        else:
+            problems += move.get(event.kind, self._remove)(event)
+        return problems
+
+    def settle(self) -> list[Problem]:
+        """End the step under way: the records held must give the snapshot that its movements name."""
+        if self.step is None:
+            return []
+        named = self.tip = self.step[1]
+        self.step = None
+        if self._drifted or self.root() == named:
+            return []
+        self._drifted = True  # said once; that later snapshots differ too is no news
+        what = f"the movements that lead to snapshot {named[:16]} do not: the records held give another one"
+        return [Problem("snapshot-mismatch", what)]
+
+    def root(self) -> str:
+        """The snapshot root (hex) of the records that are held."""
+        return root_of(self.held.values())
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot (hex) that the events so far name as the dataset's."""
+        return self.step[1] if self.step else self.tip
+
+    def complete(self) -> bool:
+        """Whether the movements so far lead to the snapshot that they name."""
+        return self.step is None or self.root() == self.step[1]
+
+    def _names_tip(self, event: Event) -> list[Problem]:
+        """What is wrong with the snapshot that an event is about which moves nothing."""
+        if event.after == self.tip:
+            return []
+        what = f"is about snapshot {event.after[:16]}; the events before it lead to {self.tip[:16]}"
+        if event.kind in _LOOKS:
+            return [] if event.records else [Problem("other-snapshot", what)]
+        self.tip = event.after
+        drifted, self._drifted = self._drifted, True
+        return [] if drifted else [Problem("snapshot-mismatch", what)]
+
+    def _chain(self, event: Event) -> list[Problem]:
+        if self.step == (event.before, event.after):
+            return []
+        problems = self.settle()
+        if event.before != self.tip:
+            what = f"continues from snapshot {event.before[:16]}; the event before it led to {self.tip[:16]}"
+            problems.append(Problem("broken-chain", what))
+        self.step = (event.before, event.after)
+        return problems
+
+    def _acquire(self, event: Event) -> list[Problem]:
+        twice, back = [], []
+        for record in event.records:
+            holding = Holding(record, event.origin)
+            if record.key in self.held or record.key in self.quarantine:
+                twice.append(record.key)
+                continue
+            if holding.hash in self.removed.get(record.key, ()):
+                back.append(record.key)
+            self.held[record.key] = holding
+            self.dataset.book("acquired", self._cell(holding))
+        return [
+            *_problem("acquired-twice", "acquires records that are in custody already", twice),
+            *_problem("removed-returned", "acquires records that were removed for good", back),
+        ]
+
+    def _quarantine(self, event: Event) -> list[Problem]:
+        missing, other = [], []
+        for record in event.records:
+            holding = self.held.pop(record.key, None)
+            if holding is None:
+                missing.append(record.key)
+                continue
+            other += [record.key] if holding.leaf != record else []
+            self.quarantine[record.key] = holding
+            self.dataset.book("quarantined", self._cell(holding))
+            self.outside.book("quarantined", self._cell(holding))
+        return [
+            *_problem("not-held", "quarantines records that the dataset does not hold", missing),
+            *_problem(
+                "other-record", "quarantines records that are held with other content, label or source", other
+            ),
+        ]
+
+    def _release(self, event: Event) -> list[Problem]:
+        missing, other = [], []
+        for record in event.records:
+            holding = self.quarantine.pop(record.key, None)
+            if holding is None:
+                missing.append(record.key)
+                continue
+            self.outside.book("released", self._cell(holding))
+            if holding.leaf != record:
+                other.append(record.key)
+                holding = Holding(record, holding.origin)
+            self.held[record.key] = holding
+            self.dataset.book("released", self._cell(holding))
+        return [
+            *_problem("not-held", "releases records that do not lie in quarantine", missing),
+            *_problem(
+                "other-record",
+                "releases records with other content, label or source than were quarantined",
+                other,
+            ),
+        ]
+
+    def _remove(self, event: Event) -> list[Problem]:
+        missing, other = [], []
+        for record in event.records:
+            account, records = (
+                (self.dataset, self.held) if record.key in self.held else (self.outside, self.quarantine)
+            )
+            holding = records.pop(record.key, None)
+            if holding is None:
+                missing.append(record.key)
+                continue
+            other += [record.key] if holding.leaf != record else []
+            self.removed.setdefault(record.key, set()).add(holding.hash)
+            account.book("removed", self._cell(holding))
+        return [
+            *_problem("not-held", "removes records that are not in custody", missing),
+            *_problem(
+                "other-record", "removes records that are held with other content, label or source", other
+            ),
+        ]
+
+    def _transform(self, event: Event) -> list[Problem]:
+        missing, other, twice = [], [], []
+        origins: dict[str, str | None] = {}
+        derived = f"{event.derived[0]}@{event.derived[1][:16]}" if event.derived else None
+        for record in event.was:
+            holding = self.held.pop(record.key, None)
+            if holding is None:
+                missing.append(record.key)
+                continue
+            other += [record.key] if holding.leaf != record else []
+            origins[record.key] = holding.origin
+            self.dataset.book("transformed out", self._cell(holding))
+        for record in event.records:
+            if record.key in self.held or record.key in self.quarantine:
+                twice.append(record.key)
+                continue
+            new = self.held[record.key] = Holding(
+                record, origins.get(record.key, derived or _only(origins.values()))
+            )
+            self.dataset.book("transformed in", self._cell(new))
+        return [
+            *_problem("not-held", "transforms records that the dataset does not hold", missing),
+            *_problem(
+                "other-record", "transforms records that are held with other content, label or source", other
+            ),
+            *_problem("acquired-twice", "makes records that are in custody already", twice),
+        ]
+
+    def _cell(self, holding: Holding) -> Cell:
+        return self._source_of(holding), holding.leaf.label
+
+
+def root_of(records: Iterable[Holding]) -> str:
+    """The snapshot root (hex) of records, in any order."""
+    tree = Frontier()
+    for holding in sorted(records, key=lambda holding: holding.leaf.key):
+        tree.append(holding.hash)
+    return tree.root().hex()
+
+
+def hash_of(record: Leaf) -> bytes:
+    """The RFC 6962 hash of a record's leaf."""
+    return leaf_hash(leaf(record.key, record.label, record.sha256, record.size, record.source))
+
+
+def _problem(code: str, what: str, keys: Sequence[str]) -> list[Problem]:
+    return [Problem(code, what, tuple(keys))] if keys else []
+
+
+def _only(origins: Iterable[str | None]) -> str | None:
+    """The origin that all share; None where they differ or there are none."""
+    known = set(origins)
+    return known.pop() if len(known) == 1 else None
