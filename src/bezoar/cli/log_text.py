@@ -95,7 +95,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
 
 def _row(entry: Entry) -> tuple[str, ...]:
     value = _value(entry)
-    if not isinstance(value, dict) or not any(name in value for name in _COLUMNS):
+    if not isinstance(value, dict) or "kind" not in value:
         return (str(entry.index), shown(entry.data.decode("utf-8", "backslashreplace"), _CELL))
     cells = (str(value[name]) if value.get(name) is not None else "" for name in _COLUMNS)
     return (str(entry.index), *(shown(cell.removeprefix("sha256:"), _CELL) for cell in cells))

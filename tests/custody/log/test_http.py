@@ -16,10 +16,11 @@ import pytest
 from bezoar.custody.tlog.checkpoint import Checkpoint
 from bezoar.custody.tlog.keys import cosigner
 from bezoar.custody.tlog.log import CustodyLog
-from bezoar.custody.tlog.log_server import log_server
+from bezoar.custody.tlog.log_server import log_server, read_answer
 from bezoar.custody.tlog.merkle import leaf_hash
 from bezoar.custody.tlog.note import Note, sign_note, verify_note
 from bezoar.custody.tlog.serving import Answer, Handler, listening, parse_address
+from bezoar.custody.tlog.storage import Folder
 from bezoar.custody.tlog.witness import MAX_REQUEST, Witness
 from bezoar.custody.tlog.witness_client import cosign
 from bezoar.custody.tlog.witness_server import witness_server
@@ -92,6 +93,31 @@ def test_damage_and_rollback_are_noticed_over_http(
     (tmp_path / "log/checkpoint").write_bytes(old)
     with pytest.raises(VerificationError, match="rolled back"):
         CustodyLog.open(url).check_history()
+
+
+def test_a_server_that_fails_is_no_damage(tmp_path: Path, start: Start) -> None:
+    make_log(tmp_path / "log", 5)
+
+    class Failing(Handler):
+        def do_GET(self) -> None:  # noqa: N802
+            tile = self.path.startswith("/tile")
+            self.send(Answer(503, b"later") if tile else read_answer(Folder(tmp_path / "log"), self.path))
+
+    log = CustodyLog.open(start(listening(Failing, ANY_PORT)))
+    with pytest.raises(InputError, match=r"tile/.* cannot be read \("):
+        log.verify()
+
+
+def test_a_log_is_verified_in_any_file_system_of_fsspec(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    local = make_log(tmp_path / "log", 5)
+    files = fsspec.filesystem("memory")
+    files.put(f"{local.location}/", "/custody-log/", recursive=True)
+    try:
+        log = CustodyLog.open("memory://custody-log")
+        assert (log.size, log.verify().problems) == (5, ())
+    finally:
+        files.rm("/custody-log", recursive=True)
 
 
 def test_a_log_over_http_cannot_be_appended_to(tmp_path: Path, start: Start) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bezoar.custody.tlog.checkpoint import Checkpoint, sign_checkpoint
 from bezoar.custody.tlog.entries import pack, unpack
 from bezoar.custody.tlog.log import CustodyLog
 from bezoar.errors import BezoarError, InputError, VerificationError
@@ -134,6 +135,20 @@ def test_entry_and_tile_changed_together(small: CustodyLog, tmp_path: Path) -> N
     assert any(line.startswith("checkpoint: signs the root") for line in problems(small))
 
 
+@pytest.mark.parametrize("name", ["tile/0/000.p/5", "tile/entries/000.p/5"])
+def test_a_folder_or_an_endless_file_in_place_of_a_file(small: CustodyLog, name: str) -> None:
+    path = Path(small.location, name)
+    path.unlink()
+    path.mkdir()
+    (found,) = problems(small)
+    assert "not an ordinary file" in found
+    path.rmdir()
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    (found,) = problems(small)
+    assert "more than " in found
+
+
 def test_a_missing_object(small: CustodyLog) -> None:
     ((digest, _),) = item(2)[1].items()
     Path(small.location, "objects/sha256", digest[:2], digest).unlink()
@@ -218,6 +233,21 @@ def test_a_description_of_another_origin(small: CustodyLog) -> None:
         InputError, match=r"the key is that of 'example.org/custody', the origin is 'example.org/other'"
     ):
         CustodyLog.open(small.location)
+
+
+def test_an_endless_checkpoint(small: CustodyLog) -> None:
+    with Path(small.location, "checkpoint").open("ab") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(InputError, match="more than 262,144 bytes"):
+        CustodyLog.open(small.location)
+
+
+def test_a_checkpoint_of_any_size_ends(small: CustodyLog) -> None:
+    huge = sign_checkpoint(Checkpoint(small.origin, 2**62, bytes(32)), signer())
+    Path(small.location, "checkpoint").write_bytes(huge.to_bytes())
+    report = CustodyLog.open(small.location).verify()
+    assert 10_000 < report.n_problems < 10_100
+    assert len(report.problems) == 1000
 
 
 def test_no_log(tmp_path: Path) -> None:
