@@ -13,7 +13,7 @@ from cli.support import parquet
 
 
 def test_exported_members() -> None:
-    assert bezoar.__all__ == ["__version__", "clean", "open", "poison", "scan", "write"]
+    assert bezoar.__all__ == ["__version__", "clean", "open", "poison", "scan", "seal", "verify", "write"]
     assert dir(bezoar) == bezoar.__all__
     for name in bezoar.__all__[1:]:
         assert callable(getattr(bezoar, name))

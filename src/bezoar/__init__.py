@@ -5,6 +5,10 @@ The public names are loaded on first use, so that `import bezoar` stays fast:
     dataset = bezoar.open("signs.parquet")
     result = bezoar.scan(dataset)
     bezoar.write(bezoar.clean(dataset, result), Path("cleaned.parquet"))
+
+    bezoar.seal("signs", signer)
+    bezoar.verify("signs", verifier).valid
+    bezoar.open("signs", verify="maker.pub")  # raises at the first record that is not as it was sealed
 """
 
 from __future__ import annotations
@@ -14,19 +18,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bezoar.attacks import poison
-    from bezoar.data import open, write  # noqa: A004 - the verb of this package
+    from bezoar.custody.seal.sealing import seal
+    from bezoar.custody.seal.streaming import open_dataset as open  # noqa: A004 - the verb of this package
+    from bezoar.custody.seal.verifying import verify
+    from bezoar.data import write
     from bezoar.scan import scan
     from bezoar.scan.clean import clean
 
-__all__ = ["__version__", "clean", "open", "poison", "scan", "write"]
+__all__ = ["__version__", "clean", "open", "poison", "scan", "seal", "verify", "write"]
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "clean": "bezoar.scan.clean",
-    "open": "bezoar.data",
-    "poison": "bezoar.attacks",
-    "write": "bezoar.data",
+    "clean": ("bezoar.scan.clean", "clean"),
+    "open": ("bezoar.custody.seal.streaming", "open_dataset"),
+    "poison": ("bezoar.attacks", "poison"),
+    "seal": ("bezoar.custody.seal.sealing", "seal"),
+    "verify": ("bezoar.custody.seal.verifying", "verify"),
+    "write": ("bezoar.data", "write"),
 }
 
 
@@ -35,7 +44,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("bezoar.scan")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    module, attribute = _HOME[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

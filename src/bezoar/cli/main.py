@@ -35,6 +35,8 @@ VERBS = {
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
     "bench": "Measure the scan against the range: a resumable matrix.",
     "demo": "Poison, scan and clean synthetic traffic signs, with figures.",
+    "seal": "Sign a dataset: every file, and every record with its label.",
+    "verify": "Say whether a dataset is what was sealed, and who sealed it.",
     "diff": "Say what changed between two sealed snapshots.",
     "prove": "Write a proof that a record is sealed, or that none has a key.",
     "check": "Check such a proof offline, without the dataset.",

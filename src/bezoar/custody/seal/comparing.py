@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bezoar.custody.seal.manifest import digest_rows
 from bezoar.custody.seal.snapshot import SOURCE
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bezoar.custody.seal.records import Records
+
+
+ASPECTS = ("content", "label", "source")
 
 
 @dataclass(frozen=True)
@@ -28,28 +32,34 @@ class Change:
 
 @dataclass(frozen=True)
 class Differences:
-    """`added` and `missing` keys in order; `changed` contents (SHA-256, hex), `relabelled`, `resourced` (sources)."""
+    """`added` and `missing` keys in order; `changed` contents (SHA-256, hex), `relabelled`, `resourced` (sources).
+
+    `renamed` are those of the missing whose content is there under an added key: (old key, new key).
+    """
 
     added: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     changed: tuple[Change, ...] = ()
     relabelled: tuple[Change, ...] = ()
     resourced: tuple[Change, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.missing or self.changed or self.relabelled or self.resourced)
 
 
-def compare_records(sealed: Iterable[pa.RecordBatch], there: Records) -> Differences:
-    """Differences between the rows of a manifest and the records that are `there`."""
-    found = _Found()
+def compare_records(
+    sealed: Iterable[pa.RecordBatch], there: Records, aspects: Collection[str] = ASPECTS
+) -> Differences:
+    """Differences between the rows of a manifest and the records that are `there`, in their keys and these aspects."""
+    found = _Found(aspects)
     keys = _Sorted(there.keys)
     place = 0
     for batch in sealed:
         stop = bisect_right(keys, batch.column("key")[-1].as_py(), place)
         found.compare(batch, _slice(there, place, stop))
         place = stop
-    found.added += there.keys[place:].to_pylist()
+    found.add(_slice(there, place, len(there)))
     return found.differences()
 
 
@@ -93,9 +103,10 @@ class _Part:
 
 
 class _Found:
-    def __init__(self) -> None:
-        self.added: list[str] = []
-        self.missing: list[str] = []
+    def __init__(self, aspects: Collection[str]) -> None:
+        self.aspects = aspects
+        self.added: dict[str, bytes] = {}
+        self.missing: dict[str, bytes] = {}
         self.changed: list[Change] = []
         self.relabelled: list[Change] = []
         self.resourced: list[Change] = []
@@ -107,29 +118,49 @@ class _Found:
             tuple(self.changed),
             tuple(self.relabelled),
             tuple(self.resourced),
+            tuple(self._renamed()),
         )
+
+    def add(self, part: _Part) -> None:
+        """Note records that were not sealed."""
+        self.added.update(zip(part.keys.to_pylist(), map(bytes, part.sha256), strict=True))
+
+    def _renamed(self) -> Iterator[tuple[str, str]]:
+        """Each missing record with the added one that has its content, taken in order."""
+        new: dict[bytes, list[str]] = {}
+        for key, digest in reversed(self.added.items()):
+            new.setdefault(digest, []).append(key)
+        for key, digest in self.missing.items():
+            if places := new.get(digest):
+                yield key, places.pop()
 
     def compare(self, batch: pa.RecordBatch, part: _Part) -> None:
         """Note how `part`, the records with the keys of this batch and those between, differs from it."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         keys = batch.column("key")
         if not keys.equals(part.keys):
             places = pc.index_in(keys, part.keys)
-            self.missing += keys.filter(places.is_null()).to_pylist()
-            self.added += part.keys.filter(pc.invert(pc.is_in(part.keys, keys))).to_pylist()
+            gone = batch.filter(places.is_null())
+            self.missing.update(
+                zip(gone.column("key").to_pylist(), gone.column("sha256").to_pylist(), strict=True)
+            )
+            new = pc.invert(pc.is_in(part.keys, keys))
+            self.add(part.take(pc.indices_nonzero(new).cast(pa.int64())))
             batch = batch.filter(places.is_valid())
             part = part.take(places.drop_null())
-        self._contents(batch, part)
-        self._labels(batch, part)
-        self._sources(batch, part)
+        if "content" in self.aspects:
+            self._contents(batch, part)
+        if "label" in self.aspects:
+            self._labels(batch, part)
+        if "source" in self.aspects:
+            self._sources(batch, part)
 
     def _contents(self, batch: pa.RecordBatch, part: _Part) -> None:
         import numpy as np
 
-        column = batch.column("sha256")
-        was = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, 32)
-        was = was[column.offset : column.offset + len(column)]
+        was = digest_rows(batch.column("sha256"))
         same = (was == part.sha256).all(axis=1) & (batch.column("size").to_numpy() == part.sizes)
         for row in np.flatnonzero(~same).tolist():
             key = part.keys[row].as_py()

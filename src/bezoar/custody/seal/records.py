@@ -113,7 +113,7 @@ class Records:
             yield [key, digests(self.sha256[start:stop]), sizes, media_type, label, *sources]
 
 
-def open_dataset(path: Path, layout: Layout) -> Dataset | None:
+def open_records(path: Path, layout: Layout) -> Dataset | None:
     """The dataset at `path`, or None where its files are to be taken one by one."""
     from bezoar.data import open as open_path
 
@@ -132,7 +132,7 @@ def read_records(files: Files, layout: Layout, known: KnownContents | None = Non
 
     InputError when two records have the same key, when a record's content cannot be read or when the dataset is malformed.
     """
-    dataset = open_dataset(files.root, layout)
+    dataset = open_records(files.root, layout)
     if dataset is None:
         return _by_file(files)
     return _sorted(
@@ -142,13 +142,27 @@ def read_records(files: Files, layout: Layout, known: KnownContents | None = Non
 
 def read_some(path: Path, layout: Layout, pattern: str) -> Records:
     """The records whose keys match `pattern`; the content of others is not read."""
-    dataset = open_dataset(path, layout)
+    dataset = open_records(path, layout)
     if dataset is None:
         match = re.compile(translate(pattern)).match
         return _by_file(hash_tree(path, ignored=DEFAULT_IGNORES, wanted=lambda name: match(name) is not None))
     part = dataset.select(matching(dataset.keys, pattern))
     return _sorted(
         Records(dataset.format, part.keys, *hash_contents(part), label_texts(part), source_texts(part))
+    )
+
+
+def described(dataset: Dataset) -> Records:
+    """The records of a dataset without their contents (digests of zeros); only keys, labels and sources are read."""
+    import numpy as np
+    import pyarrow as pa
+
+    count = len(dataset)
+    contents = Contents(
+        np.zeros((count, 32), np.uint8), np.zeros(count, np.int64), pa.nulls(count, pa.string())
+    )
+    return _sorted(
+        Records(dataset.format, dataset.keys, *contents, label_texts(dataset), source_texts(dataset))
     )
 
 

@@ -8,11 +8,11 @@ is what its row says. Without a verifier nothing is authentic, and the result is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.custody.seal.comparing import Change, Differences, compare_files, compare_records
+from bezoar.custody.seal.comparing import Differences, compare_files, compare_records
 from bezoar.custody.seal.layout import (
     BUNDLE,
     CROISSANT,
@@ -26,8 +26,10 @@ from bezoar.custody.seal.layout import (
 from bezoar.custody.seal.reading import Seal
 from bezoar.custody.seal.records import Layout, is_by_file, read_records, read_some
 from bezoar.custody.seal.snapshot import leaf_hashes
-from bezoar.custody.seal.walk import hash_tree, list_tree
-from bezoar.custody.signing.oms import DEFAULT_IGNORES, SignedTree, verify_bundle
+from bezoar.custody.seal.verification import Verification, noted, unsigned
+from bezoar.custody.seal.walk import hash_tree
+from bezoar.custody.signing.oms import DEFAULT_IGNORES, Bundle, SignedTree, verify_bundle
+from bezoar.custody.signing.oms_payload import read_payload
 from bezoar.errors import InputError, UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -35,59 +37,6 @@ if TYPE_CHECKING:
 
     from bezoar.custody.signing.signers import Verifier
     from bezoar.custody.tlog.note import VerifierKey
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What verifying found.
-
-    `signer` says who signed, None when no trusted signature was found. `records` were sealed, `checked` of them looked at.
-    `differences` are those of the records; `files` those of the files that are no records. `problems` are one line each.
-    """
-
-    name: str
-    root: str
-    signer: str | None
-    records: int
-    checked: int
-    differences: Differences = field(default_factory=Differences)
-    files: Differences = field(default_factory=Differences)
-    problems: tuple[str, ...] = ()
-
-    @property
-    def matches(self) -> bool:
-        """Whether the data are what the seal says, whoever made it."""
-        return not (self.differences or self.files or self.problems)
-
-    @property
-    def valid(self) -> bool:
-        """Whether the data are what a trusted signer sealed."""
-        return self.signer is not None and self.matches
-
-    @property
-    def added(self) -> tuple[str, ...]:
-        """Keys of records that were not sealed."""
-        return self.differences.added
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Keys of sealed records that are gone."""
-        return self.differences.missing
-
-    @property
-    def changed(self) -> tuple[Change, ...]:
-        """Records whose content is another (SHA-256, hex)."""
-        return self.differences.changed
-
-    @property
-    def relabelled(self) -> tuple[Change, ...]:
-        """Records that have another label."""
-        return self.differences.relabelled
-
-    @property
-    def resourced(self) -> tuple[Change, ...]:
-        """Records whose source columns are others."""
-        return self.differences.resourced
 
 
 Check = Callable[[Verification, Seal], Sequence[str]]  # further demands: the problems found, one line each
@@ -114,9 +63,8 @@ def verify(
     """
     dataset = dataset_path(path)
     sealed = Seal.open(seal if seal is not None else default_seal(dataset))
-    verifiers = _several(verifier)
     problems: list[str] = []
-    signer, tree = _signed(sealed, verifiers, problems)
+    signer, tree = signed_by(sealed.bundle(), verifier, sealed.where(BUNDLE), problems)
     _check_parts(sealed, tree, problems)
     _check_checkpoint(sealed, tree, note_key, problems)
     result = Verification(tree.name, tree.extra.get(SNAPSHOT_DIGEST, ""), signer, len(sealed.manifest), 0)
@@ -128,7 +76,7 @@ def verify(
         differences, files = _verify_all(dataset, sealed, tree, problems)
         result = replace(result, differences=differences, files=files, checked=len(sealed.manifest))
     if strict:
-        problems += _unsigned(dataset)
+        problems += unsigned(dataset, DEFAULT_IGNORES)
     result = replace(result, problems=tuple(problems))
     if check is not None:
         result = replace(result, problems=(*result.problems, *check(result, sealed)))
@@ -140,7 +88,7 @@ def authentic(
 ) -> SignedTree:
     """What a trusted signer says in a seal; VerificationError, which says what, when any part is not what was signed."""
     problems: list[str] = []
-    _, tree = _signed(sealed, _several(verifier), problems)
+    _, tree = signed_by(sealed.bundle(), verifier, sealed.where(BUNDLE), problems)
     _check_parts(sealed, tree, problems)
     _check_checkpoint(sealed, tree, note_key, problems)
     if not problems:
@@ -150,33 +98,28 @@ def authentic(
     return tree
 
 
-def _several(verifier: Verifier | Sequence[Verifier] | None) -> Sequence[Verifier]:
-    if verifier is None:
-        return ()
-    return verifier if isinstance(verifier, Sequence) else (verifier,)
-
-
-def _signed(
-    sealed: Seal, verifiers: Sequence[Verifier], problems: list[str]
+def signed_by(
+    bundle: Bundle, verifier: Verifier | Sequence[Verifier] | None, where: str, problems: list[str]
 ) -> tuple[str | None, SignedTree]:
-    """Who signed, and what; None when none of the verifiers trusts the signature."""
-    bundle, where = sealed.bundle(), sealed.where(BUNDLE)
+    """Who signed, and what; None, and a problem, when none of those who are trusted did."""
+    verifiers = verifier if isinstance(verifier, Sequence) else [verifier] if verifier is not None else []
     refusals = []
-    for verifier in verifiers:
+    for one in verifiers:
         try:
-            tree = verify_bundle(bundle, verifier, where)
+            tree = verify_bundle(bundle, one, where)
         except VerificationError as error:
             refusals.append(str(error))
         else:
             return tree.signer, tree
     if refusals:
         problems.append(
-            f"{where}: {refusals[0]}" if len(refusals) == 1 else f"{where}: no trusted signer signed it"
+            f"{where}: {refusals[0] if len(refusals) == 1 else 'is signed by none of those who are trusted'}"
         )
     try:
-        return None, sealed.stated
+        return None, read_payload(bundle.envelope.payload, where)
     except VerificationError as error:
-        raise VerificationError(f"{where}: {error}") from error
+        problems.append(str(error))
+        raise VerificationError("; ".join(problems)) from error
 
 
 def _check_parts(sealed: Seal, tree: SignedTree, problems: list[str]) -> None:
@@ -234,7 +177,7 @@ def _verify_all(
     dataset: Path, sealed: Seal, tree: SignedTree, problems: list[str]
 ) -> tuple[Differences, Differences]:
     """Differences of the records, and of the files that are no records."""
-    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=_noted(problems))
+    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=noted(problems))
     found = compare_files(
         ((r.name, r.digest) for r in tree.resources), zip(files.paths, files.digests(), strict=True)
     )
@@ -307,22 +250,3 @@ class _Matching:
                 verify_inclusion(digest, place, size, self._sealed.tree.inclusion(place), self._root)
             except (VerificationError, InputError) as error:
                 self.problems.append(f"record {key}: is not proved to be in the signed snapshot ({error})")
-
-
-def _unsigned(dataset: Path) -> list[str]:
-    """The files that OpenSSF Model Signing does not sign."""
-    if not dataset.is_dir():
-        return []
-    found = list_tree(dataset, on_refused=lambda *_: None)
-    return [
-        f"{path}: is not signed; OpenSSF Model Signing leaves {path.partition('/')[0]} out"
-        for path in found
-        if path.partition("/")[0] in DEFAULT_IGNORES
-    ]
-
-
-def _noted(problems: list[str]) -> Callable[[str, str], None]:
-    def note(path: str, why: str) -> None:
-        problems.append(f"{path}: {why}")
-
-    return note

@@ -104,6 +104,26 @@ def list_tree(root: Path, *, ignored: Collection[str] = (), on_refused: Refuse =
     return sorted(folder.prefix + name for folder in folders for name in folder.names)
 
 
+def open_files(
+    root: Path, *, ignored: Collection[str] = (), on_refused: Refuse = refuse
+) -> Iterator[tuple[str, int]]:
+    """The files of the tree at `root`: relative path and a descriptor, which is closed when the next one is asked for."""
+    for folder in _folders(root, ignored, on_refused):
+        for name in folder.names:
+            try:
+                handle = os.open(folder.real(name), _FILE, dir_fd=folder.handle)
+            except OSError as error:
+                on_refused(folder.shown(name), _unreadable(error))
+                continue
+            try:
+                if stat.S_ISREG(os.fstat(handle).st_mode):
+                    yield folder.prefix + name, handle
+                else:
+                    on_refused(folder.shown(name), _CHANGED)
+            finally:
+                os.close(handle)
+
+
 def changed_since(files: Files, ignored: Collection[str] = ()) -> str | None:
     """The path of a file that is no longer as it was when it was hashed, or is new or gone; None when all are."""
     found = {}
