@@ -6,6 +6,8 @@ inclusion proof and the snapshot's signed checkpoint. `bezoar.custody.seal.absen
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bezoar.custody.seal.absence import AbsenceProof
 from bezoar.custody.seal.leaves import MAX_LEAF
 from bezoar.custody.seal.sealed import Sealed
@@ -26,7 +28,7 @@ def prove(sealed: Sealed, key: str, checkpoint: bytes) -> TlogProof:
         raise InputError(
             f"{sealed.manifest.where}: no record {key!r}; `bezoar prove --absent` proves its absence"
         )
-    return _Prover(sealed, checkpoint).inclusion(index)
+    return next(_Prover(sealed, checkpoint).inclusions(index, index + 1))
 
 
 def prove_absent(sealed: Sealed, key: str, checkpoint: bytes) -> AbsenceProof:
@@ -40,10 +42,8 @@ def prove_absent(sealed: Sealed, key: str, checkpoint: bytes) -> AbsenceProof:
     prover = _Prover(sealed, checkpoint)
     if size == 0:
         return AbsenceProof(checkpoint=checkpoint)
-    return AbsenceProof(
-        before=prover.inclusion(place - 1) if place > 0 else None,
-        after=prover.inclusion(place) if place < size else None,
-    )
+    neighbours = {proof.index: proof for proof in prover.inclusions(max(place - 1, 0), min(place + 1, size))}
+    return AbsenceProof(neighbours.get(place - 1), neighbours.get(place))
 
 
 def sign_snapshot(sealed: Sealed, signer: NoteSigner) -> bytes:
@@ -64,12 +64,15 @@ class _Prover:
                 f"{sealed.manifest.where}: the checkpoint is of another snapshot than this manifest and its tree; seal again"
             )
 
-    def inclusion(self, index: int) -> TlogProof:
-        leaf = self._sealed.manifest.row(index).leaf()
-        if len(leaf) > MAX_LEAF:
-            raise LimitError(
-                f"record {index}: its leaf has {len(leaf):,} bytes; proofs carry at most {MAX_LEAF:,}"
-            )
-        hashes = tuple(self._sealed.tree.inclusion(index))
-        verify_inclusion(leaf_hash(leaf), index, self._signed.size, hashes, self._signed.root)
-        return TlogProof(index, hashes, self._note, leaf)
+    def inclusions(self, start: int, end: int) -> Iterator[TlogProof]:
+        """The proofs of records `start` to `end` (excluded)."""
+        signed = self._signed
+        for index, row in enumerate(self._sealed.manifest.rows(start, end), start):
+            leaf = row.leaf()
+            if len(leaf) > MAX_LEAF:
+                raise LimitError(
+                    f"record {index}: its leaf has {len(leaf):,} bytes; proofs carry at most {MAX_LEAF:,}"
+                )
+            hashes = tuple(self._sealed.tree.inclusion(index))
+            verify_inclusion(leaf_hash(leaf), index, signed.size, hashes, signed.root)
+            yield TlogProof(index, hashes, self._note, leaf)
