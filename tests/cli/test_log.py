@@ -249,6 +249,16 @@ def test_no_log(cli: Cli, tmp_path: Path, key: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.parametrize("arguments", [("show", ""), ("verify", ""), ("prove", "", "0"), ("serve", ""), ()])
+def test_calls_that_make_no_sense(
+    cli: Cli, log: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(log)
+    done = cli("log", *arguments)
+    assert (done.code, done.out) == (64, "")
+    assert done.error
+
+
 @pytest.fixture
 def background() -> Iterator[ExitStack]:
     with ExitStack() as stack:

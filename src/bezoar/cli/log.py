@@ -10,6 +10,7 @@ import click
 
 from bezoar.cli.log_network import cosign, serve, witness
 from bezoar.cli.log_options import (
+    location_argument,
     log_key_option,
     password_option,
     private_key,
@@ -101,7 +102,7 @@ def append(
 
 
 @command.command("show")
-@click.argument("location", metavar="LOG")
+@location_argument
 @click.option(
     "--from",
     "start",
@@ -124,7 +125,7 @@ def show(location: str, start: int | None, count: int, key: VerifierKey | None, 
 
 
 @command.command("verify")
-@click.argument("location", metavar="LOG")
+@location_argument
 @log_key_option
 @click.option(
     "--tlog-policy",
@@ -160,7 +161,7 @@ def verify(location: str, key: VerifierKey | None, policy_file: Path | None, for
 
 
 @command.command("prove")
-@click.argument("location", metavar="LOG")
+@location_argument
 @click.argument("index", metavar="N", type=click.IntRange(min=0))
 @click.option("--out", type=PATH, metavar="FILE", help="Write the proof there instead of to standard output.")
 @log_key_option

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from bezoar.cli.log_options import password_option, private_key, vkey
 from bezoar.cli.options import PATH
 
 if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
     from bezoar.custody.tlog.note import VerifierKey
 
 _LOG_ADDRESS, _WITNESS_ADDRESS = "127.0.0.1:8470", "127.0.0.1:8471"

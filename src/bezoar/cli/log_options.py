@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bezoar.cli.options import PATH
-from bezoar.errors import InputError
+from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from bezoar.custody.tlog.note import VerifierKey
@@ -26,6 +26,14 @@ def vkey(value: str) -> VerifierKey:
     return VerifierKey.parse(value)
 
 
+def _location(value: str) -> str:
+    """A folder or URL. The empty one, often a shell variable that is not set, would silently mean the current folder."""
+    if not value:
+        raise UsageError("LOG is empty; give a folder or a URL")
+    return value
+
+
+location_argument = click.argument("location", metavar="LOG", type=_location)
 private_key_option = click.option(
     "--key", "key_file", type=PATH, required=True, metavar="FILE", help="Private key of the log."
 )
