@@ -15,6 +15,7 @@ from bezoar.custody.tlog.merkle import MemoryTree, leaf_hash
 from bezoar.custody.tlog.note import NoteSigner, sign_note
 from bezoar.custody.tlog.tiles import TileWriter
 
+VECTORS = Path(__file__).parents[2] / "vectors" / "tlog"
 ORIGIN = "example.com/log"
 NOW = 1_795_564_800  # 2026-11-25T00:00:00Z
 

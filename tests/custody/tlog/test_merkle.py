@@ -25,7 +25,16 @@ from .support import hashes_of, leaf_data, memory_tree, mth, path, subproof
 # The inputs and answers that Certificate Transparency's implementations have shared since 2012 (RFC 6962's reference tree).
 CT_LEAVES = [
     bytes.fromhex(each)
-    for each in "|00|10|2021|3031|40414243|5051525354555657|606162636465666768696a6b6c6d6e6f".split("|")
+    for each in [
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    ]
 ]
 CT_ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
