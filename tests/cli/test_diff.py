@@ -117,3 +117,17 @@ def test_errors(cli: Cli, folder: Path) -> None:
     tile.unlink()
     assert "missing" in cli("diff", seal, seal).error
     assert cli("diff", seal).code == 64
+
+
+def test_a_file_that_moved_to_another_class(cli: Cli, folder: Path) -> None:
+    old = sealed(folder, Path("old.seal"))
+    (folder / "Stop" / "000.png").rename(folder / "Yield" / "moved.png")
+    (folder / "Stop" / "new.png").write_bytes(png(77))
+    new = sealed(folder)
+    lines = cli("diff", old, new).out.splitlines()
+    assert "1 of these moved: removed under one key, added under another" in lines
+    assert "    Stop/000.png -> Yield/moved.png (Stop -> Yield)" in lines
+    result = json.loads(cli("diff", old, new, "--format", "json").out)
+    assert result["moved"] == [{"before": "Stop/000.png", "after": "Yield/moved.png"}]
+    assert result["moved_complete"] is True
+    assert result["counts"]["added"] == 2, "it is counted as added and as removed all the same"

@@ -15,6 +15,7 @@ from bezoar.errors import InputError, VerificationError
 if TYPE_CHECKING:
     from bezoar.custody.seal.diffing import Counts, Difference
     from bezoar.custody.seal.manifest import Row
+    from bezoar.custody.seal.moves import Moves
     from bezoar.custody.seal.reading import Seal
 
 DIFFERENT = 1
@@ -49,19 +50,25 @@ def command(before: str, after: str, form: str) -> int:
 def _pieces(before: str, after: str, form: str, counts: Counts) -> Iterator[str]:
     from bezoar.cli.seals import open_seal
     from bezoar.custody.seal.diffing import differences
+    from bezoar.custody.seal.moves import Moves
 
     old, new = open_seal(before), open_seal(after)
-    found = _counted(differences(old, new), counts)
-    return _show_json(old, new, found, counts) if form == "json" else _show_text(old, new, found, counts)
+    moves = Moves()
+    found = _noted(differences(old, new), counts, moves)
+    show = _show_json if form == "json" else _show_text
+    return show(old, new, found, counts, moves)
 
 
-def _counted(differences: Iterable[Difference], counts: Counts) -> Iterator[Difference]:
+def _noted(differences: Iterable[Difference], counts: Counts, moves: Moves) -> Iterator[Difference]:
     for difference in differences:
         counts.add(difference)
+        moves.add(difference)
         yield difference
 
 
-def _show_json(old: Seal, new: Seal, found: Iterable[Difference], counts: Counts) -> Iterator[str]:
+def _show_json(
+    old: Seal, new: Seal, found: Iterable[Difference], counts: Counts, moves: Moves
+) -> Iterator[str]:
     """One object, written as the differences are found, one of them a line; the counts come last."""
     from bezoar.custody.seal.diffing import Kind
 
@@ -77,11 +84,15 @@ def _show_json(old: Seal, new: Seal, found: Iterable[Difference], counts: Counts
         "counts": {kind: counts.kinds[kind] for kind in Kind},
         "labels": labels,
         "further": counts.further,
+        "moved": [{"before": old.key, "after": new.key} for old, new in moves.pairs()],
+        "moved_complete": moves.complete,
     }
     yield "\n], " + json.dumps(tail)[1:] + "\n"
 
 
-def _show_text(old: Seal, new: Seal, found: Iterable[Difference], counts: Counts) -> Iterator[str]:
+def _show_text(
+    old: Seal, new: Seal, found: Iterable[Difference], counts: Counts, moves: Moves
+) -> Iterator[str]:
     from bezoar.custody.seal.diffing import Kind
     from bezoar.report.text import count, shown
 
@@ -101,7 +112,23 @@ def _show_text(old: Seal, new: Seal, found: Iterable[Difference], counts: Counts
             yield from (f"  {_SIGNS[kind]} {shown(each.key, 80)}{_detail(each)}\n" for each in some)
             if number > len(some):
                 yield f"    and {count(number - len(some))} more; --format json lists all\n"
+    yield from _moved(moves)
     yield from _by_label(counts)
+
+
+def _moved(moves: Moves) -> Iterator[str]:
+    """The added records that have the content of removed ones."""
+    from bezoar.report.text import count, shown
+
+    pairs = list(moves.pairs())
+    if pairs:
+        least = "" if moves.complete else "at least "
+        yield f"\n{least}{count(len(pairs))} of these moved: removed under one key, added under another\n"
+    for old, new in pairs[:_LISTED]:
+        label = "" if old.label == new.label else f" ({_label(old.label)} -> {_label(new.label)})"
+        yield f"    {shown(old.key, 80)} -> {shown(new.key, 80)}{label}\n"
+    if len(pairs) > _LISTED:
+        yield f"    and {count(len(pairs) - _LISTED)} more\n"
 
 
 def _by_label(counts: Counts) -> Iterator[str]:
