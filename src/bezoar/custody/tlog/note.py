@@ -180,14 +180,18 @@ def _verify(key: VerifierKey, text: str, signature: bytes) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
+    wrong = f"signed note: the signature of {key.name} (key {key.key_id.hex()}) is wrong"
     message = text.encode()
-    try:
-        if key.kind != ED25519:
+    if key.kind != ED25519:
+        try:
             cosignature = Cosignature.parse(signature, key.kind)
-            message, signature = (
-                cosigned_message(key.kind, key.name, cosignature.time, text),
-                cosignature.signature,
-            )
+        except InputError as error:
+            raise VerificationError(wrong) from error
+        message, signature = (
+            cosigned_message(key.kind, key.name, cosignature.time, text),
+            cosignature.signature,
+        )
+    try:
         if key.kind == MLDSA44_COSIGNATURE:
             MLDSA44PublicKey.from_public_bytes(key.public).verify(signature, message)
         else:
@@ -197,9 +201,7 @@ def _verify(key: VerifierKey, text: str, signature: bytes) -> None:
             "the installed OpenSSL knows no ML-DSA-44; update the package cryptography"
         ) from error
     except (InvalidSignature, ValueError) as error:
-        raise VerificationError(
-            f"signed note: the signature of {key.name} (key {key.key_id.hex()}) is wrong"
-        ) from error
+        raise VerificationError(wrong) from error
 
 
 def _signature(line: str) -> NoteSignature:

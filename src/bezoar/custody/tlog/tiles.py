@@ -139,7 +139,10 @@ class TileWriter:
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf by its hash."""
-        self.extend((leaf,))
+        if len(leaf) != HASH:
+            raise UsageError(f"a leaf hash is not {HASH} bytes long")
+        self.size += 1
+        self._add(0, leaf)
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add many leaves by their hashes: the fast way."""
