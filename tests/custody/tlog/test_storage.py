@@ -84,6 +84,7 @@ def test_which_storage_for_which_location(tmp_path):
     assert isinstance(storage(tmp_path), Folder)
     assert isinstance(storage(str(tmp_path)), Folder)
     assert isinstance(storage(f"file://{tmp_path}"), Folder)
+    assert isinstance(storage(f"FILE://{tmp_path}"), Folder)
     assert isinstance(storage("memory://logs/one"), Remote)
     (tmp_path / "a").write_bytes(b"data")
     assert storage(f"file://{tmp_path}").read("a", 10) == b"data"
@@ -180,9 +181,10 @@ def test_over_http_a_file_is_one_request(server, tmp_path):
         remote.read("checkpoint", 6)
 
 
-def test_over_http_the_answer_is_never_read_beyond_the_limit(server):
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_over_http_the_answer_is_never_read_beyond_the_limit(server, scheme):
     with pytest.raises(LimitError, match="more than 100 bytes"):
-        storage(server.url).read("endless", 100)
+        storage(server.url.replace("http", scheme)).read("endless", 100)
 
 
 @pytest.mark.parametrize("path", ["forbidden", "broken"])

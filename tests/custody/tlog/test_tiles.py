@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -206,6 +207,51 @@ def test_what_a_crash_left_beyond_the_size_is_written_anew(tmp_path):
     writer.flush()
     assert TileTree(Folder(tmp_path), 517).root() == memory_tree(HASHES[:517]).root()
     assert not [path for path in files(tmp_path) if "partial" in path]
+
+
+class PowerCutError(Exception):
+    """The machine stops here."""
+
+
+@pytest.mark.parametrize("call", ["open", "replace", "fsync"])
+def test_a_crash_at_any_point_leaves_the_old_tree_and_can_be_continued(tmp_path, monkeypatch, call):
+    """The writer is stopped at its first, second, … call of the operating system, and once more while it resumes."""
+    old, new = 250, 1040
+    old_root, new_root = memory_tree(HASHES[:old]).root(), memory_tree(HASHES[:new]).root()
+    real, calls_left = getattr(os, call), 0
+
+    def stopping(*args, **options):
+        nonlocal calls_left
+        calls_left -= 1
+        if calls_left < 0:
+            raise PowerCutError
+        return real(*args, **options)
+
+    for stop in range(200):
+        folder = tmp_path / f"stop{stop}"
+        write_tiles(folder, HASHES[:old])
+        finished = False
+        for _ in range(2):
+            calls_left = stop
+            with monkeypatch.context() as patch:
+                patch.setattr(os, call, stopping)
+                try:
+                    writer = TileWriter(folder, old)
+                    writer.extend(HASHES[old:new])
+                    writer.flush()
+                    finished = True
+                except PowerCutError:
+                    pass
+            assert TileTree(Folder(folder), old).root() == old_root
+        writer = TileWriter(folder, old)
+        writer.extend(HASHES[old:new])
+        writer.flush()
+        assert TileTree(Folder(folder), new).root() == new_root
+        shutil.rmtree(folder)
+        if finished:
+            assert stop > 5
+            return
+    pytest.fail("the writer never came to an end")
 
 
 def test_a_smaller_tree_is_read_from_the_tiles_of_a_larger_one(big):

@@ -33,9 +33,8 @@ class Storage(Protocol):
 def storage(location: str | Path) -> Storage:
     """The storage at a URL (`https://…`, `s3://…`) or in a folder of this machine."""
     if isinstance(location, str) and "://" in location:
-        if location.startswith("file://"):
-            return Folder(Path(location.removeprefix("file://")))
-        return Remote(location)
+        scheme, _, path = location.partition("://")
+        return Folder(Path(path)) if scheme.lower() in ("file", "local") else Remote(location)
     return Folder(Path(location))
 
 
@@ -81,7 +80,8 @@ class Remote:
             from fsspec.core import url_to_fs  # type: ignore[import-untyped]
         except ImportError as error:
             raise MissingExtraError(f"{url}: reading from a URL", "remote") from error
-        self.url = url.rstrip("/")
+        scheme, _, rest = url.partition("://")
+        self.url = f"{scheme.lower()}://{rest.rstrip('/')}"
         self._files: Any
         try:
             self._files, root = url_to_fs(self.url)
