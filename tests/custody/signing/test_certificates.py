@@ -255,6 +255,15 @@ def test_a_changed_byte_of_the_certificate_never_passes(place: int, value: int) 
 PEM = leaf().public_bytes(Encoding.PEM)
 
 
+def test_what_the_fuzzer_found() -> None:
+    """A version that is none is refused; a serial number below one, which old roots have, is no reason to refuse a store."""
+    version, serial = DER.index(b"\xa0\x03\x02\x01\x02\x02") + 4, DER.index(b"\xa0\x03\x02\x01\x02\x02") + 7
+    with pytest.raises(InputError, match="66 is not a valid X509 version"):
+        certificates.read_chain(chain_of(DER[:version] + b"\x42" + DER[version + 1 :]))
+    (found,) = certificates.read_chain(chain_of(DER[:serial] + b"\x80" + DER[serial + 1 :]))
+    assert certificates.identities(found) == ["release@example.org", "CN=Release"]
+
+
 def test_certificate_files(tmp_path: Any) -> None:
     path = tmp_path / "chain.pem"
     path.write_bytes(PEM + b"a comment between\n" + ROOT.certificate.public_bytes(Encoding.PEM))

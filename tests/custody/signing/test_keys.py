@@ -148,6 +148,9 @@ def malformed_pems() -> dict[str, bytes]:
         "encrypted header, plain body": private.replace(b"BEGIN PRIVATE", b"BEGIN ENCRYPTED PRIVATE").replace(
             b"END PRIVATE", b"END ENCRYPTED PRIVATE"
         ),
+        # found by the fuzzer: the library answers with an internal error of OpenSSL, X448 with 32 bytes
+        "a short key of another kind": b"-----BEGIN PRIVATE KEY-----\n"
+        b"MC4CAQAwBQYDK2VvBCIEIGg0iA36W7D8HJPbP848282vGKnOVnAVMELdnEjWHQbK\n-----END PRIVATE KEY-----\n",
         "a JSON web key": b'{"kty": "EC", "crv": "P-256"}',
     }
 

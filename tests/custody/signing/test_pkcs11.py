@@ -62,6 +62,7 @@ MALFORMED = {
     "no module": "pkcs11:object=a",
     "a relative module": "pkcs11:object=a?module-path=module.so",
     "a missing module": "pkcs11:object=a?module-path=/nowhere/module.so",
+    "a module of an absurd name": "pkcs11:object=a?module-path=/" + "a" * 300,
     "a folder as module": "pkcs11:object=a?module-path=/tmp",
     "a module name with a path": "pkcs11:object=a?module-name=../module",
     "a module name that is not there": "pkcs11:object=a?module-name=bezoar-nowhere",

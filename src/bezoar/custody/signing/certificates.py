@@ -7,7 +7,9 @@ the time that the verifier is given: now, unless a trustworthy record (a custody
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,10 +46,8 @@ def parse_certificates(pem: bytes, where: str = "certificates") -> list[Certific
 
     if len(pem) > _MAX_PEM_BYTES:
         raise InputError(f"{where}: too large for certificates; give a PEM file of them")
-    try:
+    with _refusing(f"{where}: not PEM certificates; expected BEGIN CERTIFICATE"):
         return load_pem_x509_certificates(pem)
-    except ValueError as error:
-        raise InputError(f"{where}: not PEM certificates; expected BEGIN CERTIFICATE") from error
 
 
 class CertificateSigner(KeySigner):
@@ -117,11 +117,9 @@ class CertificateVerifier:
     def verify(self, message: bytes, signature: bytes, material: Material | None = None) -> str:
         """The identity in the certificate that signed; InputError when the chain is malformed."""
         chain = read_chain(material or {})
-        try:
+        with _refusing("a certificate of the bundle is malformed"):
             self._check(chain)
             names = identities(chain[0])
-        except _malformed() as error:
-            raise InputError(f"a certificate of the bundle is malformed ({error})") from error
         if self._identity is not None and self._identity not in names:
             raise VerificationError(
                 f"the certificate is of {names[0] if names else 'nobody'}, not of {self._identity}"
@@ -175,10 +173,8 @@ def read_chain(material: Material) -> list[Certificate]:
             raise InputError(
                 f"a certificate of {len(der):,} bytes; at most {MAX_CERTIFICATE_BYTES:,} are read"
             )
-        try:
+        with _refusing("a certificate of the bundle is malformed"):
             chain.append(load_der_x509_certificate(der))
-        except ValueError as error:
-            raise InputError("a certificate of the bundle is not DER") from error
     return chain
 
 
@@ -201,12 +197,8 @@ def identities(certificate: Certificate) -> list[str]:
 
 def _leaf_key(certificate: Certificate) -> Any:
     """The certified public key; InputError unless it is ECDSA on one of the three curves."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-
-    try:
+    with _refusing("the signer's certificate holds a key that cannot be read"):
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise InputError("the signer's certificate holds a key that cannot be read") from error
     if not keys.kind_of(key).startswith("p"):
         raise InputError("the signer's certificate must hold an ECDSA key on P-256, P-384 or P-521")
     return key
@@ -270,15 +262,28 @@ def _refuse_unknown(certificate: Certificate) -> None:
             )
 
 
-def _malformed() -> tuple[type[Exception], ...]:
-    """What the library raises on reading extensions and names that are not well-formed."""
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """InputError `what` for all that the library raises on certificates that are not well-formed.
 
-    return (
+    Its warnings are passed over: a root with a serial number of zero is in many systems' stores.
+    """
+    from cryptography import x509
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+    from cryptography.utils import CryptographyDeprecationWarning
+
+    malformed = (
         ValueError,
         TypeError,
         x509.DuplicateExtension,
+        x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
         UnsupportedAlgorithm,
+        InternalError,
     )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            yield
+    except malformed as error:
+        raise InputError(f"{what} ({' '.join(str(error).split())[:120]})") from error

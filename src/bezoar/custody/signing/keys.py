@@ -67,7 +67,6 @@ def is_encrypted(path: str | Path) -> bool:
 
 def parse_private(pem: bytes, password: bytes | None = None, where: str = "private key") -> PrivateKey:
     """`load_private` of bytes; `where` names them in errors."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     if len(pem) > MAX_KEY_BYTES:
@@ -78,7 +77,7 @@ def parse_private(pem: bytes, password: bytes | None = None, where: str = "priva
     try:
         # a password for a key that has none is ignored: one environment variable may serve several keys
         key = load_pem_private_key(pem, password if locked else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _malformed() as error:
         if locked:
             raise InputError(f"{where}: wrong password, or a damaged key file") from error
         raise InputError(f"{where}: not a PEM private key; expected PKCS#8 of {_KNOWN}") from error
@@ -88,7 +87,6 @@ def parse_private(pem: bytes, password: bytes | None = None, where: str = "priva
 
 def parse_public(pem: bytes, where: str = "public key") -> PublicKey:
     """`load_public` of bytes; `where` names them in errors."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     if len(pem) > MAX_KEY_BYTES:
@@ -97,7 +95,7 @@ def parse_public(pem: bytes, where: str = "public key") -> PublicKey:
         raise InputError(f"{where}: holds a private key; give the .pub file, and share only that one")
     try:
         key = load_pem_public_key(pem)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _malformed() as error:
         raise InputError(f"{where}: not a PEM public key; expected BEGIN PUBLIC KEY of {_KNOWN}") from error
     _check_kind(key, where)
     return key  # type: ignore[return-value]
@@ -126,6 +124,13 @@ def kind_of(key: object) -> str:
     if isinstance(key, Ed25519PublicKey):
         return "ed25519"
     return "mldsa44" if isinstance(key, MLDSA44PublicKey) else ""
+
+
+def _malformed() -> tuple[type[Exception], ...]:
+    """What the library raises on bytes that are no key; InternalError for some keys whose length is wrong."""
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+
+    return (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 
 def _check_kind(public: object, where: str) -> None:

@@ -5,6 +5,7 @@ For example `pkcs11:token=Lab;object=release?module-path=/usr/lib/softhsm/libsof
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,9 @@ def _module(texts: dict[str, str]) -> Path:
     """The module's file: named outright, or by name in one of the folders where systems keep them."""
     if "module-path" in texts:
         path = Path(texts["module-path"])
-        if not path.is_absolute() or not path.is_file():
+        if not path.is_absolute() or not os.path.isfile(
+            path
+        ):  # which, unlike Path, is no error for an absurd name
             raise InputError(f"{path}: no PKCS#11 module at this absolute path")
         return path
     name = texts.get("module-name", "")
