@@ -1,0 +1,198 @@
+"""An audit: the log gone through, the books closed, the closing balance held against the seal and the data, an opinion formed.
+
+Nothing that is audited is believed: what cannot be read or does not verify is an exception in the statement, not an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar import __version__
+from bezoar.custody.audit.balances import balances
+from bezoar.custody.audit.closing import compare_books
+from bezoar.custody.audit.coverage import Coverage
+from bezoar.custody.audit.data_check import check_all, check_sample
+from bezoar.custody.audit.examination import Examination, examine, source_of
+from bezoar.custody.audit.irregularities import Irregularity, irregularity
+from bezoar.custody.audit.ledger import Cell, Ledger
+from bezoar.custody.audit.opinion import form
+from bezoar.custody.audit.policy import Policy, read_policy
+from bezoar.custody.audit.sampling import plan
+from bezoar.custody.audit.seal_check import check_seal
+from bezoar.custody.audit.statement import AuditStatement, LogState, Sampling, SealState
+from bezoar.custody.events.times import now as present
+from bezoar.custody.seal.layout import dataset_name, default_seal
+from bezoar.custody.seal.reading import Seal
+from bezoar.errors import InputError, VerificationError
+
+if TYPE_CHECKING:
+    from bezoar.custody.tlog.log import CustodyLog
+
+MAX_SEED = 2**53
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How far an audit goes: every content (`full`) or a sample for this confidence; movements since a time; the seed."""
+
+    full: bool = False
+    confidence: float = 0.95
+    tolerable: float = 0.01
+    since: datetime | None = None
+    seed: int | None = None
+
+
+def audit(
+    dataset: str | Path,
+    log: str | Path,
+    policy: str | Path,
+    scope: Scope | None = None,
+    *,
+    seal: str | Path | None = None,
+    now: datetime | None = None,
+) -> AuditStatement:
+    """Audit the dataset at `dataset` against a log (folder or URL) and a policy file.
+
+    The sample is random, so that nobody can put what is wrong beside it; the statement gives its seed, which repeats it.
+    InputError when the policy is malformed, UsageError for an impossible scope. All else is said in the statement.
+    """
+    how, time = scope or Scope(), now or present()
+    plan(1, how.confidence, how.tolerable)  # refuses an impossible scope before any work
+    written = read_policy(policy)
+    rules = Policy.parse(written, Path(policy).absolute().parent, str(policy))
+    found: list[Irregularity] = []
+    sealed = _open_seal(Path(dataset), seal, found)
+    name = sealed.name if sealed else dataset_name(Path(dataset))
+    opened = open_log(str(log), rules, found)
+    examination = _examine(opened, name, rules, time, how, found)
+    counted: Counter[Cell] = Counter()
+    state = None
+    sampling = Sampling(None, None, 0)
+    if sealed is not None:
+        state, counted = _close(sealed, examination, rules, time, found)
+    if sealed is not None and state is not None:
+        sampling = _look_at_data(Path(dataset), sealed, how, found)
+    ledger = examination.ledger
+    tables = balances(ledger, counted)
+    larger = max(len(ledger.held), ledger.dataset.opening.total(), tables.total.sealed)
+    return AuditStatement(
+        dataset=name,
+        location=str(dataset),
+        time=time,
+        since=how.since,
+        version=__version__,
+        policy=str(policy),
+        policy_sha256=hashlib.sha256(written).hexdigest(),
+        log=_log_state(opened),
+        seal=state,
+        snapshot=ledger.tip,
+        source_column=rules.source_column,
+        tolerable=how.tolerable,
+        balances=tables,
+        events=tuple(examination.lines),
+        irregularities=tuple(found),
+        sampling=sampling,
+        opinion=form(found, name, larger, how.tolerable),
+    )
+
+
+def open_log(location: str, policy: Policy, found: list[Irregularity]) -> CustodyLog | None:
+    """The log, once it is known to be the one the policy names; irregularities go into `found`, None when it cannot be read."""
+    from bezoar.custody.tlog.log import CustodyLog
+
+    log = None
+    try:
+        log = CustodyLog.open(location)
+        policy.tlog.check(log.checkpoint()[1])
+    except InputError as error:
+        found.append(irregularity("no-log", str(error)))
+    except VerificationError as error:
+        found.append(irregularity("log-not-trusted", str(error)))
+    if log is None:
+        return None
+    try:
+        log.check_history()
+    except VerificationError as error:
+        found.append(irregularity("log-rewritten", str(error)))
+    except InputError as error:
+        found.append(irregularity("log-damaged", str(error)))
+    if log.size < policy.minimum_log_size:
+        what = f"{location}: {log.size} entries; the policy demands {policy.minimum_log_size}"
+        found.append(irregularity("log-too-short", what))
+    return log
+
+
+def _examine(
+    log: CustodyLog | None,
+    name: str,
+    policy: Policy,
+    now: datetime,
+    how: Scope,
+    found: list[Irregularity],
+) -> Examination:
+    if log is None:
+        return Examination(Ledger(source_of(policy)), Coverage(policy))
+    examination = examine(log, name, policy, now=now, since=how.since)
+    found += examination.irregularities
+    return examination
+
+
+def _open_seal(dataset: Path, location: str | Path | None, found: list[Irregularity]) -> Seal | None:
+    try:
+        seal = Seal.open(location if location is not None else default_seal(dataset))
+        seal.stated, seal.manifest, seal.root  # noqa: B018 - each is read, and refused when it is malformed
+    except (InputError, VerificationError) as error:
+        found.append(irregularity("no-seal", str(error)))
+        return None
+    return seal
+
+
+def _close(
+    seal: Seal, examination: Examination, policy: Policy, now: datetime, found: list[Irregularity]
+) -> tuple[SealState | None, Counter[Cell]]:
+    """The books held against the seal; the seal's state is None when its rows cannot be read."""
+    ledger = examination.ledger
+    try:
+        irregular, signer = check_seal(seal, examination.sealings, policy, now)
+        found += irregular
+        differing, counted = compare_books(
+            seal,
+            ledger,
+            source_of=source_of(policy),
+            revocations=examination.revocations,
+            required_sources=policy.required_sources,
+        )
+        found += (
+            differing if examination.lines else []
+        )  # without events every record is one, which says nothing
+    except InputError as error:
+        found.append(irregularity("no-seal", str(error)))
+        return None, Counter()
+    return SealState(seal.location, seal.root.hex(), len(seal.manifest), signer), counted
+
+
+def _look_at_data(dataset: Path, seal: Seal, how: Scope, found: list[Irregularity]) -> Sampling:
+    records = len(seal.manifest)
+    try:
+        if how.full:
+            found += check_all(dataset, seal)
+            return Sampling(None, None, records)
+        sample = plan(records, how.confidence, how.tolerable)
+        seed = how.seed if how.seed is not None else secrets.randbelow(MAX_SEED)
+        found += check_sample(dataset, seal, sample, seed)
+    except (InputError, VerificationError) as error:
+        found.append(irregularity("no-data", str(error)))
+        return Sampling(None, None, 0)
+    return Sampling(sample, seed, sample.size)
+
+
+def _log_state(log: CustodyLog | None) -> LogState | None:
+    if log is None:
+        return None
+    return LogState(log.location, log.origin, log.size, log.checkpoint()[0].root.hex(), log.key.text)

@@ -1,0 +1,143 @@
+"""The data against the sealed manifest: keys, labels and sources of every record, and the content of a sample or of all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bezoar.custody.audit.irregularities import Irregularity, irregularity
+from bezoar.custody.audit.sampling import Plan, draw
+from bezoar.custody.seal.comparing import Change, Differences, compare_files, compare_records
+from bezoar.custody.seal.records import Layout, described, open_records
+from bezoar.custody.seal.walk import WHOLE, hash_tree, list_tree
+from bezoar.custody.signing.resources import DEFAULT_IGNORES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bezoar.custody.seal.reading import Seal
+    from bezoar.data import Dataset
+
+_SAMPLES = 3
+
+
+def check_all(dataset: Path, seal: Seal) -> list[Irregularity]:
+    """Read everything and compare it with the seal; InputError when the data cannot be read."""
+    from bezoar.custody.seal.verifying import verify
+
+    result = verify(dataset, None, seal=seal.location)
+    problems = [irregularity("data-problem", problem) for problem in result.problems]
+    return [*_as_irregularities(result.differences), *_other_files(result.files), *problems]
+
+
+def check_sample(dataset: Path, seal: Seal, plan: Plan, seed: int) -> list[Irregularity]:
+    """Compare all keys, labels and sources, and the content of the records drawn; InputError when the data cannot be read."""
+    rows = draw(plan.population, plan.size, seed)
+    digests = _digests(seal, rows)
+    there = open_records(dataset, Layout.described(seal.manifest.description))
+    files = list_tree(dataset, ignored=DEFAULT_IGNORES)
+    if there is None:
+        found = _by_file(dataset, seal, files)
+        contents = _file_digests(dataset, set(digests))
+    else:
+        found = compare_records(seal.manifest.batches(), described(there), ("label", "source"))
+        contents = _contents(there, digests)
+    changed = tuple(
+        Change(key, digests[key].hex(), now.hex()) for key, now in contents if now != digests[key]
+    )
+    found = Differences(found.added, found.missing, changed, found.relabelled, found.resourced)
+    names = {WHOLE} if dataset.is_file() else {*_keys(seal), *found.added, *found.missing}
+    return [*_as_irregularities(found), *_other_files(_compare_others(dataset, seal, files, names, there))]
+
+
+def _digests(seal: Seal, rows: NDArray[np.int64]) -> dict[str, bytes]:
+    """The sealed digests of these rows, by key."""
+    import numpy as np
+
+    found: dict[str, bytes] = {}
+    start = 0
+    for batch in seal.manifest.batches():
+        chosen = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + batch.num_rows)] - start
+        keys, digests = batch.column("key").take(chosen), batch.column("sha256").take(chosen)
+        found.update(zip(keys.to_pylist(), digests.to_pylist(), strict=True))
+        start += batch.num_rows
+    return found
+
+
+def _contents(there: Dataset, wanted: dict[str, bytes]) -> Iterable[tuple[str, bytes]]:
+    """Key and digest of the records that are wanted and there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chosen = pc.is_in(there.keys, pa.array(list(wanted), pa.string()))
+    part = there.select(chosen.to_numpy(zero_copy_only=False))
+    for key, content in zip(part.keys.to_pylist(), part.contents(), strict=True):
+        yield key, hashlib.sha256(content).digest()
+
+
+def _file_digests(dataset: Path, wanted: set[str]) -> Iterable[tuple[str, bytes]]:
+    single = dataset.is_file()
+    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, wanted=lambda name: single or name in wanted)
+    names = [dataset.resolve().name] if single else files.paths
+    return zip(names, files.digests(), strict=True)
+
+
+def _by_file(dataset: Path, seal: Seal, files: list[str]) -> Differences:
+    """Files that came or went, where every file is a record."""
+    there = [dataset.resolve().name] if dataset.is_file() else files
+    found = compare_files(((key, b"") for key in _keys(seal)), ((name, b"") for name in there))
+    return Differences(found.added, found.missing)
+
+
+def _compare_others(
+    dataset: Path, seal: Seal, files: list[str], records: set[str], there: Dataset | None
+) -> Differences:
+    """Files that are no records. They are read where records are files; files that hold records are not."""
+    sealed = [(each.name, each.digest) for each in seal.stated.resources if each.name not in records]
+    others = [name for name in files if name not in records]
+    if there is None or there.format == "folder":
+        found = hash_tree(dataset, ignored=DEFAULT_IGNORES, wanted=set(others).__contains__)
+        return compare_files(sealed, zip(found.paths, found.digests(), strict=True))
+    return compare_files(((name, b"") for name, _ in sealed), ((name, b"") for name in others))
+
+
+def _keys(seal: Seal) -> Iterable[str]:
+    for batch in seal.manifest.batches():
+        yield from batch.column("key").to_pylist()
+
+
+def _as_irregularities(found: Differences) -> list[Irregularity]:
+    changes = {
+        "data-changed": found.changed,
+        "data-relabelled": found.relabelled,
+        "data-resourced": found.resourced,
+    }
+    keys = {"data-added": found.added, "data-missing": found.missing}
+    result = [
+        irregularity(code, _named([repr(key) for key in some], "the data"), some)
+        for code, some in keys.items()
+        if some
+    ]
+    for code, some in changes.items():
+        if some:
+            said = [f"{change.key!r} ({change.was[:40]} -> {change.now[:40]})" for change in some]
+            result.append(irregularity(code, _named(said, "the data"), (change.key for change in some)))
+    return result
+
+
+def _other_files(found: Differences) -> list[Irregularity]:
+    """Files beside the records: they are no records, and are named as files."""
+    names = [
+        *(f"{name!r} was added" for name in found.added),
+        *(f"{name!r} is missing" for name in found.missing),
+        *(f"{change.key!r} was changed" for change in found.changed),
+    ]
+    return [irregularity("data-problem", _named(names, "files of the dataset"))] if names else []
+
+
+def _named(texts: list[str], where: str) -> str:
+    more = f" and {len(texts) - _SAMPLES:,} more" if len(texts) > _SAMPLES else ""
+    return f"{where}: {', '.join(texts[:_SAMPLES])}{more}"

@@ -1,0 +1,208 @@
+"""Going through the log: every event of a dataset booked, its signature held against the policy, its evidence noted.
+
+An event that moves records is booked even when nobody who may has signed it, and is an exception: the books then say where the
+records are, and the exception says that nobody vouches for it. Evidence (a seal, a scan, a review, a revocation) without a valid
+signature counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from bezoar.custody.audit.authority import authority
+from bezoar.custody.audit.coverage import Coverage
+from bezoar.custody.audit.irregularities import Irregularity, irregularity
+from bezoar.custody.audit.ledger import Holding, Ledger
+from bezoar.custody.audit.policy import Policy
+from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SEALED, Event
+from bezoar.custody.events.history import Logged, history
+from bezoar.custody.events.query import Query
+from bezoar.custody.events.times import time_text
+from bezoar.custody.seal.leaves import Leaf
+from bezoar.errors import InputError, VerificationError
+
+if TYPE_CHECKING:
+    from bezoar.custody.tlog.log import CustodyLog
+
+CLOCKS = timedelta(minutes=10)  # how far the clocks of two signers may be apart
+NO_SOURCE = "(not stated)"
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A source that is inadmissible since entry `event`."""
+
+    event: int
+    query: Query
+
+    def concerns(self, record: Leaf, origin: str | None) -> bool:
+        """Whether it makes a record inadmissible."""
+        return self.query.matches(record.key, record.label, record.source, origin)
+
+
+@dataclass(frozen=True)
+class Sealing:
+    """A seal that the log has: its snapshot (hex), and when it was attested."""
+
+    event: int
+    snapshot: str
+    time: datetime
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event as the statement lists it; `signers` are those whose signature counts."""
+
+    index: int
+    kind: str
+    time: datetime
+    records: int | None
+    signers: tuple[str, ...]
+    reason: str
+    snapshot: str
+
+
+@dataclass
+class Examination:
+    """What the log says of a dataset, and what is irregular about it."""
+
+    ledger: Ledger
+    coverage: Coverage
+    lines: list[Line] = field(default_factory=list)
+    irregularities: list[Irregularity] = field(default_factory=list)
+    sealings: list[Sealing] = field(default_factory=list)
+    revocations: list[Revocation] = field(default_factory=list)
+    released: str | None = None  # the snapshot that was last released for use
+
+
+def examine(
+    log: CustodyLog, dataset: str, policy: Policy, *, now: datetime, since: datetime | None = None
+) -> Examination:
+    """Go through the events of `dataset`. What the events before `since` lead to is the opening balance.
+
+    Irregularities are collected, not raised; a damaged log ends the examination with one.
+    """
+    found = Examination(Ledger(source_of(policy)), Coverage(policy))
+    reader = _Reader(policy, found, now, since)
+    try:
+        for logged in history(log, dataset):
+            reader.read(logged)
+    except (InputError, VerificationError) as error:
+        found.irregularities.append(irregularity("log-damaged", str(error)))
+    reader.finish()
+    return found
+
+
+def source_of(policy: Policy) -> Callable[[Holding], str]:
+    """How the policy names a record's source: by a column, else by where it was acquired."""
+    column = policy.source_column
+
+    def source(holding: Holding) -> str:
+        return (holding.leaf.source.get(column) if column else holding.origin) or NO_SOURCE
+
+    return source
+
+
+class _Reader:
+    def __init__(self, policy: Policy, found: Examination, now: datetime, since: datetime | None) -> None:
+        self._policy, self._found, self._now, self._since = policy, found, now, since
+        self._latest: datetime | None = None
+        self._in_period = since is None
+        self._last = -1
+
+    def read(self, logged: Logged) -> None:
+        """Book one entry."""
+        found = self._found
+        if logged.event is None or logged.envelope is None:
+            found.irregularities.append(irregularity("unreadable-event", logged.problem, event=logged.index))
+            return
+        event = logged.event
+        if not self._in_period and self._since is not None and event.time >= self._since:
+            self._settle()
+            found.ledger.open_period()
+            self._in_period = True
+        self._check_time(logged.index, event)
+        who = authority(self._policy, event, logged.envelope)
+        if not who.names:
+            keys = [record.key for record in (*event.records, *event.was)]
+            found.irregularities.append(
+                irregularity(who.code, f"{_called(event)} {who.why}", set(keys), logged.index)
+            )
+        if who.names or event.moves:
+            self._book(logged.index, event)
+        if who.names:
+            self._note(logged.index, event, who.names)
+        self._last = logged.index
+        if event.kind != AUDITED:
+            named = max(len(event.records), len(event.was)) or event.count
+            found.lines.append(
+                Line(logged.index, event.kind, event.time, named, who.names, event.reason, event.after)
+            )
+
+    def finish(self) -> None:
+        """Close the books."""
+        found = self._found
+        self._settle()
+        if not self._in_period:
+            found.ledger.open_period()
+        if not found.lines and not found.irregularities:
+            found.irregularities.append(
+                irregularity("no-events", "the log knows nothing of how the records came here")
+            )
+        if found.ledger.tip != found.released:
+            found.irregularities += found.coverage.lacking(found.ledger, "at the closing", None)
+
+    def _book(self, index: int, event: Event) -> None:
+        for problem in self._found.ledger.apply(event):
+            what = f"{_called(event)} {problem.what}"
+            self._found.irregularities.append(irregularity(problem.code, what, problem.keys, index))
+
+    def _settle(self) -> None:
+        for problem in self._found.ledger.settle():
+            self._found.irregularities.append(
+                irregularity(problem.code, problem.what, problem.keys, self._last)
+            )
+
+    def _note(self, index: int, event: Event, names: tuple[str, ...]) -> None:
+        found = self._found
+        found.coverage.note(index, event, names, found.ledger)
+        if event.kind == REVOKED and event.query is not None:
+            found.revocations.append(Revocation(index, Query.parse(event.query)))
+        if event.kind == SEALED:
+            found.sealings.append(Sealing(index, event.after, event.time))
+            self._check_revoked(index, "the dataset was sealed")
+        if event.kind == RELEASED and not event.records:
+            found.released = event.after
+            self._check_revoked(index, "the dataset was released")
+            found.irregularities += found.coverage.lacking(found.ledger, "at the release", index)
+
+    def _check_revoked(self, index: int, when: str) -> None:
+        found = self._found
+        for revocation in found.revocations:
+            inadmissible = [
+                holding.leaf.key
+                for holding in found.ledger.held.values()
+                if revocation.concerns(holding.leaf, holding.origin)
+            ]
+            if inadmissible:
+                what = f"{when} with records that match {revocation.query.text!r}, revoked in entry {revocation.event}"
+                found.irregularities.append(irregularity("revoked-present", what, inadmissible, index))
+
+    def _check_time(self, index: int, event: Event) -> None:
+        """A key that is no longer valid could sign with an earlier time; the order of the log tells on it."""
+        said = f"{_called(event)} bears the time {time_text(event.time)}"
+        if event.time > self._now + CLOCKS:
+            self._found.irregularities.append(
+                irregularity("back-dated", f"{said}, which is in the future", event=index)
+            )
+        elif self._latest is not None and event.time < self._latest - CLOCKS:
+            what = f"{said}; an earlier entry bears {time_text(self._latest)}"
+            self._found.irregularities.append(irregularity("back-dated", what, event=index))
+        self._latest = event.time if self._latest is None else max(self._latest, event.time)
+
+
+def _called(event: Event) -> str:
+    return f"the event {event.kind!r}"

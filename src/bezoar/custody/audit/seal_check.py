@@ -1,0 +1,79 @@
+"""The seal at the closing: signed by a trusted sealer, the one that was logged last, not too old, not put back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from bezoar.custody.audit.examination import Sealing
+from bezoar.custody.audit.irregularities import Irregularity, irregularity
+from bezoar.custody.audit.policy import SEALER, Policy
+from bezoar.custody.events.times import time_text
+from bezoar.custody.signing.oms import verify_bundle
+from bezoar.errors import InputError, VerificationError
+
+if TYPE_CHECKING:
+    from bezoar.custody.seal.reading import Seal
+
+
+def check_seal(
+    seal: Seal, sealings: Sequence[Sealing], policy: Policy, now: datetime
+) -> tuple[list[Irregularity], str | None]:
+    """What is irregular about a seal, and who signed it (None: nobody who may)."""
+    root = seal.root.hex()
+    logged = next((sealing for sealing in reversed(sealings) if sealing.snapshot == root), None)
+    time = logged.time if logged else now
+    found, signer = _authenticity(seal, policy, time)
+    found += _place(root, sealings, logged)
+    if len(sealings) < policy.minimum_sequence:
+        what = (
+            f"the log has {len(sealings)} seals of the dataset; the policy demands {policy.minimum_sequence}"
+        )
+        found.append(irregularity("sequence-too-low", what))
+    days = policy.maximum_age_days
+    if logged and days is not None and now - logged.time > timedelta(days=days):
+        what = f"sealed at {time_text(logged.time)}, more than {days} days before {time_text(now)}"
+        found.append(irregularity("seal-too-old", what, event=logged.event))
+    return found, signer
+
+
+def _authenticity(seal: Seal, policy: Policy, time: datetime) -> tuple[list[Irregularity], str | None]:
+    from bezoar.custody.seal.verifying import authentic
+
+    sealers = policy.sealers(time)
+    try:
+        if not sealers:
+            raise VerificationError(f"the policy knows no sealer at {time_text(time)}")
+        return [], authentic(seal, sealers).signer
+    except (VerificationError, InputError) as error:
+        return [irregularity("seal-not-authentic", f"{error}{_who_else(seal, policy, time)}")], None
+
+
+def _who_else(seal: Seal, policy: Policy, time: datetime) -> str:
+    """That somebody signed who may not, or not at that time."""
+    for signer in policy.signers:
+        if SEALER in signer.roles and signer.valid_at(time):
+            continue
+        try:
+            verify_bundle(seal.bundle(), signer.verifier)
+        except (VerificationError, InputError):
+            continue
+        why = f"whose key is not valid at {time_text(time)}" if SEALER in signer.roles else "who may not seal"
+        return f"; it is signed by {signer.name}, {why}"
+    return ""
+
+
+def _place(root: str, sealings: Sequence[Sealing], logged: Sealing | None) -> list[Irregularity]:
+    """Whether it is the seal that was logged last."""
+    if not sealings or logged is None:
+        what = f"no trusted event in the log says that snapshot {root[:16]} was sealed"
+        return [irregularity("seal-not-logged", what)]
+    last = sealings[-1]
+    if last.snapshot != root:
+        what = (
+            f"the dataset bears the seal of entry {logged.event} ({time_text(logged.time)}, snapshot {root[:16]}); "
+            f"it was sealed again in entry {last.event} ({time_text(last.time)}, snapshot {last.snapshot[:16]})"
+        )
+        return [irregularity("old-seal", what, event=last.event)]
+    return []
