@@ -159,7 +159,8 @@ def _close(
     """The books held against the seal; the seal's state is None when its rows cannot be read."""
     ledger = examination.ledger
     try:
-        irregular, signer = check_seal(seal, examination.sealings, policy, now)
+        sealings = examination.sealings if examination.lines else None
+        irregular, signer = check_seal(seal, sealings, policy, now)
         found += irregular
         differing, counted = compare_books(
             seal,

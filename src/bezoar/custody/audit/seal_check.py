@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 
 def check_seal(
-    seal: Seal, sealings: Sequence[Sealing], policy: Policy, now: datetime
+    seal: Seal, sealings: Sequence[Sealing] | None, policy: Policy, now: datetime
 ) -> tuple[list[Irregularity], str | None]:
-    """What is irregular about a seal, and who signed it (None: nobody who may)."""
+    """What is irregular about a seal, and who signed it (None: nobody who may).
+
+    `sealings` are the seals that the log has, in order; None where the log says nothing at all of the dataset.
+    """
     root = seal.root.hex()
-    logged = next((sealing for sealing in reversed(sealings) if sealing.snapshot == root), None)
+    logged = next((sealing for sealing in reversed(sealings or ()) if sealing.snapshot == root), None)
     time = logged.time if logged else now
     found, signer = _authenticity(seal, policy, time)
+    if sealings is None:
+        return found, signer
     found += _place(root, sealings, logged)
     if len(sealings) < policy.minimum_sequence:
         what = (
