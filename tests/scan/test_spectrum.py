@@ -93,10 +93,12 @@ def with_a_camera_of_its_own(images: Pixels, labels: Labels, rng: np.random.Gene
 
 
 @pytest.mark.usefixtures("no_canaries")
-@pytest.mark.parametrize("seed", range(2))
-def test_noise_blended_into_relabelled_records_is_found_with_all_of_them(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "count"), [(0, 20), (1, 20), (0, 200)]
+)  # 200: more than the label itself has
+def test_noise_blended_into_relabelled_records_is_found_with_all_of_them(seed: int, count: int) -> None:
     images, labels, features = world(seed)
-    rows = blended(images, labels, 20, 0.2, seed)
+    rows = blended(images, labels, count, 0.2, seed)
     evidence = seen(images, labels, features)
     (finding,) = evidence.findings
     assert (finding.kind, finding.severity, finding.target) == ("global-trigger", Severity.POISON, TARGET)

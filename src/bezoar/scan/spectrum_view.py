@@ -16,13 +16,22 @@ from bezoar.scan.functional.spectrum import (
     SIDE,
     Planes,
     Whitening,
+    Whitenings,
     class_means,
     planes,
     sinusoids,
     to_image,
-    whitening_of,
 )
-from bezoar.scan.functional.spectrum_mixture import Count, Mode, bounded, groups, modes, settled, shares
+from bezoar.scan.functional.spectrum_mixture import (
+    Count,
+    Mode,
+    along_wave,
+    bounded,
+    groups,
+    modes,
+    settled,
+    shares,
+)
 from bezoar.scan.result import Finding, Picture, Sensitivity, Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.sensitivity import smallest_noticed
@@ -36,6 +45,9 @@ _FITTED = 20_000  # records that the whitening is fitted to at most
 _MIN_RECORDS = 5  # independent records of the tested half that a finding needs
 _MIN_RIGHTLY_LABELLED = (
     12  # that it needs where the carriers' labels look right: a place or a camera marks a few
+)
+_MOST_RIGHTLY_LABELLED = (
+    0.6  # share of the label that they are at most: what nearly all of a class have is the class's
 )
 _CONCENTRATION = 5.0  # times the other labels' share of carriers
 _OUTSIDERS = 2000  # records of other labels that are asked whether they carry it
@@ -98,8 +110,8 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     shape = (min(SIDE, scene.images.shape[1]), min(SIDE, scene.images.shape[2]))
     rng = generator(scene.seed, "spectrum")
     fitted = np.sort(rng.permutation(len(flat))[:_FITTED])
-    whitening = whitening_of(flat[fitted], scene.labels[fitted], shape)
-    found, tests = _searched(scene, flat, whitening, sinusoids(whitening, shape), rng)
+    whitenings = Whitenings(flat[fitted], scene.labels[fitted], shape)
+    found, tests = _searched(scene, flat, whitenings, shape, rng)
     findings = []
     taken = np.zeros(len(flat), dtype=bool)
     for p_value, item in sorted(
@@ -107,21 +119,21 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     ):
         if p_value > alpha or item.independent < _MIN_RECORDS:
             continue
-        signal = _examined(scene, flat, whitening, item, p_value)
+        signal = _examined(scene, flat, whitenings, shape, item, p_value)
         if signal is None or taken[signal.carriers].mean() >= 0.5:
             continue
         taken[signal.carriers] = True
         p_values[signal.label] = min(p_values[signal.label], p_value)
         findings.append(_finding(scene, signal, shape))
-    noticed = _sensitivity(scene, flat, whitening, sinusoids(whitening, shape), alpha, tests, shape)
+    noticed = _sensitivity(scene, flat, whitenings, alpha, tests, shape)
     return Evidence("spectrum", p_values, tuple(findings), sensitivity=(noticed,))
 
 
 def _searched(
     scene: Scene,
     flat: Planes,
-    whitening: Whitening,
-    waves: NDArray[np.float32],
+    whitenings: Whitenings,
+    shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[list[_Found], dict[bool, int]]:
     """What was found under every label, and how many were tested in all: modes (False), groups that look foreign (True)."""
@@ -133,7 +145,8 @@ def _searched(
         for label in labels[sizes >= _LEAST].tolist():
             rows = np.flatnonzero(scene.labels == label)
             rows = np.sort(rng.permutation(rows)[:_SEARCHED])
-            white = bounded(whitening.whitened(flat[rows]))
+            whitening = whitenings.of(label)
+            white, waves = bounded(whitening.whitened(flat[rows])), sinusoids(whitening, shape)
             more, tested = _searched_in(scene, label, rows, white, foreign, waves, rng)
             found += more
             for kind in tests:
@@ -168,8 +181,7 @@ def _searched_in(
 def _sensitivity(
     scene: Scene,
     flat: Planes,
-    whitening: Whitening,
-    waves: NDArray[np.float32],
+    whitenings: Whitenings,
     alpha: float,
     tests: Mapping[bool, int],
     shape: tuple[int, int],
@@ -194,7 +206,8 @@ def _sensitivity(
         kept = np.sort(rng.permutation(len(rows))[:_SEARCHED])
         foreign = scene.space.votes.margin > 0
         foreign[hosts] = vote(scene.space.neighbours, relabelled, n_labels, hosts).margin > 0
-        white = bounded(whitening.whitened(planted[kept]))
+        whitening = whitenings.of(label)
+        white, waves = bounded(whitening.whitened(planted[kept])), sinusoids(whitening, shape)
         seen, more = _searched_in(scene, label, rows[kept], white, foreign, waves, rng)
         all_tests = {kind: tests[kind] + more[kind] for kind in tests}
         return any(
@@ -229,19 +242,42 @@ def _counted(scene: Scene, rows: NDArray[np.int64]) -> Count:
 
 
 def _examined(
-    scene: Scene, flat: Planes, whitening: Whitening, item: _Found, p_value: float
+    scene: Scene, flat: Planes, whitenings: Whitenings, shape: tuple[int, int], item: _Found, p_value: float
 ) -> _Signal | None:
     """The signal behind a mode, in all records of the label; None where it is a part of what the classes show.
+
+    Where most of a label is planted it is the honest records that stand apart: the others are examined, too.
+    """
+    rows = np.flatnonzero(scene.labels == item.label)
+    whitening = whitenings.of(item.label)
+    white = bounded(whitening.whitened(flat[rows]))
+    started = np.isin(rows, item.rows)
+    if item.mode is not None and item.mode.wave is not None:
+        carries = along_wave(white, sinusoids(whitening, shape), item.mode.wave, started)
+    else:
+        carries = settled(white, started)
+    for side in (carries, ~carries):
+        signal = _judged(scene, flat, whitening, item, p_value, rows, white, side)
+        if signal is not None:
+            return signal
+    return None
+
+
+def _judged(
+    scene: Scene,
+    flat: Planes,
+    whitening: Whitening,
+    item: _Found,
+    p_value: float,
+    rows: NDArray[np.int64],
+    white: NDArray[np.float32],
+    carries: NDArray[np.bool_],
+) -> _Signal | None:
+    """The same where those of the label's `rows` in `carries` are the carriers.
 
     A planted signal is in this label only, in records that share nothing else, and it is foreign to the labels that its
     carriers look like, too. Under right labels only waves count: classes have variants of their own, and those are no waves.
     """
-    rows = np.flatnonzero(scene.labels == item.label)
-    white = bounded(whitening.whitened(flat[rows]))
-    started = np.isin(rows, item.rows)
-    carries = settled(white, started)
-    if item.mode is not None and item.mode.wave is not None and carries[started].mean() < 0.5:
-        carries = started
     if not _MIN_RECORDS <= carries.sum() < len(rows) - 1:
         return None
     carriers, rest = rows[carries], rows[~carries]
@@ -253,7 +289,8 @@ def _examined(
     if not _foreign_everywhere(scene, flat, whitening, carriers, looks, mask, len(rows)):
         return None
     a_wave = item.mode is not None and item.mode.wave is not None
-    if not wrong and not (a_wave and item.independent >= _MIN_RIGHTLY_LABELLED):
+    few = carries.mean() <= _MOST_RIGHTLY_LABELLED
+    if not wrong and not (a_wave and few and item.independent >= _MIN_RIGHTLY_LABELLED):
         return None
     if not _unlike(scene, item.label, carriers, looks, mask):
         return None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bezoar.scan.functional.spectrum_mixture import bounded, groups, modes, settled, shares
+from bezoar.scan.functional.spectrum_mixture import Wave, along_wave, bounded, groups, modes, settled, shares
 
 N, D = 300, 200
 
@@ -62,6 +62,27 @@ def test_a_wave_is_found_where_a_mean_of_its_carriers_drowns_in_noise() -> None:
     assert wave.wave is not None
     assert wave.wave.pair == 7
     assert wave.log_p + np.log(tests) < np.log(0.01)
+
+
+def test_a_wave_that_comes_at_opposite_phases_is_no_mode() -> None:
+    rng = np.random.default_rng(0)
+    rows, pairs = natural(0), waves(rng)
+    rows[:40] += 7 * pairs[7, 1]
+    rows[40:80] -= 7 * pairs[7, 1]
+    found, tests = modes(bounded(rows), pairs, everyone, rng)
+    of_waves = [mode.log_p for mode in found if mode.wave is not None]
+    assert min(of_waves, default=0.0) + np.log(tests) > np.log(0.01)
+
+
+def test_carriers_of_a_wave_are_told_by_it() -> None:
+    rng = np.random.default_rng(0)
+    rows, pairs = natural(0), waves(rng)
+    rows[:40] += 9 * pairs[7, 1]
+    start = np.zeros(N, dtype=bool)
+    start[:20] = True
+    carries = along_wave(rows, pairs, Wave(7, np.pi / 2), start)
+    assert carries[:40].all()
+    assert carries[40:].mean() < 0.01
 
 
 def test_copies_of_few_records_count_as_few() -> None:

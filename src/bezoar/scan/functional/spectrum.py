@@ -17,6 +17,7 @@ from scipy.linalg import solve_triangular
 
 SIDE = 32  # images are averaged down to at most this side: it bounds the covariance
 _SHRINKAGE = 0.1  # towards the covariance that is diagonal in cosine space (natural images' nearly is)
+FOLDS = 16  # of labels, at most
 _FLOOR = 4.0  # squared grey levels that every direction varies by at least: rounding and compression
 _OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3.0], [2.0], [6.0]])
 
@@ -70,19 +71,50 @@ class Whitening:
         )
 
 
-def whitening_of(rows: Planes, labels: NDArray[np.int32], shape: tuple[int, int]) -> Whitening:
-    """The whitening of `rows` (N, 3, h * w) with `labels` (N,), `shape` (h, w); the planes are whitened one by one."""
-    centred = rows - class_means(rows, labels)[labels]
-    h, w = shape
-    cosines = np.kron(dct(np.eye(h), norm="ortho", axis=0), dct(np.eye(w), norm="ortho", axis=0))
-    roots = np.empty((3, h * w, h * w), dtype=np.float32)
-    for plane in range(3):
-        flat = np.ascontiguousarray(centred[:, plane])
-        covariance = (flat.T @ flat).astype(np.float64) / len(flat)
-        spectrum = np.einsum("ij,ij->i", cosines @ covariance, cosines)
-        stationary = (cosines.T * (_SHRINKAGE * spectrum + _FLOOR)) @ cosines
-        roots[plane] = np.linalg.cholesky((1 - _SHRINKAGE) * covariance + stationary)
-    return Whitening(roots)
+class Whitenings:
+    """The whitening for each label, fitted to the other labels: a signal must not hide itself in what is held to be usual.
+
+    Were the carriers among the records that it is fitted to, the variance along their signal would be mostly theirs. Labels
+    are put into at most `FOLDS` folds, and each is whitened by the records outside its fold.
+    """
+
+    def __init__(self, rows: Planes, labels: NDArray[np.int32], shape: tuple[int, int]) -> None:
+        """`rows` (N, 3, h * w) with `labels` (N,), `shape` (h, w); the planes are whitened one by one."""
+        self._centred = rows - class_means(rows, labels)[labels]
+        present = np.unique(labels)
+        self._folds = dict(zip(present.tolist(), (np.arange(len(present)) % FOLDS).tolist(), strict=True))
+        self._fold = np.array([self._folds[label] for label in labels.tolist()])
+        h, w = shape
+        cosines = np.kron(dct(np.eye(h), norm="ortho", axis=0), dct(np.eye(w), norm="ortho", axis=0))
+        self._scatter = self._scattered(np.ones(len(rows), dtype=bool))
+        self._stationary = []
+        for scatter in self._scatter:
+            spectrum = np.einsum("ij,ij->i", cosines @ scatter, cosines) / len(rows)
+            self._stationary.append((cosines.T * (_SHRINKAGE * spectrum + _FLOOR)) @ cosines)
+        self._made: dict[int, Whitening] = {}
+
+    def of(self, label: int) -> Whitening:
+        """The whitening for records under `label`."""
+        fold = self._folds.get(label, -1)
+        if fold not in self._made:
+            self._made[fold] = self._without(fold)
+        return self._made[fold]
+
+    def _without(self, fold: int) -> Whitening:
+        inside = self._fold == fold
+        if inside.all():
+            inside[:] = False
+        own = self._scattered(inside)
+        count = int((~inside).sum())
+        roots = [
+            np.linalg.cholesky((1 - _SHRINKAGE) / count * (total - part) + stationary)
+            for total, part, stationary in zip(self._scatter, own, self._stationary, strict=True)
+        ]
+        return Whitening(np.array(roots, dtype=np.float32))
+
+    def _scattered(self, chosen: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+        parts = (np.ascontiguousarray(self._centred[chosen, plane]) for plane in range(3))
+        return [(part.T @ part).astype(np.float64) for part in parts]
 
 
 def class_means(

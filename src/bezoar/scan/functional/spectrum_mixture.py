@@ -30,6 +30,7 @@ _ONE = 0.8  # overlap (Jaccard) from which two groups are one
 _IN_GAP = 0.3  # records in the gap, per carrier, at most
 _FEWEST = 4  # records on the searched half that make a mode
 _LEAST_EXPECTED = 1e-3
+_TURNED = 2.0  # times as many as at the most frequent other phase may be chance
 _TAIL = (0.8, 0.95)  # quantiles from which the tail of the other records is extrapolated
 
 Rows = NDArray[np.float32]  # (n, D), whitened
@@ -46,8 +47,14 @@ class Wave:
 
     def along(self, phases: NDArray[np.float64]) -> NDArray[np.float64]:
         """Projections (n,) of rows whose products with all pairs are `phases` (n, m, 2)."""
-        sine, cosine = phases[:, self.pair].T
-        return np.asarray(sine * np.cos(self.phase) + cosine * np.sin(self.phase))
+        return np.asarray(phases[:, self.pair] @ self._turn())
+
+    def of(self, rows: Rows, sinusoids: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Projections (n,) of `rows` (n, D) themselves."""
+        return np.asarray(rows @ (self._turn().astype(np.float32) @ sinusoids[self.pair]))
+
+    def _turn(self) -> NDArray[np.float64]:
+        return np.array([np.cos(self.phase), np.sin(self.phase)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ class Mode:
         carriers: int64, the records of the tested half beyond the cut.
         wave: the sinusoid that was tested; None where the members' own mean was.
         independent: how many independent observations those are.
-        expected: how many the tail of the others explains.
+        expected: how many the tail of the others, or other phases of the sinusoid, explain.
         log_p: natural logarithm of the Poisson probability of as many, before any correction.
 
     """
@@ -100,12 +107,12 @@ def modes(
             alone = (block.sum(axis=1) - block.diagonal()) / (len(members) - 1)
             reach = float(np.median(alone) - np.median(gram[np.ix_(rest, members)].mean(axis=1)))
             score = gram[np.ix_(tested, members)].mean(axis=1)
-            found.append(_tested(score, reach, members, tested, None, count))
+            found.append(_tested(score, reach, members, tested, count))
         for wave, group in _waves(phases[searched]):
             score = wave.along(phases)
             members = searched[group]
             reach = float(np.median(score[members]) - np.median(score[searched[~group]]))
-            found.append(_tested(score[tested], reach, members, tested, wave, count))
+            found.append(_tested_wave(phases[tested], reach, members, tested, wave, count))
     tests = len(found)
     return sorted((mode for mode in found if mode.log_p < 0), key=lambda mode: mode.log_p), tests
 
@@ -141,6 +148,12 @@ def shares(rows: Rows, carriers: Mask) -> NDArray[np.float64]:
     return _share(dots, own, carriers)
 
 
+def along_wave(rows: Rows, sinusoids: NDArray[np.float32], wave: Wave, carriers: Mask) -> Mask:
+    """Which of `rows` are more than half of the way along a sinusoid from the others to `carriers`."""
+    score = wave.of(rows, sinusoids)
+    return np.asarray(score > (np.median(score[carriers]) + np.median(score[~carriers])) / 2)
+
+
 def settled(rows: Rows, carriers: Mask) -> Mask:
     """Carriers among `rows` after the template was fitted to them again, a few times over."""
     for _ in range(_ROUNDS):
@@ -159,18 +172,42 @@ def _share(dots: NDArray[np.float64], own: NDArray[np.float64], carriers: Mask) 
     return (score - middle) / (reach if reach > 0 else np.inf)
 
 
+def _tested_wave(
+    phases: NDArray[np.float64],
+    reach: float,
+    members: NDArray[np.int64],
+    tested: NDArray[np.int64],
+    wave: Wave,
+    count: Count,
+) -> Mode:
+    """The second mode of the tested half, whose products with all pairs are `phases` (n, m, 2), along a sinusoid.
+
+    Whatever honest images show of one frequency they show at any phase, or at several: the same wave a quarter, a half and three
+    quarters of a turn on is what the mode is held against.
+    """
+    turned = [Wave(wave.pair, wave.phase + quarter * np.pi / 2).along(phases) for quarter in range(4)]
+    beyond = [score - np.median(score) > _GAP[1] * reach for score in turned]
+    if reach <= 0 or not _FEWEST <= beyond[0].sum() <= _MOST * len(tested):
+        return Mode(members, tested[:0], wave, 0, 0.0, 0.0)
+    independent, *others = (count(tested[far]) if far.any() else 0 for far in beyond)
+    expected = _TURNED * max(others) + 1.0
+    if independent <= expected:
+        return Mode(members, tested[:0], wave, 0, 0.0, 0.0)
+    log_p = float(poisson.logsf(independent - 1, expected))
+    return Mode(members, tested[beyond[0]], wave, independent, expected, log_p)
+
+
 def _tested(
     score: NDArray[np.float64],
     reach: float,
     members: NDArray[np.int64],
     tested: NDArray[np.int64],
-    wave: Wave | None,
     count: Count,
 ) -> Mode:
     """The second mode of the tested half along a direction, by its scores there; nothing where there is none."""
     share = (score - np.median(score)) / (reach if reach > 0 else np.inf)
     beyond = share > _GAP[1]
-    nothing = Mode(members, tested[:0], wave, 0, 0.0, 0.0)
+    nothing = Mode(members, tested[:0], None, 0, 0.0, 0.0)
     if not _FEWEST <= beyond.sum() <= _MOST * len(tested):
         return nothing
     independent = count(tested[beyond])
@@ -179,7 +216,7 @@ def _tested(
     if independent <= expected:
         return nothing
     log_p = float(poisson.logsf(independent - 1, expected))
-    return Mode(members, tested[beyond], wave, independent, expected, log_p)
+    return Mode(members, tested[beyond], None, independent, expected, log_p)
 
 
 def _expected(share: NDArray[np.float64], gap: int) -> float:
