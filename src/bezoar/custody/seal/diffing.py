@@ -202,7 +202,11 @@ class _Side:
         if index not in self._span:
             if index != self._span.stop:
                 self._batches = self._manifest.batches(index)
-            self._batch: pa.RecordBatch = next(self._batches)
-            self._span = range(index, index + self._batch.num_rows)
+            batch = next(self._batches, None)
+            if batch is None:
+                raise InputError(
+                    f"{self._manifest.where}: has fewer rows than its footer says; it is damaged"
+                )
+            self._batch, self._span = batch, range(index, index + batch.num_rows)
         rows = self._batch.slice(index - self._span.start, self._window)
         self._first, self._rows = index, list(self._manifest.rows_of(rows))

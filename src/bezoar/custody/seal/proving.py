@@ -6,8 +6,6 @@ inclusion proof and the snapshot's signed checkpoint. `bezoar.custody.seal.absen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bezoar.custody.seal.absence import AbsenceProof
 from bezoar.custody.seal.leaves import MAX_LEAF
 from bezoar.custody.seal.sealed import Sealed
@@ -28,7 +26,7 @@ def prove(sealed: Sealed, key: str, checkpoint: bytes) -> TlogProof:
         raise InputError(
             f"{sealed.manifest.where}: no record {key!r}; `bezoar prove --absent` proves its absence"
         )
-    return next(_Prover(sealed, checkpoint).inclusions(index, index + 1))
+    return _Prover(sealed, checkpoint).inclusions(index, index + 1)[0]
 
 
 def prove_absent(sealed: Sealed, key: str, checkpoint: bytes) -> AbsenceProof:
@@ -64,15 +62,19 @@ class _Prover:
                 f"{sealed.manifest.where}: the checkpoint is of another snapshot than this manifest and its tree; seal again"
             )
 
-    def inclusions(self, start: int, end: int) -> Iterator[TlogProof]:
+    def inclusions(self, start: int, end: int) -> list[TlogProof]:
         """The proofs of records `start` to `end` (excluded)."""
-        signed = self._signed
-        for index, row in enumerate(self._sealed.manifest.rows(start, end), start):
-            leaf = row.leaf()
-            if len(leaf) > MAX_LEAF:
-                raise LimitError(
-                    f"record {index}: its leaf has {len(leaf):,} bytes; proofs carry at most {MAX_LEAF:,}"
-                )
-            hashes = tuple(self._sealed.tree.inclusion(index))
-            verify_inclusion(leaf_hash(leaf), index, signed.size, hashes, signed.root)
-            yield TlogProof(index, hashes, self._note, leaf)
+        manifest = self._sealed.manifest
+        rows = list(manifest.rows(start, end))
+        if len(rows) != end - start:
+            raise InputError(f"{manifest.where}: has fewer rows than its footer says; it is damaged")
+        return [self._inclusion(index, row.leaf()) for index, row in enumerate(rows, start)]
+
+    def _inclusion(self, index: int, leaf: bytes) -> TlogProof:
+        if len(leaf) > MAX_LEAF:
+            raise LimitError(
+                f"record {index}: its leaf has {len(leaf):,} bytes; proofs carry at most {MAX_LEAF:,}"
+            )
+        hashes = tuple(self._sealed.tree.inclusion(index))
+        verify_inclusion(leaf_hash(leaf), index, self._signed.size, hashes, self._signed.root)
+        return TlogProof(index, hashes, self._note, leaf)
