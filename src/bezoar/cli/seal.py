@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import length_hint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,7 @@ def command(
 def _show(seal: Seal, note_name: str | None, form: str) -> None:
     from bezoar.report.text import count, shown
 
-    tree = seal.stated
-    files = sum(1 for _ in tree.resources)
+    files = length_hint(seal.stated.resources)
     if form == "json":
         value = {
             "version": 1,

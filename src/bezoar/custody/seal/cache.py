@@ -81,7 +81,7 @@ class Cache:
 
         settled = files.status[:, [MTIME, CTIME]].max(axis=1) < self._started - RACY_NS
         columns = {name: pa.array(files.status[:, i]) for i, name in enumerate(_STATUS)}
-        table = pa.table({"path": files.paths, "sha256": digests(files.sha256), **columns})
+        table = pa.table({"path": files.names, "sha256": digests(files.sha256), **columns})
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             _store(self._folder / "files", table if settled.all() else table.filter(pa.array(settled)), "")
@@ -94,8 +94,9 @@ class Cache:
 
     def _fingerprint(self, files: Files) -> str:
         """Names the exact files, and how their records are found."""
-        total = hashlib.sha256(json.dumps([__version__, self._layout.description(""), files.paths]).encode())
-        total.update(files.sha256.tobytes())
+        total = hashlib.sha256(json.dumps([__version__, self._layout.description("")]).encode())
+        for path, digest in files.digest_of_each():
+            total.update(f"\0{path}\0".encode() + digest)
         return total.hexdigest()
 
 

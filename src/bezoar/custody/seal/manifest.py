@@ -136,8 +136,6 @@ class Manifest:
                 high = middle
         return self._starts[low] + bisect_left(self._keys(low), key) if len(self) else 0
 
-    _rows = rows_of
-
     def _group_of(self, index: int) -> int:
         from bisect import bisect_right
 

@@ -118,7 +118,7 @@ def _found(root: Path, tree: SignedTree, ignored: set[str], problems: list[str])
     size = tree.serialization.get("shard_size", 0)
     if kind == "sha256" and not size:
         files = hash_tree(root, ignored=ignored, on_refused=noted(problems))
-        return {path: {(0, -1): digest} for path, digest in zip(files.paths, files.digests(), strict=True)}
+        return {path: {(0, -1): digest} for path, digest in files.digest_of_each()}
     opened = open_files(root, ignored=ignored, on_refused=noted(problems))
     return {path: _hash_parts(handle, _HASHES[kind], size) for path, handle in opened}
 

@@ -26,8 +26,11 @@ MAX_REMOTE_MANIFEST = 2 << 30
 class Seal:
     """The parts of one seal, each read when it is first asked for. `location` is a folder or a URL."""
 
-    def __init__(self, location: str | Path) -> None:
+    def __init__(self, location: str | Path, stated: SignedTree | None = None) -> None:
         from bezoar.custody.tlog.storage import storage
+
+        if stated is not None:  # by who has just written it
+            self.stated = stated
 
         self.remote = "://" in str(location)
         self.location = str(location) if self.remote else str(current(Path(location)))

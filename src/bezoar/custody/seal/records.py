@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from bezoar.custody.seal.manifest import GROUP_ROWS, digests
-from bezoar.custody.seal.walk import SIZE, WHOLE, Files, hash_tree
+from bezoar.custody.seal.walk import SIZE, Files, hash_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.errors import InputError, LimitError, UnknownFormatError
 
@@ -229,8 +229,7 @@ def _by_file(files: Files) -> Records:
     import numpy as np
     import pyarrow as pa
 
-    single = files.paths == [WHOLE]
-    keys = pa.array([files.root.resolve().name] if single else files.paths, pa.string())
+    keys = pa.array([files.root.resolve().name], pa.string()) if files.single else files.names
     none = pa.DictionaryArray.from_arrays(pa.nulls(len(keys), pa.int8()), pa.array([], pa.string()))
     sizes = np.ascontiguousarray(files.status[:, SIZE])
     return Records(BY_FILE, keys, files.sha256, sizes, _by_suffix(keys), none, {})
@@ -239,16 +238,18 @@ def _by_file(files: Files) -> Records:
 def _of_folder(dataset: Dataset, files: Files) -> Records:
     """The records of an image folder: their digests are those of the files."""
     import numpy as np
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.index_in(dataset.keys, pa.array(files.paths, pa.string()))
-    if found.null_count:
-        key = dataset.keys[pc.index(found.is_null(), True).as_py()].as_py()
-        raise InputError(
-            f"{dataset.path}: {key} is not among the files that were hashed; it is missing, hidden or ignored"
-        )
-    places = found.to_numpy()
+    if dataset.keys.equals(files.names):  # no file is anything else than a record
+        places = slice(None)
+    else:
+        found = pc.index_in(dataset.keys, files.names)
+        if found.null_count:
+            key = dataset.keys[pc.index(found.is_null(), True).as_py()].as_py()
+            raise InputError(
+                f"{dataset.path}: {key} is not among the files that were hashed; it is missing, hidden or ignored"
+            )
+        places = found.to_numpy()
     sizes = np.ascontiguousarray(files.status[places, SIZE])
     media_types = _by_suffix(dataset.keys)
     return Records(
@@ -313,6 +314,8 @@ def _sorted(records: Records) -> Records:
     """The records in the order of their keys; InputError when a key occurs twice."""
     import pyarrow.compute as pc
 
+    if pc.all(pc.less(records.keys[:-1], records.keys[1:])).as_py() is not False:
+        return records
     order = pc.sort_indices(records.keys)
     keys = records.keys.take(order)
     same = pc.index(pc.equal(keys[:-1], keys[1:]), True).as_py() if len(keys) else -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from bezoar.custody.seal.reading import Seal
 from bezoar.custody.seal.records import Layout, Records, is_by_file, media_type, read_records
 from bezoar.custody.seal.replacing import replaced_folder
 from bezoar.custody.seal.snapshot import leaf_hashes
-from bezoar.custody.seal.walk import WHOLE, Files, changed_since, hash_tree
+from bezoar.custody.seal.walk import Files, changed_since, hash_tree
 from bezoar.custody.signing.oms import DEFAULT_IGNORES, Resource, SignedTree, root_of, sign_tree
 from bezoar.errors import InputError
 
@@ -81,9 +82,9 @@ def seal(
     with replaced_folder(target) as folder:
         root = write_tables(folder, records, how)
         described = _described(files, records, root, folder, target, now or datetime.now(UTC))
-        _describe_and_sign(folder, files, described, about or About(), signer, note_signer)
+        stated = _describe_and_sign(folder, files, described, about or About(), signer, note_signer)
     cache.save(files, records)
-    return Seal.open(target)
+    return Seal(target, stated)
 
 
 def _describe_and_sign(
@@ -93,7 +94,8 @@ def _describe_and_sign(
     about: About,
     signer: Signer,
     note_signer: NoteSigner | None,
-) -> None:
+) -> SignedTree:
+    """Write the description, the checkpoint and the signature; what was signed."""
     description = croissant(dataset, about)
     (folder / CROISSANT).write_bytes(description)
     if note_signer is not None:
@@ -104,10 +106,7 @@ def _describe_and_sign(
     tree = SignedTree(
         name=dataset.name,
         root=root_of([files.sha256.tobytes()]),
-        resources=(
-            Resource(path, digest, "sha256")
-            for path, digest in zip(files.paths, files.digests(), strict=True)
-        ),
+        resources=_Resources(files),
         serialization=SERIALIZATION,
         extra={
             SNAPSHOT_DIGEST: dataset.root,
@@ -116,10 +115,27 @@ def _describe_and_sign(
         },
     )
     (folder / BUNDLE).write_bytes(sign_tree(tree, signer))
+    return tree
+
+
+class _Resources:
+    """The files as resources of the signed statement, made as they are asked for."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Resource]:
+        for path, digest in self._files.digest_of_each():
+            yield Resource(path, digest, "sha256")
 
 
 def write_tables(folder: Path, records: Records, layout: Layout) -> bytes:
     """Write the manifest and the tiles of the snapshot tree; the tree's root."""
+    import pyarrow as pa
+
     from bezoar.custody.tlog.storage import Folder
     from bezoar.custody.tlog.tiles import TileTree, TileWriter
 
@@ -132,6 +148,7 @@ def write_tables(folder: Path, records: Records, layout: Layout) -> bytes:
             for batch in manifest.write(block):
                 tiles.extend(leaf_hashes(batch))
     tiles.flush()
+    pa.default_memory_pool().release_unused()
     return TileTree(Folder(folder), len(records)).root()
 
 
@@ -139,9 +156,9 @@ def _described(
     files: Files, records: Records, root: bytes, folder: Path, target: Path, now: datetime
 ) -> Described:
     base = os.path.relpath(files.root.resolve(), target.resolve())
-    single = files.paths == [WHOLE]
+    single = files.single
     few = len(files) <= MAX_LISTED
-    listed = zip(files.paths, files.digests(), strict=True) if few else ()
+    listed = files.digest_of_each() if few else ()
     return Described(
         name=dataset_name(files.root),
         root=root.hex(),

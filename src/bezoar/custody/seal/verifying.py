@@ -178,9 +178,7 @@ def _verify_all(
 ) -> tuple[Differences, Differences]:
     """Differences of the records, and of the files that are no records."""
     files = hash_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=noted(problems))
-    found = compare_files(
-        ((r.name, r.digest) for r in tree.resources), zip(files.paths, files.digests(), strict=True)
-    )
+    found = compare_files(((r.name, r.digest) for r in tree.resources), files.digest_of_each())
     try:
         there = read_records(files, Layout.described(sealed.manifest.description))
     except InputError as error:

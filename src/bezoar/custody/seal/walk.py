@@ -25,6 +25,7 @@ from bezoar.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 WHOLE = "."  # the path of a tree that is a single file, as in OpenSSF Model Signing
@@ -36,6 +37,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _LARGE = 1 << 18  # bytes; beyond, a thread is worth its while
+_SOME = 4096  # texts made at a time
 _PENDING = 32  # large files open at a time
 _SETTLED_NS = 50_000_000  # a file's times come from a clock of its own, which may be some ticks behind
 
@@ -50,15 +52,31 @@ class Known(Protocol):
 
 @dataclass(frozen=True)
 class Files:
-    """The N files of a tree: `paths` relative, in code-point order; `sha256` uint8 (N, 32); `status` int64 (N, 4)."""
+    """The N files of a tree: relative `names` (Arrow) in code-point order, `sha256` uint8 (N, 32), `status` int64 (N, 4)."""
 
     root: Path
-    paths: list[str]
+    names: pa.StringArray
     sha256: NDArray[np.uint8]
     status: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.names)
+
+    @property
+    def single(self) -> bool:
+        """Whether the tree is a single file."""
+        return len(self) == 1 and self.names[0].as_py() == WHOLE
+
+    @property
+    def paths(self) -> list[str]:
+        """The relative paths."""
+        return self.names.to_pylist()  # type: ignore[no-any-return]
+
+    def digest_of_each(self) -> Iterator[tuple[str, bytes]]:
+        """Each path with its digest, in order; a Python text is made for some at a time only."""
+        digests = self.digests()
+        for start in range(0, len(self), _SOME):
+            yield from zip(self.names.slice(start, _SOME).to_pylist(), digests, strict=False)
 
     def digests(self) -> Iterator[bytes]:
         """The digests in order."""
@@ -85,17 +103,21 @@ def hash_tree(
     digests of files that need not be read. A file that `on_refused` lets pass is left out.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     hasher = _Hasher(wanted, known, on_refused)
     with hasher.pool:
         for folder in _folders(root, ignored, on_refused):
             hasher.folder(folder)
         hasher.finish()
-    paths = hasher.paths
-    order = sorted(range(len(paths)), key=paths.__getitem__)
+    names = pa.array(hasher.paths, pa.string())
+    hasher.paths.clear()
+    order = pc.sort_indices(names)  # bytes of UTF-8 sort as code points do
+    rows = order.to_numpy()
     sha256 = np.frombuffer(hasher.digests, np.uint8).reshape(-1, 32)
     status = np.frombuffer(hasher.status, np.int64).reshape(-1, 4)
-    return Files(root, [paths[i] for i in order], sha256[order], status[order])
+    return Files(root, names.take(order), sha256[rows], status[rows])
 
 
 def list_tree(root: Path, *, ignored: Collection[str] = (), on_refused: Refuse = refuse) -> list[str]:
