@@ -1,0 +1,124 @@
+"""`bezoar custody DATASET KEY --log LOG`: the life of one record, with proofs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bezoar.cli.log_options import vkey
+from bezoar.cli.options import PATH, format_option
+
+if TYPE_CHECKING:
+    from bezoar.custody.audit.policy import Policy
+    from bezoar.custody.events.event import Event
+    from bezoar.custody.events.life import RecordLife, Station
+    from bezoar.custody.seal.leaves import Leaf
+    from bezoar.custody.signing.dsse import Envelope
+    from bezoar.custody.tlog.note import VerifierKey
+
+INVALID = 1
+
+
+@click.command("custody")
+@click.argument("location", metavar="DATASET")
+@click.argument("key", metavar="KEY")
+@click.option("--log", "log_location", required=True, metavar="LOG", help="Folder or URL of the custody log.")
+@click.option("--log-key", type=vkey, metavar="VKEY", help="The log's verifier key (text or file).")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=PATH,
+    metavar="FILE",
+    help="Whose signatures count; without it none is checked.",
+)
+@format_option
+def command(
+    location: str,
+    key: str,
+    log_location: str,
+    log_key: VerifierKey | None,
+    policy_file: Path | None,
+    form: str,
+) -> int:
+    """Tell the life of the record KEY of DATASET, a sealed dataset or its seal.
+
+    Where it came from, every event of the LOG that covers it, and who signed; each event and the record's place in the seal are
+    proved. With --format json each event carries its proof (C2SP tlog-proof), to be checked offline.
+
+    Exit code 1: seal and log contradict each other about the record, or log or seal is not what was signed.
+    """
+    from bezoar.cli.seals import open_seal
+    from bezoar.custody.audit.policy import Policy
+    from bezoar.custody.events.life import life
+    from bezoar.custody.tlog.log import CustodyLog
+
+    policy = None if policy_file is None else Policy.load(policy_file)
+    log = CustodyLog.open(log_location, log_key)
+    log.check_history()
+    if policy is not None:
+        policy.tlog.check(log.checkpoint()[1])
+    told = life(open_seal(location), key, log, lambda event, envelope: _names(policy, event, envelope))
+    click.echo(json.dumps(told.to_json(), indent=1) if form == "json" else "\n".join(_as_text(told, policy)))
+    return INVALID if told.problems else 0
+
+
+def _names(policy: Policy | None, event: Event, envelope: Envelope) -> tuple[str, ...]:
+    """Who has signed: by name where the policy knows and allows them, else what is wrong, or the claimed keys."""
+    from bezoar.custody.audit.authority import authority
+
+    if policy is None:
+        return tuple(f"key {signature.keyid[:16] or '?'} (not checked)" for signature in envelope.signatures)
+    who = authority(policy, event, envelope)
+    return who.names or (f"NOT VALID: {who.why}",)
+
+
+def _as_text(told: RecordLife, policy: Policy | None) -> Iterator[str]:
+    from bezoar.report.text import count, shown
+
+    yield f"{shown(told.key, 200)} in {shown(told.dataset, 100)}: {told.state}"
+    if told.sealed is None:
+        yield f"  seal      does not have it (snapshot {told.snapshot[:16]}, {count(told.rows, 'record')})"
+    else:
+        yield f"  seal      row {told.row} of {told.rows:,}, proved to be in snapshot {told.snapshot[:16]}"
+        yield from _record(told.sealed)
+    yield f"  log       {shown(told.log, 100)}, {count(told.log_size, 'entry', 'entries')}; each entry below is proved"
+    for station in told.stations:
+        yield ""
+        yield from _station(station)
+    if not told.stations:
+        yield "  no event covers it"
+    for problem in told.problems:
+        yield f"  ! {shown(problem, 400)}"
+    if policy is None:
+        yield ""
+        yield "Signatures were not checked; --policy says whose count."
+
+
+def _station(station: Station) -> Iterator[str]:
+    from bezoar.custody.events.times import time_text
+    from bezoar.report.text import shown
+
+    yield f"{time_text(station.time)}  {station.kind}  (entry {station.index}, {station.how})"
+    yield f"  signed by {', '.join(shown(name, 200) for name in station.signers)}"
+    if station.origin:
+        yield f"  from      {shown(station.origin, 300)}"
+    if station.reason:
+        yield f"  reason    {shown(station.reason, 400)}"
+    if station.was is not None:
+        yield "  before:"
+        yield from _record(station.was)
+    if station.record is not None and (station.was is not None or station.kind == "acquired"):
+        yield from _record(station.record)
+
+
+def _record(record: Leaf) -> Iterator[str]:
+    from bezoar.report.text import count, shown
+
+    yield f"  content   sha256 {record.sha256.hex()}, {count(record.size, 'byte')}"
+    yield f"  label     {'(none)' if record.label is None else shown(record.label, 200)}"
+    for name, value in record.source.items():
+        yield f"  source    {shown(name, 60)} = {shown(value, 300)}"

@@ -1,0 +1,225 @@
+"""The life of one record: where it came from, every event that covers it, who signed, with proofs that the log has them.
+
+An event covers a record when it names the key (as one of its records, or as one that was replaced), when it is about the dataset
+while the record was in it, or when it revokes a source that is the record's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from bezoar.custody.audit.ledger import Ledger
+from bezoar.custody.events.event import REVOKED, Event
+from bezoar.custody.events.history import Logged, history
+from bezoar.custody.events.query import Query
+from bezoar.custody.events.times import time_text
+from bezoar.custody.seal.leaves import Leaf
+from bezoar.custody.tlog.merkle import leaf_hash
+from bezoar.errors import InputError, VerificationError
+
+if TYPE_CHECKING:
+    from bezoar.custody.seal.reading import Seal
+    from bezoar.custody.signing.dsse import Envelope
+    from bezoar.custody.tlog.log import CustodyLog
+
+BY_NAME, IN_DATASET, BY_SOURCE = "names the record", "is about the dataset with it", "revokes its source"
+Names = Callable[[Event, "Envelope"], tuple[str, ...]]  # who has signed, for a person
+
+
+@dataclass(frozen=True)
+class Station:
+    """One event that covers the record: how, whom it was signed by, and the proof (tlog-proof) that entry `index` is logged.
+
+    `record` is the record as the event names it, None where it is about the dataset; `was` as it was before a transformation.
+    """
+
+    index: int
+    kind: str
+    time: datetime
+    how: str
+    signers: tuple[str, ...]
+    reason: str
+    origin: str | None
+    snapshot: str
+    record: Leaf | None
+    was: Leaf | None
+    proof: bytes
+
+
+@dataclass(frozen=True)
+class RecordLife:
+    """A record's life. `sealed` is the record as the seal has it, at row `row` of `rows` (proved); None when it has none."""
+
+    dataset: str
+    key: str
+    log: str
+    log_size: int
+    state: str  # "held", "in quarantine", "removed", "unknown" by the events of the log
+    sealed: Leaf | None
+    row: int | None
+    rows: int
+    snapshot: str
+    stations: tuple[Station, ...]
+    problems: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """The life as a JSON object."""
+        return {
+            "schema": "bezoar-custody-1",
+            "dataset": self.dataset,
+            "key": self.key,
+            "log": {"origin": self.log, "size": self.log_size},
+            "state": self.state,
+            "seal": {
+                "snapshot": self.snapshot,
+                "records": self.rows,
+                "row": self.row,
+                "record": _record(self.sealed),
+            },
+            "events": [_station(station) for station in self.stations],
+            "problems": list(self.problems),
+        }
+
+
+def life(seal: Seal, key: str, log: CustodyLog, names: Names) -> RecordLife:
+    """The life of the record `key` of a sealed dataset, as `log` tells it; `names` says who has signed an event.
+
+    InputError when neither the seal nor the log knows the key; VerificationError when log or seal is not what was signed.
+    """
+    reader = _Reader(key, log, names)
+    stations = tuple(reader.stations(seal.name))
+    row = seal.manifest.find(key)
+    sealed = _proved(seal, row) if row is not None else None
+    if not reader.known and sealed is None:
+        raise InputError(
+            f"{seal.location}: neither the seal nor the log {log.location} knows a record {key!r}"
+        )
+    problems = reader.problems
+    if sealed is not None and (held := reader.ledger.held.get(key)) is not None and held.leaf != sealed:
+        problems.append(
+            "the seal has another content, label or source than the events; `bezoar audit` says more"
+        )
+    if sealed is not None and key not in reader.ledger.held:
+        problems.append("the seal has the record, but by the events the dataset does not hold it")
+    return RecordLife(
+        dataset=seal.name,
+        key=key,
+        log=log.origin,
+        log_size=log.size,
+        state=reader.state(),
+        sealed=sealed,
+        row=row,
+        rows=len(seal.manifest),
+        snapshot=seal.root.hex(),
+        stations=stations,
+        problems=tuple(problems),
+    )
+
+
+class _Reader:
+    def __init__(self, key: str, log: CustodyLog, names: Names) -> None:
+        self._key, self._log, self._names = key, log, names
+        self.ledger = Ledger(lambda holding: holding.origin or "")
+        self.problems: list[str] = []
+        self.known = False
+
+    def stations(self, dataset: str) -> Iterator[Station]:
+        for logged in history(self._log, dataset):
+            if logged.event is None or logged.envelope is None:
+                self.problems.append(logged.problem)
+                continue
+            held_before = self._key in self.ledger.held
+            for problem in self.ledger.apply(logged.event):
+                if self._key in problem.keys:
+                    self.problems.append(f"entry {logged.index} {problem.what}")
+            how = self._covered(logged.event, held_before)
+            if how:
+                yield self._station(logged, logged.event, logged.envelope, how)
+
+    def state(self) -> str:
+        if self._key in self.ledger.held:
+            return "held"
+        if self._key in self.ledger.quarantine:
+            return "in quarantine"
+        return "removed" if self._key in self.ledger.removed else "unknown"
+
+    def _covered(self, event: Event, held_before: bool) -> str:
+        """How the event covers the record; "" when it does not."""
+        if _find(event.records, self._key) or _find(event.was, self._key):
+            self.known = True
+            return BY_NAME
+        if event.kind == REVOKED and event.query is not None:
+            held = self.ledger.held.get(self._key) or self.ledger.quarantine.get(self._key)
+            query = Query.parse(event.query)
+            if held and query.matches(held.leaf.key, held.leaf.label, held.leaf.source, held.origin):
+                return BY_SOURCE
+            return ""
+        about_all = not event.moves and not event.records
+        return IN_DATASET if about_all and held_before and event.after == self.ledger.tip else ""
+
+    def _station(self, logged: Logged, event: Event, envelope: Envelope, how: str) -> Station:
+        proof = self._log.prove(logged.index)
+        return Station(
+            index=logged.index,
+            kind=event.kind,
+            time=event.time,
+            how=how,
+            signers=self._names(event, envelope),
+            reason=event.reason,
+            origin=event.origin,
+            snapshot=event.after,
+            record=_find(event.records, self._key),
+            was=_find(event.was, self._key),
+            proof=proof.to_bytes(),
+        )
+
+
+def _find(records: tuple[Leaf, ...], key: str) -> Leaf | None:
+    return next((record for record in records if record.key == key), None)
+
+
+def _proved(seal: Seal, row: int) -> Leaf:
+    """A row of the manifest, once its leaf is proved to be in the snapshot that the seal states."""
+    from bezoar.custody.events.building import leaf_of
+    from bezoar.custody.tlog.merkle import verify_inclusion
+
+    stated = seal.manifest.row(row)
+    size = len(seal.manifest)
+    try:
+        verify_inclusion(leaf_hash(stated.leaf()), row, size, seal.tree.inclusion(row), seal.root)
+    except VerificationError as error:
+        raise VerificationError(
+            f"{seal.location}: row {row} is not in the snapshot that the seal states"
+        ) from error
+    return leaf_of(stated)
+
+
+def _record(leaf: Leaf | None) -> dict[str, Any] | None:
+    if leaf is None:
+        return None
+    return {
+        "key": leaf.key,
+        "label": leaf.label,
+        "sha256": leaf.sha256.hex(),
+        "size": leaf.size,
+        "source": dict(leaf.source),
+    }
+
+
+def _station(station: Station) -> dict[str, Any]:
+    return {
+        "entry": station.index,
+        "kind": station.kind,
+        "time": time_text(station.time),
+        "how": station.how,
+        "signers": list(station.signers),
+        "reason": station.reason,
+        "origin": station.origin,
+        "snapshot": station.snapshot,
+        "record": _record(station.record),
+        "was": _record(station.was),
+        "proof": station.proof.decode(),
+    }
