@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -404,6 +406,53 @@ def test_a_writer_that_cannot_write_says_so(tmp_path):
     (tmp_path / "tile").write_bytes(b"a file")
     with pytest.raises(OutputError, match="cannot be written"):
         TileWriterOf(tmp_path).flush()
+
+
+def test_a_failing_disk_is_noticed(tmp_path, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    many, few = TileWriter(tmp_path / "many"), TileWriter(tmp_path / "few")
+    many.extend(HASHES[: 256 * 40])
+    few.append(HASHES[0])
+    for function, writer in (("_sync_file_system", many), ("_sync_path", few)):
+        with monkeypatch.context() as patch:
+            patch.setattr(tiles_module, function, failing)
+            with pytest.raises(OutputError, match="Input/output error"):
+                writer.flush()
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = TileWriter(tmp_path)
+    writer.append(HASHES[0])
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        writer.flush()
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("syncfs", [True, False])
+def test_every_file_is_synced_before_flush_returns(tmp_path, monkeypatch, count, syncfs):
+    synced, systems = set(), []
+    monkeypatch.setattr(tiles_module, "_sync_path", synced.add)
+    monkeypatch.setattr(tiles_module, "_sync_file_system", lambda folder: systems.append(folder) or syncfs)
+    writer = TileWriter(tmp_path)
+    writer.extend(HASHES[: 256 * count])
+    writer.flush()
+    if count == 40 and syncfs:
+        assert len(systems) == 1
+        assert not synced
+    else:
+        assert synced == {tmp_path, *(path for path in tmp_path.rglob("*"))}
+
+
+def test_a_file_system_is_synced_by_the_call_of_linux(tmp_path):
+    assert tiles_module._sync_file_system(tmp_path) is sys.platform.startswith("linux")
+    with pytest.raises(OSError, match="No such file"):
+        tiles_module._sync_file_system(tmp_path / "none")
 
 
 def test_resuming_a_tree_that_is_not_there(tmp_path):

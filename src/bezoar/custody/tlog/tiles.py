@@ -38,7 +38,7 @@ _HEIGHT = 8  # levels of the tree that a tile spans
 _FULL = TILE * HASH  # bytes of a full tile
 _CACHED = 2048  # tiles, 16 MiB
 _MAX_PENDING = 4096  # files written but not yet known to be on the disk
-_MANY = 32  # more files than this reach the disk faster by one sync of everything than one by one
+_MANY = 32  # more files than this reach the disk faster by one sync of their file system than one by one
 
 
 def read_tile(storage: Storage, level: int, index: int, width: int) -> bytes:
@@ -210,20 +210,15 @@ class TileWriter:
         self._folders.add(folder)
 
     def _sync(self) -> None:
-        """Wait for the disk. The sync of everything makes the ones that follow cheap; they tell of write errors."""
-        if not self._pending:
-            return
-        if len(self._pending) > _MANY:
-            os.sync()
+        """Wait until all files written so far are on the disk, names and all."""
         parents = {place.parent for place in self._pending}
-        above = {each for parent in parents for each in parent.parents if each.is_relative_to(self.folder)}
-        for place in (*self._pending, *parents, *above):
-            with _as_output_error(place):
-                handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+        with _as_output_error(self.folder):
+            if len(self._pending) <= _MANY or not all(map(_sync_file_system, _one_each(parents))):
+                above = {
+                    each for parent in parents for each in parent.parents if each.is_relative_to(self.folder)
+                }
+                for place in (*self._pending, *parents, *above):
+                    _sync_path(place)
         self._pending.clear()
 
 
@@ -245,3 +240,32 @@ def _as_output_error(place: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(f"{place}: the disk is full; the tree stays as it was signed last") from error
         raise OutputError(f"{place}: cannot be written ({error.strerror or error})") from error
+
+
+def _one_each(folders: Iterable[Path]) -> Iterable[Path]:
+    """One folder of each file system that `folders` lie on."""
+    return {folder.stat().st_dev: folder for folder in folders}.values()
+
+
+def _sync_path(place: Path) -> None:
+    handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_file_system(folder: Path) -> bool:
+    """Write all of a file system to the disk, as fsync of every file on it would (Linux); False where there is no such call."""
+    import ctypes
+
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if syncfs is None:
+        return False
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if syncfs(handle) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(handle)
+    return True
