@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.seal_support import NAME, note_signer, sealed
+from cli.seal_support import NAME, note_key_file, note_signer, sealed
 from cli.support import Cli, image_folder
 
 VKEY = note_signer().key.text
@@ -86,6 +86,30 @@ def test_absence(cli: Cli, proof: Path) -> None:
     assert present.code == 1
     assert "is not absent" in present.error
     assert cli("check", "gap", "--absent", "Stop/002.png", "--key", VKEY).code == 1
+
+
+def test_an_entry_of_a_log(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "state"))
+    note_key_file(Path("log.key"))
+    assert cli("log", "init", "log", "--origin", NAME, "--key", "log.key").code == 0
+    for number in range(3):
+        Path(f"{number}.json").write_text(f'{{"number": {number}}}')
+        assert cli("log", "append", "log", f"{number}.json", "--key", "log.key").code == 0
+    assert cli("log", "prove", "log", 1, "--out", "proof").code == 0
+    outcome = cli("check", "proof", "--entry", "1.json", "--key", VKEY)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[:2] == [
+        "proved: this entry is in the log",
+        "entry:    1 (the first is 0) of 3",
+    ]
+    assert cli("check", "proof", "--entry", "2.json", "--key", VKEY).code == 1
+    assert cli("check", "proof", "--entry", "1.json", "--key", note_signer(2).key.text).code == 1
+    Path("big.json").write_text('{"number": 99999999999999999999}')
+    Path("none.json").write_text("[]")
+    assert cli("check", "proof", "--entry", "big.json", "--key", VKEY).code == 2
+    assert cli("check", "proof", "--entry", "none.json", "--key", VKEY).code == 2
+    assert cli("check", "proof", "--entry", "1.json", "--label", "x", "--key", VKEY).code == 64
+    assert cli("check", "proof", "--record", "1.json", "--key", VKEY).code == 2, "no leaf of a snapshot in it"
 
 
 def test_malformed_and_unreadable(cli: Cli, proof: Path) -> None:

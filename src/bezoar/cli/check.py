@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bezoar.custody.tlog.checkpoint import Checkpoint
     from bezoar.custody.tlog.note import VerifierKey
 
-_MAX_POLICY = 1 << 20
+_MAX_POLICY = _MAX_ENTRY = 1 << 20
 _MAX_SOURCES = 20
 
 
@@ -27,6 +27,7 @@ _MAX_SOURCES = 20
 @click.option("--record-key", metavar="KEY", help="The key that the record must have.")
 @click.option("--label", metavar="LABEL", help="The label that the record must have.")
 @click.option("--absent", metavar="KEY", help="Check that no record has this key.")
+@click.option("--entry", type=PATH, metavar="FILE", help="Check that this JSON is an entry of a log.")
 @click.option(
     "--key",
     "vkey",
@@ -43,41 +44,48 @@ def command(
     record_key: str | None,
     label: str | None,
     absent: str | None,
+    entry: Path | None,
     vkey: VerifierKey | None,
     policy: Path | None,
 ) -> int:
     """Check offline that the content of FILE, under its key and label, is a record of the snapshot that VKEY signed.
 
     Prints what was proved: number, key, label and source of the record, the snapshot and who signed it. With --absent KEY: that
-    no record has this key, given that the signer sorted the records by key as it promises.
+    no record has this key, given that the signer sorted the records by key as it promises. With --entry FILE: that the proof
+    of `bezoar log prove` is about this entry.
 
     Exit codes: 0 proved, 1 not proved, 2 malformed or unreadable.
     """
     from bezoar.cli.log_options import read_file
     from bezoar.custody.seal.absence import MAX_BYTES, AbsenceProof, is_absence_proof
     from bezoar.custody.seal.checking import check_absent, check_record
+    from bezoar.custody.tlog.merkle import leaf_hash
     from bezoar.custody.tlog.proof import TlogProof
 
-    if (record is None) == (absent is None):
-        raise UsageError("give --record FILE, or --absent KEY for a proof of absence")
+    if sum(given is not None for given in (record, absent, entry)) != 1:
+        raise UsageError(
+            "give one of --record FILE, --absent KEY and --entry FILE, whatever the proof is about"
+        )
+    if record is None and (record_key is not None or label is not None):
+        raise UsageError("--record-key and --label say something of a record; give it with --record")
     trust = _trust(vkey, policy)
     data = read_file(path, MAX_BYTES)
     if is_absence_proof(data) != (absent is not None):
-        raise UsageError(
-            f"{path}: is a proof of {'absence' if absent is None else 'a record'}; see `bezoar check --help`"
+        kind = (
+            "a proof of absence; give --absent"
+            if absent is None
+            else "no proof of absence; give --record or --entry"
         )
+        raise UsageError(f"{path}: is {kind}")
     if absent is not None:
-        if record_key is not None or label is not None:
-            raise UsageError(
-                "--record-key and --label say something of a record; --absent says that there is none"
-            )
-        click.echo(_gap_text(check_absent(AbsenceProof.parse(data), trust, absent), absent))
+        text = _gap_text(check_absent(AbsenceProof.parse(data), trust, absent), absent)
     elif record is not None:
-        click.echo(
-            _record_text(
-                check_record(TlogProof.parse(data), trust, _content(record), key=record_key, label=label)
-            )
-        )
+        proof, content = TlogProof.parse(data), _content(record)
+        text = _record_text(check_record(proof, trust, content, key=record_key, label=label))
+    elif entry is not None:
+        proof = TlogProof.parse(data)
+        text = _entry_text(proof.index, proof.verify(leaf_hash(_canonical(entry)), trust))
+    click.echo(text)
     return 0
 
 
@@ -103,6 +111,19 @@ def _content(path: Path) -> Content:
             return Content(digest, file.tell())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _canonical(path: Path) -> bytes:
+    """The entry as the log has it: the RFC 8785 JSON of the object in a file."""
+    import rfc8785
+
+    from bezoar.cli.log_options import read_file
+    from bezoar.custody.signing.strict_json import parse_object
+
+    try:
+        return rfc8785.dumps(parse_object(read_file(path, _MAX_ENTRY), str(path), _MAX_ENTRY))
+    except rfc8785.CanonicalizationError as error:
+        raise InputError(f"{path}: has no canonical form ({error}); no log has such an entry") from error
 
 
 def _record_text(proved: ProvedRecord) -> str:
@@ -148,7 +169,17 @@ def _gap_text(proved: ProvedGap, key: str) -> str:
     )
 
 
-def _checkpoint_lines(checkpoint: Checkpoint) -> list[str]:
+def _entry_text(index: int, checkpoint: Checkpoint) -> str:
+    return "\n".join(
+        [
+            "proved: this entry is in the log",
+            f"entry:    {index:,} (the first is 0) of {checkpoint.size:,}",
+            *_checkpoint_lines(checkpoint, "root"),
+        ]
+    )
+
+
+def _checkpoint_lines(checkpoint: Checkpoint, what: str = "snapshot") -> list[str]:
     from bezoar.report.text import shown
 
-    return [f"snapshot: {checkpoint.root.hex()}", f"signed:   {shown(checkpoint.origin, 300)}"]
+    return [f"{what + ':':9} {checkpoint.root.hex()}", f"signed:   {shown(checkpoint.origin, 300)}"]
