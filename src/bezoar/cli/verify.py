@@ -17,6 +17,8 @@ from bezoar.errors import UsageError
 if TYPE_CHECKING:
     from bezoar.custody.seal.comparing import Change, Differences
     from bezoar.custody.seal.verification import Verification
+    from bezoar.custody.seal.verifying import Check
+    from bezoar.custody.signing.signers import Verifier
     from bezoar.custody.tlog.note import VerifierKey
 
 INVALID = 1
@@ -44,6 +46,16 @@ _LISTED = 10  # of each kind, in the terminal
     "--strict", is_flag=True, help="Report files that the signature leaves out, such as .git and .github."
 )
 @click.option("--records", metavar="GLOB", help="Verify only the records whose whole key matches.")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=PATH,
+    metavar="FILE",
+    help="Trust whom this policy trusts, and demand what it demands.",
+)
+@click.option(
+    "--log", metavar="LOG", help="Folder or URL of the custody log that the policy is held against."
+)
 @format_option
 def command(
     path: Path,
@@ -52,6 +64,8 @@ def command(
     note_key: VerifierKey | None,
     strict: bool,
     records: str | None,
+    policy_file: Path | None,
+    log: str | None,
     form: str,
     **trusted: Any,
 ) -> int:
@@ -68,17 +82,39 @@ def command(
     from bezoar.custody.seal.verifying import verify
 
     verifiers = verifiers_of(**trusted)
+    check = None
+    if policy_file is not None:
+        verifiers, check = _held_to(policy_file, log, verifiers, signature)
+    elif log is not None:
+        raise UsageError("--log goes with --policy, which says whom to trust in it; give both")
     if signature is not None:
         if seal is not None or note_key is not None or records is not None:
             raise UsageError("--signature stands alone: a bare bundle has no seal, checkpoint or records")
         result = verify_signature(path, signature, verifiers, strict=strict)
     else:
-        result = verify(path, verifiers, seal=seal, note_key=note_key, strict=strict, records=records)
+        result = verify(
+            path, verifiers, seal=seal, note_key=note_key, strict=strict, records=records, check=check
+        )
     if form == "json":
         click.echo(json.dumps(_as_json(result), indent=1))
     else:
         click.echo("\n".join(_as_text(result, path)))
     return 0 if result.valid else NOT_AUTHENTIC if result.matches else INVALID
+
+
+def _held_to(
+    policy_file: Path, log: str | None, verifiers: Sequence[Verifier], signature: Path | None
+) -> tuple[list[Verifier], Check]:
+    """Whom a policy trusts to seal, and what it demands besides."""
+    from bezoar.custody.audit.demands import demands, sealers
+    from bezoar.custody.audit.policy import Policy
+
+    if verifiers or signature is not None:
+        raise UsageError(
+            "--policy says itself whom to trust; leave out --key, --certificate-chain, --identity, --signature"
+        )
+    policy = Policy.load(policy_file)
+    return sealers(policy), demands(policy, log)
 
 
 def _as_json(result: Verification) -> dict[str, Any]:
