@@ -193,6 +193,26 @@ def test_services_that_are_down_are_an_error_and_nothing_is_signed(instance: Pat
     (tmp_path / "down.json").write_text(text.replace(url, "http://127.0.0.1:9"))
     with pytest.raises(InputError, match="nothing was signed"):
         oms.sign_tree(tree(), KeylessSigner(standin.token(JANE), tmp_path / "down.json"))
+    config = json.loads(text)
+    config["signingConfig"]["rekorTlogUrls"] = []
+    (tmp_path / "down.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="No valid Rekor"):
+        oms.sign_tree(tree(), KeylessSigner(standin.token(JANE), tmp_path / "down.json"))
+
+
+@needs_extra
+def test_the_public_instance_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sigstore.errors import TUFError
+    from sigstore.models import ClientTrustConfig
+
+    def unreachable(**_: object) -> None:
+        raise TUFError("Failed to refresh TUF metadata")
+
+    monkeypatch.setattr(ClientTrustConfig, "production", unreachable)
+    with pytest.raises(InputError, match="nothing was signed"):
+        oms.sign_tree(tree(), KeylessSigner(standin.token(JANE)))
+    with pytest.raises(InputError, match="cached root"):
+        KeylessVerifier(JANE, standin.ISSUER)
 
 
 @needs_extra

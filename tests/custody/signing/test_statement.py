@@ -55,6 +55,12 @@ def test_no_more_is_written_than_is_read_back(monkeypatch: pytest.MonkeyPatch) -
         Statement((Subject("a", {"sha256": SHA}),), "t", {"x": "y" * 200}).to_bytes()
 
 
+def test_the_largest_statement_fits_an_envelope_that_is_read_back() -> None:
+    from bezoar.custody.signing import dsse
+
+    assert statement.MAX_STATEMENT_BYTES * 4 // 3 + dsse.MAX_SIGNATURES * 1000 < dsse.MAX_ENVELOPE_BYTES
+
+
 def whole() -> dict[str, Any]:
     return {
         "_type": statement.STATEMENT_TYPE,

@@ -11,6 +11,7 @@ from typing import Any
 from bezoar.errors import InputError, LimitError
 
 MAX_BYTES = 256 << 10
+MAX_LINE = 8192  # bytes; a dotted name costs the reader the square of its parts
 _HEADER = re.compile(r"\s*\[\[?\s*([^\[\]#]+?)\s*\]\]?\s*(?:#.*)?")
 _KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[A-Za-z0-9_.-]+)\s*=""")
 _QUOTES = re.compile(r"\"\"\"|\'\'\'")
@@ -30,6 +31,11 @@ class Table:
         """The document in `data`; InputError when it is no TOML, LimitError beyond 256 KiB."""
         if len(data) > MAX_BYTES:
             raise LimitError(f"{where}: {len(data):,} bytes; at most {MAX_BYTES:,} are read")
+        long = next(
+            (number for number, line in enumerate(data.split(b"\n"), 1) if len(line) > MAX_LINE), None
+        )
+        if long is not None:
+            raise LimitError(f"{where}:{long}: a line of more than {MAX_LINE:,} bytes")
         try:
             text = data.decode("utf-8")
             return cls(tomllib.loads(text), "", where, _lines(text))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from bezoar.errors import InputError
+from bezoar.errors import InputError, LimitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +38,7 @@ _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _BLOCK = 1 << 20
 _LARGE = 1 << 18  # bytes; beyond, a thread is worth its while
 _SOME = 4096  # texts made at a time
+_MAX_NAMES = 2**31 - 1  # bytes
 _PENDING = 32  # large files open at a time
 _SETTLED_NS = 50_000_000  # a file's times come from a clock of its own, which may be some ticks behind
 
@@ -111,13 +112,15 @@ def hash_tree(
         for folder in _folders(root, ignored, on_refused):
             hasher.folder(folder)
         hasher.finish()
-    names = pa.array(hasher.paths, pa.string())
-    hasher.paths.clear()
+    offsets = pa.py_buffer(hasher.offsets)
+    names = pa.StringArray.from_buffers(len(hasher), offsets, pa.py_buffer(hasher.names))
     order = pc.sort_indices(names)  # bytes of UTF-8 sort as code points do
     rows = order.to_numpy()
+    if hasher.lost:
+        rows = rows[~np.isin(rows, hasher.lost)]
     sha256 = np.frombuffer(hasher.digests, np.uint8).reshape(-1, 32)
     status = np.frombuffer(hasher.status, np.int64).reshape(-1, 4)
-    return Files(root, names.take(order), sha256[rows], status[rows])
+    return Files(root, names.take(pa.array(rows)), sha256[rows], status[rows])
 
 
 def list_tree(root: Path, *, ignored: Collection[str] = (), on_refused: Refuse = refuse) -> list[str]:
@@ -292,14 +295,21 @@ class _Hasher:
     """Hashes files one after the other, large ones in threads, and keeps what was found in flat arrays."""
 
     def __init__(self, wanted: Callable[[str], bool] | None, known: Known | None, on_refused: Refuse) -> None:
-        self.paths: list[str] = []
+        self.names = (
+            bytearray()
+        )  # the paths in UTF-8, one after the other: texts would take four times the memory
+        self.offsets = array("i", [0])
         self.digests = bytearray()
         self.status = array("q")
+        self.lost: list[int] = []  # places of files that turned out to be unreadable
         self.pool = ThreadPoolExecutor(os.cpu_count() or 1)  # starts threads only when it gets work
         self._wanted, self._known, self._on_refused = wanted, known, on_refused
         self._pending: list[tuple[int, str, Future[bytes]]] = []
         self._block = bytearray(_LARGE)
         self._settled = time.time_ns() - _SETTLED_NS
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
 
     def folder(self, folder: _Folder) -> None:
         """Hash the files of a folder."""
@@ -315,22 +325,16 @@ class _Hasher:
 
     def finish(self) -> None:
         """Wait for the threads."""
-        lost = []
         for place, shown, future in self._pending:
             try:
                 self.digests[32 * place : 32 * place + 32] = future.result()
             except OSError as error:
-                lost.append((place, shown, _unreadable(error)))
+                self.lost.append(place)
+                self._on_refused(shown, _unreadable(error))
             except _ChangedError:
-                lost.append((place, shown, _CHANGED))
+                self.lost.append(place)
+                self._on_refused(shown, _CHANGED)
         self._pending.clear()
-        for place, shown, why in reversed(lost):
-            self._on_refused(shown, why)
-            del (
-                self.paths[place],
-                self.status[4 * place : 4 * place + 4],
-                self.digests[32 * place : 32 * place + 32],
-            )
 
     def _file(self, folder: _Folder, name: str) -> None:
         path, real = folder.prefix + name, folder.real(name)
@@ -358,14 +362,17 @@ class _Hasher:
             os.close(handle)
 
     def _add(self, path: str, status: Stat, digest: bytes) -> None:
-        self.paths.append(path)
+        self.names += path.encode()
+        if len(self.names) > _MAX_NAMES:
+            raise LimitError(f"{path}: one file too many: the names alone exceed {_MAX_NAMES:,} bytes; pack the files in shards")
+        self.offsets.append(len(self.names))
         self.status.extend(status)
         self.digests += digest
 
     def _later(self, path: str, shown: str, status: Stat, handle: int) -> None:
         if len(self._pending) >= _PENDING:
             self.finish()
-        self._pending.append((len(self.paths), shown, self.pool.submit(_hash_large, handle, status)))
+        self._pending.append((len(self), shown, self.pool.submit(_hash_large, handle, status)))
         self._add(path, status, bytes(32))
 
 

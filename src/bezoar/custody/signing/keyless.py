@@ -56,9 +56,9 @@ class KeylessSigner:
         payload_type, payload = split_pae(message)
         if payload_type != IN_TOTO:
             raise UsageError("keyless signing is for in-toto statements")
-        context = _sigstore("sign").SigningContext.from_trust_config(self._config())
+        contexts = _sigstore("sign").SigningContext
         try:
-            with context.signer(self._token) as signer:
+            with contexts.from_trust_config(self._config()).signer(self._token) as signer:
                 bundle = signer.sign_dsse(_statement(payload))
         except BezoarError:
             raise
@@ -152,15 +152,16 @@ def _bundle(payload_type: str, payload: bytes, signature: bytes, material: Mater
 
 def _verifier(trusted_root: str | Path | None) -> Any:
     verifier = _sigstore("verify").Verifier
-    if trusted_root is None:
-        return verifier.production(offline=True)
     try:
+        if trusted_root is None:
+            return verifier.production(offline=True)
         _read(trusted_root)
         return verifier(trusted_root=_sigstore("models").TrustedRoot.from_file(str(trusted_root)))
     except BezoarError:
         raise
-    except Exception as error:  # the file is the user's, its parsers are the library's
-        raise InputError(f"{trusted_root}: not a Sigstore trusted root ({_line(error)})") from error
+    except Exception as error:  # the file is the user's or in the user's cache, its parsers are the library's
+        where = trusted_root or "the cached root of the public Sigstore instance"
+        raise InputError(f"{where}: not a Sigstore trusted root ({_line(error)})") from error
 
 
 def _read(path: str | Path) -> bytes:

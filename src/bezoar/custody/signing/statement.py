@@ -15,7 +15,7 @@ from bezoar.errors import InputError, UsageError
 
 IN_TOTO = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-MAX_STATEMENT_BYTES = 48 * 2**20  # its envelope stays under the envelope's cap
+MAX_STATEMENT_BYTES = 46 * 2**20  # in base64, with signatures, under the cap of envelopes
 _HEX = re.compile(r"(?:[0-9a-f]{2}){1,128}")
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128, "bezoarSnapshot": 64}
 
@@ -59,7 +59,7 @@ class Statement:
 
     @classmethod
     def parse(cls, data: bytes, where: str = "in-toto statement") -> Statement:
-        """A statement from JSON; InputError (LimitError beyond 48 MiB) when it is malformed."""
+        """A statement from JSON; InputError (LimitError beyond 46 MiB) when it is malformed."""
         fields = parse_object(data, where, MAX_STATEMENT_BYTES)
         check_type(fields, where)
         predicate = fields.get("predicate", {})
