@@ -60,7 +60,7 @@ def jane(instance: Path) -> KeylessVerifier:
 @needs_extra
 def test_round_trip(instance: Path, bundle: bytes) -> None:
     read = oms.read_bundle(bundle)
-    assert read.kind == "certificate"
+    assert "certificate" in read.material
     found = oms.verify_bundle(read, jane(instance))
     assert found.signer == f"{JANE} ({standin.ISSUER})"
     assert found.extra == {"bezoarSnapshot": SNAPSHOT}

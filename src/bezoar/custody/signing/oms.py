@@ -58,11 +58,6 @@ class Bundle:
     envelope: Envelope
     material: Mapping[str, Any]
 
-    @property
-    def kind(self) -> str:
-        """What the signer gave to verify by: `publicKey`, `x509CertificateChain` or `certificate` (keyless)."""
-        return next(kind for kind in _MATERIALS if kind in self.material)
-
 
 def sign_tree(tree: SignedTree, signer: Signer) -> bytes:
     """The bundle's JSON. The resources must come in code-point order of their names, and may be an iterator.
