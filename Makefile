@@ -6,6 +6,9 @@
 #   make bench   the scan's acceptance table on the real data packs (hours)
 #   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day)
 #   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
+#   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
+#   make interop  signatures and descriptions beside other people's tools, both ways (minutes)
+#   make fuzz    every parser of custody for FUZZ_SECONDS each (60)
 #   make docs    the web pages into site/
 #   make clean   remove the environment and everything that was built
 #
@@ -18,6 +21,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 JOBS ?= 2
+FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --no-input
@@ -25,7 +29,7 @@ STEP = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pytest bench bench-scan bench-peers docs clean
+.PHONY: help demo test lint pytest bench bench-scan bench-peers bench-seal interop fuzz docs clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +60,16 @@ bench-scan: $(VENV)/.installed-dev
 
 bench-peers: $(VENV)/.installed-dev
 	@TORCH='$(TORCH)' OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers.py
+
+bench-seal: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/seal.py
+	@$(BIN)/python benchmarks/proofs.py
+
+interop: $(VENV)/.installed-dev
+	@$(BIN)/python tests/interop/run.py
+
+fuzz: $(VENV)/.installed-dev
+	@BEZOAR_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -q -n $(JOBS) -k fuzz tests/custody
 
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
