@@ -164,6 +164,8 @@ def _evidence(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
     first = Event(
         request.kind, seal.name, snapshot, snapshot, request.time, request.reason, scan=request.scan
     )
+    if request.query is not None and request.kind not in (REVIEWED, REVOKED):
+        raise UsageError(f"a {request.kind} event is about the whole dataset; --records does not go with it")
     if request.kind == SEALED:
         parts = tuple(Part(name, seal.digest(name), kind) for name, kind in _PARTS)
         return [replace(first, count=len(seal.manifest), parts=parts)]
@@ -181,8 +183,6 @@ def _evidence(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
         return _split(first, chosen) if chosen else [first]
     if request.query is None:
         return [first]
-    if request.kind != REVIEWED:
-        raise UsageError(f"a {request.kind} event is about the whole dataset; --records does not go with it")
     chosen = [held.leaf for held in _matching(ledger.held.values(), request.query)]
     if not chosen:
         raise UsageError(f"{seal.location}: no record matches {_shown(request.query)}")
