@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bezoar.report import text
-from bezoar.report.audit_words import BASIS, COLUMNS, TITLES, figures, sampling, scope
+from bezoar.report.audit_words import BASIS, COLUMNS, TITLES, figures, period, sampling, scope
 from bezoar.report.text import shown
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def audit_to_html(statement: AuditStatement) -> str:
             reasons=[shown(reason, 400) for reason in statement.opinion.reasons],
             scope=shown(scope(statement), 1500),
             basis=BASIS,
+            period=period(statement),
             sampling=shown(sampling(statement), 1500),
             columns=COLUMNS,
             tables=[

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.report.audit_words import TITLES, figures, sampling
+from bezoar.report.audit_words import TITLES, figures, period, sampling
 from bezoar.report.text import count, shown
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def audit_to_terminal(
     console.print(Text(line))
     console.print()
     console.print(Text(shown(sampling(statement), 1000)))
+    if statement.since is not None:
+        console.print(Text(period(statement)))
     console.print()
     for line in _exceptions(statement.irregularities, width):
         console.print(Text(line), soft_wrap=True)

@@ -74,6 +74,23 @@ def scope(statement: AuditStatement) -> str:
     )
 
 
+def period(statement: AuditStatement) -> str:
+    """Where the opening balance comes from; "" when the whole life was audited."""
+    if statement.since is None:
+        return ""
+    earlier = statement.earlier
+    if earlier is None:
+        return (
+            "The opening balance follows from the events before the period. No auditor's statement about them is in the log, so "
+            "that their exceptions are listed here."
+        )
+    return (
+        f"The opening balance follows from the events before the period. The auditor's statement in entry {earlier.event} of the "
+        f"log has told of them; {count(earlier.exceptions, 'exception')} of before it "
+        f"{'is' if earlier.exceptions == 1 else 'are'} not repeated here."
+    )
+
+
 BASIS = (
     "Every entry was proved to be in the log and its signature held against the policy. From the signed events alone the records "
     "held were worked out after every step, and the snapshot roots that the events name were computed again. The closing balance "

@@ -17,14 +17,16 @@ from bezoar.custody.audit.statement import AuditStatement
 from bezoar.custody.events.attesting import read_books
 from bezoar.custody.events.building import Request, events
 from bezoar.custody.events.entry import EventEntry
-from bezoar.custody.events.event import ScanFinding
+from bezoar.custody.events.event import Event, Part, ScanFinding
 from bezoar.custody.events.query import Query
 from bezoar.custody.seal.sealing import Seal, seal
 from bezoar.custody.tlog.note import VerifierKey
+from bezoar.errors import InputError
 from custody.audit.life import ACME, BOB, CAROL, acquire, examine, quarantine, revoke
-from custody.audit.support import Life, picture, scan, signer_of, write_policy
+from custody.audit.support import Life, log_signer, picture, scan, signer_of, write_policy
 
 FULL = Scope(full=True)
+PART = Part("bundle.sig", "ab" * 32, "application/json")
 At = Callable[[str], Life]
 
 
@@ -516,3 +518,60 @@ def test_a_dataset_the_log_does_not_know(at: At) -> None:
     )
     assert "no-events" in codes(statement)
     assert statement.opinion.verdict is Verdict.DISCLAIMER
+
+
+def test_a_mistake_is_corrected_by_a_further_event_and_told_once(at: At, stations: dict[str, Life]) -> None:
+    """An unlogged change whose seal was logged: it stays an exception until an auditor has told of it."""
+    life = at("end")
+    life.take_out(ACME[:1])
+    sealed = life.seal()
+    event = Event(
+        "sealed", "signs", sealed.root.hex(), sealed.root.hex(), life.tick(), count=87, parts=(PART,)
+    )
+    life.forge(event)
+    with pytest.raises(InputError, match="not all the way"):
+        life.attest("released", "barbara")
+    life.attest("removed", reason="was lost in a crash")
+    life.attest("sealed")
+    life.attest("released", "barbara", reason="version 3")
+    statement = look(life)
+    assert codes(statement) == {"snapshot-mismatch"}
+    assert statement.balances.total.difference == 0
+    life.forge(statement.event(), "barbara")
+    assert "snapshot-mismatch" in codes(look(life))  # the whole life again
+    life.tick()
+    later = look(life, Scope(full=True, since=life.now))
+    assert later.irregularities == ()
+    assert later.earlier is not None
+    assert (later.earlier.event, later.earlier.exceptions) == (20, 1)
+    assert later.balances.total.opening == later.balances.total.closing == 87
+
+
+def test_an_audit_by_nobody_who_may_hides_nothing(at: At) -> None:
+    life = at("end")
+    life.attest("reviewed", "mallory")
+    statement = look(life)
+    assert codes(statement) == {"untrusted-signer"}
+    life.forge(statement.event(), "ada")
+    life.tick()
+    later = look(life, Scope(full=True, since=life.now))
+    assert codes(later) == {"untrusted-signer", "wrong-role"}
+    assert later.earlier is None
+
+
+def test_a_replayed_event(at: At) -> None:
+    """Whoever holds the log's key alone can only enter again what was signed before."""
+    life = at("end")
+    entries = [entry.data for entry in life.log.entries()]
+    for place, code in (
+        (1, "removed-returned"),
+        (7, "not-held"),
+        (11, "snapshot-mismatch"),
+        (15, "back-dated"),
+    ):
+        copied = life.copy(life.root.parent / f"replay{place}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BEZOAR_STATE", str(copied.root / "state"))
+            copied.attest("revoked", query="key=nothing")
+            copied.log.append([(entries[2 if place == 1 else place], {})], log_signer())
+            found(look(copied), code)

@@ -19,6 +19,7 @@ from bezoar.custody.audit.toml_tables import MAX_BYTES
 from bezoar.custody.signing import keys
 from bezoar.errors import InputError, LimitError
 from custody.audit.support import POLICY, log_signer, signer_of, write_keys
+from custody.fuzzing import fuzz
 
 TEXT = POLICY.format(log_key=log_signer().key.text)
 WITNESSED = f"log {log_signer().key.text}\nquorum none\n"
@@ -212,6 +213,10 @@ def test_the_schema_is_one_and_knows_the_roles(folder: Path) -> None:
     assert schema_accepts(TEXT)
     roles = SCHEMA["properties"]["signer"]["items"]["properties"]["roles"]["items"]["enum"]
     assert roles == list(ROLES)
+
+
+def test_fuzz_policies(folder: Path) -> None:
+    fuzz(lambda data: parse(data, folder), [TEXT.encode()])
 
 
 @given(st.text(alphabet="[]=.\"'\n #abc1{},\\", max_size=80))

@@ -86,6 +86,7 @@ def audit(
         location=str(dataset),
         time=time,
         since=how.since,
+        earlier=examination.earlier,
         version=__version__,
         policy=str(policy),
         policy_sha256=hashlib.sha256(written).hexdigest(),

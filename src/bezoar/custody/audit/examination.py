@@ -65,6 +65,14 @@ class Line:
     snapshot: str
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """The last audit before the period, in entry `event`, which has told of this many `exceptions`."""
+
+    event: int
+    exceptions: int
+
+
 @dataclass
 class Examination:
     """What the log says of a dataset, and what is irregular about it."""
@@ -76,6 +84,7 @@ class Examination:
     sealings: list[Sealing] = field(default_factory=list)
     revocations: list[Revocation] = field(default_factory=list)
     released: str | None = None  # the snapshot that was last released for use
+    earlier: Earlier | None = None
 
 
 def examine(
@@ -83,7 +92,8 @@ def examine(
 ) -> Examination:
     """Go through the events of `dataset`. What the events before `since` lead to is the opening balance.
 
-    Irregularities are collected, not raised; a damaged log ends the examination with one.
+    Irregularities are collected, not raised; a damaged log ends the examination with one. Those of before the period are left
+    out where a trusted auditor's statement, logged after them and before the period, has told of them.
     """
     found = Examination(Ledger(source_of(policy)), Coverage(policy))
     reader = _Reader(policy, found, now, since)
@@ -112,6 +122,7 @@ class _Reader:
         self._latest: datetime | None = None
         self._in_period = since is None
         self._last = -1
+        self._audited: int | None = None  # the last entry with a trusted auditor's statement
 
     def read(self, logged: Logged) -> None:
         """Book one entry."""
@@ -121,9 +132,7 @@ class _Reader:
             return
         event = logged.event
         if not self._in_period and self._since is not None and event.time >= self._since:
-            self._settle()
-            found.ledger.open_period()
-            self._in_period = True
+            self._open_period()
         self._check_time(logged.index, event)
         who = authority(self._policy, event, logged.envelope)
         if not who.names:
@@ -147,13 +156,26 @@ class _Reader:
         found = self._found
         self._settle()
         if not self._in_period:
-            found.ledger.open_period()
+            self._open_period()
         if not found.lines and not found.irregularities:
             found.irregularities.append(
                 irregularity("no-events", "the log knows nothing of how the records came here")
             )
         if found.ledger.tip != found.released:
             found.irregularities += found.coverage.lacking(found.ledger, "at the closing", None)
+
+    def _open_period(self) -> None:
+        found = self._found
+        self._settle()
+        found.ledger.open_period()
+        self._in_period = True
+        if self._audited is None:
+            return
+        told = [
+            each for each in found.irregularities if each.event is not None and each.event < self._audited
+        ]
+        found.irregularities = [each for each in found.irregularities if each not in told]
+        found.earlier = Earlier(self._audited, len(told))
 
     def _book(self, index: int, event: Event) -> None:
         for problem in self._found.ledger.apply(event):
@@ -169,6 +191,8 @@ class _Reader:
     def _note(self, index: int, event: Event, names: tuple[str, ...]) -> None:
         found = self._found
         found.coverage.note(index, event, names, found.ledger)
+        if event.kind == AUDITED:
+            self._audited = index
         if event.kind == REVOKED and event.query is not None:
             found.revocations.append(Revocation(index, Query.parse(event.query)))
         if event.kind == SEALED:

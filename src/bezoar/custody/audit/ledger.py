@@ -121,9 +121,9 @@ class Ledger:
             return []
         named = self.tip = self.step[1]
         self.step = None
-        if self._drifted or self.root() == named:
+        drifted, self._drifted = self._drifted, self.root() != named
+        if drifted or not self._drifted:  # said once; that later snapshots differ too is no news
             return []
-        self._drifted = True  # said once; that later snapshots differ too is no news
         what = f"the movements that lead to snapshot {named[:16]} do not: the records held give another one"
         return [Problem("snapshot-mismatch", what)]
 
@@ -137,8 +137,8 @@ class Ledger:
         return self.step[1] if self.step else self.tip
 
     def complete(self) -> bool:
-        """Whether the movements so far lead to the snapshot that they name."""
-        return self.step is None or self.root() == self.step[1]
+        """Whether the records held give the snapshot that the events name."""
+        return self.root() == self.snapshot
 
     def _names_tip(self, event: Event) -> list[Problem]:
         """What is wrong with the snapshot that an event is about which moves nothing."""
@@ -155,7 +155,8 @@ class Ledger:
         if self.step == (event.before, event.after):
             return []
         problems = self.settle()
-        if event.before != self.tip:
+        corrects = self._drifted and event.before == self.root()  # it goes on from where the books really are
+        if event.before != self.tip and not corrects:
             what = f"continues from snapshot {event.before[:16]}; the event before it led to {self.tip[:16]}"
             problems.append(Problem("broken-chain", what))
         self.step = (event.before, event.after)

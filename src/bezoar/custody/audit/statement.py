@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bezoar.custody.audit.balances import Balance, Balances
-from bezoar.custody.audit.examination import Line
+from bezoar.custody.audit.examination import Earlier, Line
 from bezoar.custody.audit.irregularities import Irregularity
 from bezoar.custody.audit.ledger import MOVEMENTS
 from bezoar.custody.audit.opinion import Opinion
@@ -62,6 +62,7 @@ class AuditStatement:
     location: str
     time: datetime
     since: datetime | None
+    earlier: Earlier | None
     version: str
     policy: str
     policy_sha256: str
@@ -85,6 +86,9 @@ class AuditStatement:
             "location": self.location,
             "time": time_text(self.time),
             "since": time_text(self.since) if self.since else None,
+            "earlier": {"entry": self.earlier.event, "exceptions": self.earlier.exceptions}
+            if self.earlier
+            else None,
             "policy": {"path": self.policy, "sha256": self.policy_sha256},
             "log": vars(self.log).copy() if self.log else None,
             "seal": vars(self.seal).copy() if self.seal else None,

@@ -199,11 +199,16 @@ def _leaves(seal: Seal) -> Iterator[Leaf]:
 
 
 def _span(seal: Seal, ledger: Ledger, computed: Callable[[], str]) -> tuple[str, str]:
-    """The snapshots before and after a movement: to the seal's, where the books are behind it, else to the computed one."""
+    """The snapshots before and after a movement: to the seal's, where the books are behind it, else to the computed one.
+
+    Where the events name a snapshot that their records do not give, the movement corrects them: it goes on from what they give.
+    """
     sealed = seal.root.hex()
-    if ledger.step is not None and ledger.step[1] == sealed and not ledger.complete():
-        return ledger.step
     before = ledger.snapshot
+    if not ledger.complete():
+        if ledger.step is not None and ledger.step[1] == sealed:
+            return ledger.step
+        before = before if ledger.step is not None else ledger.root()
     return before, sealed if sealed != before else computed()
 
 
