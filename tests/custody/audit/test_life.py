@@ -509,6 +509,16 @@ def test_data_that_are_not_there(at: At) -> None:
     assert statement.opinion.verdict is Verdict.DISCLAIMER
 
 
+def test_data_that_were_emptied(at: At) -> None:
+    life = at("end")
+    shutil.rmtree(life.data)
+    life.data.mkdir()
+    for scope in (Scope(seed=1), FULL):
+        statement = look(life, scope)
+        assert found(statement, "data-missing").affected == 88
+        assert statement.opinion.verdict is Verdict.ADVERSE
+
+
 def test_a_dataset_the_log_does_not_know(at: At) -> None:
     life = at("end")
     shutil.copytree(life.data, life.root / "other")

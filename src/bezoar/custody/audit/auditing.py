@@ -181,17 +181,16 @@ def _close(
 
 def _look_at_data(dataset: Path, seal: Seal, how: Scope, found: list[Irregularity]) -> Sampling:
     records = len(seal.manifest)
+    sample = None if how.full else plan(records, how.confidence, how.tolerable)
+    seed = how.seed if how.seed is not None else secrets.randbelow(MAX_SEED)
     try:
-        if how.full:
-            found += check_all(dataset, seal)
-            return Sampling(None, None, records)
-        sample = plan(records, how.confidence, how.tolerable)
-        seed = how.seed if how.seed is not None else secrets.randbelow(MAX_SEED)
-        found += check_sample(dataset, seal, sample, seed)
+        different = check_all(dataset, seal) if sample is None else check_sample(dataset, seal, sample, seed)
     except (InputError, VerificationError) as error:
-        found.append(irregularity("no-data", str(error)))
+        different = [irregularity("no-data", str(error))]
+    found += different
+    if any(each.code == "no-data" for each in different):
         return Sampling(None, None, 0)
-    return Sampling(sample, seed, sample.size)
+    return Sampling(None, None, records) if sample is None else Sampling(sample, seed, sample.size)
 
 
 def _log_state(log: CustodyLog | None) -> LogState | None:

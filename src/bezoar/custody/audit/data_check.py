@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.sampling import Plan, draw
 from bezoar.custody.seal.comparing import Change, Differences, compare_files, compare_records
-from bezoar.custody.seal.records import Layout, described, open_records
+from bezoar.custody.seal.records import Layout, described, is_by_file, open_records, read_records
+from bezoar.custody.seal.verification import noted
 from bezoar.custody.seal.walk import WHOLE, hash_tree, list_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
+from bezoar.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,32 +27,67 @@ _SAMPLES = 3
 
 
 def check_all(dataset: Path, seal: Seal) -> list[Irregularity]:
-    """Read everything and compare it with the seal; InputError when the data cannot be read."""
-    from bezoar.custody.seal.verifying import verify
-
-    result = verify(dataset, None, seal=seal.location)
-    problems = [irregularity("data-problem", problem) for problem in result.problems]
-    return [*_as_irregularities(result.differences), *_other_files(result.files), *problems]
+    """Read everything and compare it with the seal; InputError when there is nothing to read."""
+    refused: list[str] = []
+    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=noted(refused))
+    stated = ((each.name, each.digest) for each in seal.stated.resources)
+    found = compare_files(stated, zip(files.paths, files.digests(), strict=True))
+    problems = [irregularity("data-problem", problem) for problem in refused]
+    try:
+        there = read_records(files, Layout.described(seal.manifest.description))
+    except InputError as error:
+        return [*_unreadable(found, seal, error), *problems]
+    records = compare_records(seal.manifest.batches(), there)
+    others = _others(found, {*_keys(seal), *records.added}) if is_by_file(there) else found
+    return [*_as_irregularities(records), *_other_files(others), *problems]
 
 
 def check_sample(dataset: Path, seal: Seal, plan: Plan, seed: int) -> list[Irregularity]:
-    """Compare all keys, labels and sources, and the content of the records drawn; InputError when the data cannot be read."""
-    rows = draw(plan.population, plan.size, seed)
-    digests = _digests(seal, rows)
-    there = open_records(dataset, Layout.described(seal.manifest.description))
+    """Compare all keys, labels and sources, and the content of the records drawn; InputError when there is nothing to read."""
+    digests = _digests(seal, draw(plan.population, plan.size, seed))
     files = list_tree(dataset, ignored=DEFAULT_IGNORES)
-    if there is None:
-        found = _by_file(dataset, seal, files)
-        contents = _file_digests(dataset, set(digests))
-    else:
-        found = compare_records(seal.manifest.batches(), described(there), ("label", "source"))
-        contents = _contents(there, digests)
+    try:
+        there = open_records(dataset, Layout.described(seal.manifest.description))
+        if there is None:
+            found = _by_file(dataset, seal, files)
+            contents = list(_file_digests(dataset, set(digests)))
+        else:
+            found = compare_records(seal.manifest.batches(), described(there), ("label", "source"))
+            contents = list(_contents(there, digests))
+    except InputError as error:
+        differing = compare_files(
+            ((each.name, b"") for each in seal.stated.resources), ((name, b"") for name in files)
+        )
+        return _unreadable(differing, seal, error)
     changed = tuple(
         Change(key, digests[key].hex(), now.hex()) for key, now in contents if now != digests[key]
     )
     found = Differences(found.added, found.missing, changed, found.relabelled, found.resourced)
     names = {WHOLE} if dataset.is_file() else {*_keys(seal), *found.added, *found.missing}
     return [*_as_irregularities(found), *_other_files(_compare_others(dataset, seal, files, names, there))]
+
+
+def _unreadable(found: Differences, seal: Seal, error: InputError) -> list[Irregularity]:
+    """What can be said of a dataset whose records cannot be read: which files differ, and that nothing else is known."""
+    keys = set(_keys(seal))
+    records = Differences(
+        missing=tuple(name for name in found.missing if name in keys),
+        changed=tuple(change for change in found.changed if change.key in keys),
+    )
+    return [
+        *_as_irregularities(records),
+        *_other_files(_others(found, keys)),
+        irregularity("no-data", f"the records cannot be read: {error}"),
+    ]
+
+
+def _others(found: Differences, records: set[str]) -> Differences:
+    """The differences of files that are no records."""
+    return Differences(
+        tuple(name for name in found.added if name not in records),
+        tuple(name for name in found.missing if name not in records),
+        tuple(change for change in found.changed if change.key not in records),
+    )
 
 
 def _digests(seal: Seal, rows: NDArray[np.int64]) -> dict[str, bytes]:

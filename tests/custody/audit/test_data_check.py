@@ -1,0 +1,157 @@
+"""The data against the seal, in every kind of dataset: all keys and labels, and the contents that were drawn."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from bezoar.custody.audit.data_check import check_all, check_sample
+from bezoar.custody.audit.sampling import Plan, draw
+from bezoar.custody.seal.sealing import Seal, seal
+from cli.support import image_folder, parquet, png, tar
+from custody.audit.support import signer_of
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEZOAR_CACHE", str(tmp_path / "cache"))
+
+
+def files(path: Path) -> Path:
+    (path / "below").mkdir(parents=True)
+    for name in ("a.bin", "b.bin", "below/c.bin"):
+        (path / name).write_bytes(name.encode())
+    return path
+
+
+def one_file(path: Path) -> Path:
+    path.write_bytes(b"just some bytes")
+    return path
+
+
+def shard(path: Path) -> Path:
+    return tar(
+        path,
+        {
+            f"{n:03d}{suffix}": png(n) if suffix == ".png" else b"1"
+            for n in range(4)
+            for suffix in (".cls", ".png")
+        },
+    )
+
+
+KINDS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "images": (image_folder, "d"),
+    "files": (files, "d"),
+    "one file": (one_file, "d.bin"),
+    "parquet": (parquet, "d.parquet"),
+    "tar": (shard, "d.tar"),
+}
+
+
+def sealed(kind: str, root: Path) -> tuple[Path, Seal, Plan]:
+    make, name = KINDS[kind]
+    path = make(root / name)
+    made = seal(path, signer_of("ada"))
+    return path, made, Plan(len(made.manifest), len(made.manifest), 0.95, 0.0)
+
+
+def codes(found: object) -> dict[str, tuple[str, ...]]:
+    return {each.code: each.keys for each in found}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_not_touched_is_in_order(kind: str, tmp_path: Path) -> None:
+    path, made, plan = sealed(kind, tmp_path)
+    assert check_all(path, made) == []
+    assert check_sample(path, made, plan, 1) == []
+
+
+@pytest.mark.parametrize("kind", ["images", "files"])
+def test_files_that_change_come_or_go(kind: str, tmp_path: Path) -> None:
+    path, made, plan = sealed(kind, tmp_path)
+    names = [row.key for row in made.manifest.rows()]
+    (path / names[0]).write_bytes(png(99))
+    (path / names[1]).unlink()
+    (path / names[2]).with_name("new.png").write_bytes(png(98))
+    new = str(Path(names[2]).with_name("new.png"))
+    for found in (codes(check_all(path, made)), codes(check_sample(path, made, plan, 1))):
+        assert found == {"data-changed": (names[0],), "data-missing": (names[1],), "data-added": (new,)}
+
+
+def test_a_changed_single_file(tmp_path: Path) -> None:
+    path, made, plan = sealed("one file", tmp_path)
+    path.write_bytes(b"other bytes")
+    assert codes(check_sample(path, made, plan, 1)) == {"data-changed": ("d.bin",)}
+
+
+def test_a_changed_row(tmp_path: Path) -> None:
+    path, made, plan = sealed("parquet", tmp_path)
+    table = pq.read_table(path)
+    images, labels = table["image"].to_pylist(), table["label"].to_pylist()
+    images[2]["bytes"] = png(99)
+    labels[3] = "Yield"
+    import pyarrow as pa
+
+    pq.write_table(pa.table({"image": images, "label": labels}), path)
+    keys = [row.key for row in made.manifest.rows()]
+    found = codes(check_sample(path, made, plan, 1))
+    assert found == {"data-changed": (keys[2],), "data-relabelled": (keys[3],)}
+
+
+def test_a_changed_member_of_a_shard(tmp_path: Path) -> None:
+    path, made, plan = sealed("tar", tmp_path)
+    members = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file is not None
+            members[member.name] = file.read()
+    members["002.png"] = png(99)
+    path.unlink()
+    tar(path, members)
+    assert list(codes(check_sample(path, made, plan, 1))) == ["data-changed"]
+
+
+def test_only_what_is_drawn_is_read(tmp_path: Path) -> None:
+    path, made, _ = sealed("images", tmp_path)
+    names = [row.key for row in made.manifest.rows()]
+    drawn = set(draw(8, 3, seed=5).tolist())
+    for place, name in enumerate(names):
+        if place not in drawn:
+            (path / name).write_bytes(png(99))
+    assert check_sample(path, made, Plan(8, 3, 0.95, 0.3), 5) == []
+    (path / names[min(drawn)]).write_bytes(png(99))
+    assert codes(check_sample(path, made, Plan(8, 3, 0.95, 0.3), 5)) == {"data-changed": (names[min(drawn)],)}
+
+
+def test_a_file_beside_the_records(tmp_path: Path) -> None:
+    path, made, plan = sealed("images", tmp_path)
+    (path / "run.py").write_text("import os")
+    for found in (check_all(path, made), check_sample(path, made, plan, 1)):
+        assert [each.code for each in found] == ["data-problem"]
+        assert "'run.py' was added" in found[0].what
+
+
+@pytest.mark.parametrize("look", ["all", "sample"])
+def test_everything_is_gone(look: str, tmp_path: Path) -> None:
+    path, made, plan = sealed("images", tmp_path)
+    shutil.rmtree(path)
+    path.mkdir()
+    found = codes(check_all(path, made) if look == "all" else check_sample(path, made, plan, 1))
+    assert len(found["data-missing"]) == 8
+    assert "no-data" in found or look == "all"
+
+
+@pytest.mark.parametrize("look", ["all", "sample"])
+def test_records_that_cannot_be_read(look: str, tmp_path: Path) -> None:
+    path, made, plan = sealed("parquet", tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+    found = codes(check_all(path, made) if look == "all" else check_sample(path, made, plan, 1))
+    assert "no-data" in found
+    assert ("data-problem" in found) is (look == "all")  # the file's digest is known only where it was read
