@@ -44,7 +44,7 @@ from bezoar.custody.tlog.storage import Folder
 from bezoar.custody.tlog.tiles import TileTree
 
 RESULTS = Path(__file__).parent / "results" / "proofs.json"
-PROOFS, WARM_UP, LABELS, SITES = 1000, 300, 1000, 9973
+PROOFS, WARM_UP, LABELS, SITES = 1000, 3000, 1000, 9973
 CHANGES = (1, 10, 1000)
 SIGNER = ed25519_signer(Ed25519PrivateKey.generate(), "example.org/benchmark")
 
