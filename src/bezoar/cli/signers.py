@@ -50,7 +50,7 @@ def signer_of(
     """The one signer that these options name; UsageError when they name none or several."""
     given = [name for name, value in (("--key", key), ("--pkcs11", pkcs11), ("--keyless", keyless)) if value]
     if len(given) != 1:
-        what = f"{' and '.join(given)} contradict each other" if given else "who signs?"
+        what = f"{' and '.join(given)} contradict each other" if given else "no signer given"
         raise UsageError(f"{what}; give one of --key, --pkcs11 and --keyless")
     if keyless:
         from bezoar.custody.signing.keyless import KeylessSigner

@@ -59,6 +59,8 @@ def check_target(seal: Path, dataset: Path) -> None:
     """OutputError when `seal` is something else than a seal, UsageError when it lies inside the dataset."""
     if seal.resolve().is_relative_to(dataset.resolve()):
         raise UsageError(f"{seal}: lies inside the dataset {dataset}; choose a path outside it")
+    if not seal.absolute().parent.is_dir():
+        raise OutputError(f"{seal.absolute().parent}: no such folder to write into; create it first")
     if seal.is_dir():
         known = {BUNDLE, MANIFEST, CROISSANT, CHECKPOINT, TILES}
         other = sorted({entry.name for entry in seal.iterdir()} - known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +14,18 @@ from bezoar.custody.seal.layout import BUNDLE, CHECKPOINT, CROISSANT, MANIFEST, 
 from bezoar.custody.seal.manifest import Manifest
 from bezoar.custody.seal.replacing import current
 from bezoar.custody.signing.oms import MAX_BUNDLE_BYTES, Bundle, SignedTree, read_bundle
-from bezoar.errors import InputError
+from bezoar.errors import InputError, LimitError
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from bezoar.custody.tlog.storage import Storage
     from bezoar.custody.tlog.tiles import TileTree
 
 MAX_CROISSANT = 64 << 20
 MAX_CHECKPOINT = 256 << 10
-MAX_REMOTE_MANIFEST = 2 << 30
+MAX_MANIFEST = 1 << 40
+MAX_REMOTE_MANIFEST = 2 << 30  # it is held in memory
 
 
 class Seal:
@@ -49,7 +54,8 @@ class Seal:
     def manifest(self) -> Manifest:
         """The manifest; a remote one is fetched as a whole."""
         if not self.remote:
-            return Manifest.open(Path(self.location, MANIFEST))
+            with self._opened(MANIFEST):  # an ordinary file, or an error
+                return Manifest.open(Path(self.location, MANIFEST))
         return Manifest.open(io.BytesIO(self.read(MANIFEST, MAX_REMOTE_MANIFEST)), self.where(MANIFEST))
 
     @cached_property
@@ -106,13 +112,27 @@ class Seal:
         """The SHA-256 (hex) of a part, read in pieces where it lies on this machine."""
         if self.remote:
             return hashlib.sha256(self.read(name, MAX_REMOTE_MANIFEST)).hexdigest()
+        with self._opened(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _opened(self, name: str) -> BufferedReader:
+        """A part on this machine, which must be an ordinary file of the seal's folder itself."""
+        where = self.where(name)
         try:
-            with Path(self.location, name).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            handle = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise InputError(
-                f"{self.where(name)}: is missing from the seal; seal the dataset again"
+                f"{where}: cannot be read ({error.strerror}); restore it or seal the dataset again"
             ) from error
+        file = open(handle, "rb")  # noqa: SIM115 - the caller closes it
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            file.close()
+            raise InputError(f"{where}: is not an ordinary file")
+        if status.st_size > MAX_MANIFEST:
+            file.close()
+            raise LimitError(f"{where}: larger than {MAX_MANIFEST:,} bytes, the most that is read of it")
+        return file
 
     def where(self, name: str) -> str:
         """The full name of a part, for messages."""

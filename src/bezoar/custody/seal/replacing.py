@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,10 +36,11 @@ def current(path: Path) -> Path:
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
+def replaced_folder(path: Path, synced: Collection[str] = ()) -> Iterator[Path]:
     """A folder to fill; it takes the place of what is at `path` when the block ends without an error.
 
-    OutputError when `path` is not a folder, or cannot be written.
+    `synced` are the names of folders within it that whoever fills them has brought to the disk already. OutputError when `path`
+    is not a folder, or cannot be written.
     """
     path = path.absolute()
     if path.is_symlink() or (path.exists() and not path.is_dir()):
@@ -52,7 +53,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with _as_output_error(path):
-            _sync(temporary)
+            _sync(temporary, synced)
             _put(temporary, path)
             _sync_folder(path.parent)
     finally:
@@ -116,8 +117,10 @@ def _aside(path: Path) -> Path:
     return path.parent / f".{path.name}.previous"
 
 
-def _sync(folder: Path) -> None:
-    for where, _, names in os.walk(folder):
+def _sync(folder: Path, synced: Collection[str]) -> None:
+    for where, below, names in os.walk(folder):
+        if where == str(folder):
+            below[:] = [name for name in below if name not in synced]
         for name in names:
             handle = os.open(os.path.join(where, name), os.O_RDONLY)
             try:

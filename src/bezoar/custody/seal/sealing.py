@@ -23,6 +23,7 @@ from bezoar.custody.seal.layout import (
     MANIFEST,
     MANIFEST_DIGEST,
     SNAPSHOT_DIGEST,
+    TILES,
     check_target,
     dataset_name,
     dataset_path,
@@ -35,7 +36,7 @@ from bezoar.custody.seal.replacing import replaced_folder
 from bezoar.custody.seal.snapshot import leaf_hashes
 from bezoar.custody.seal.walk import Files, changed_since, hash_tree
 from bezoar.custody.signing.oms import DEFAULT_IGNORES, Resource, SignedTree, root_of, sign_tree
-from bezoar.errors import InputError
+from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from bezoar.custody.signing.signers import Signer
@@ -71,6 +72,10 @@ def seal(
     dataset = dataset_path(path)
     target = Path(out) if out is not None else default_seal(dataset)
     check_target(target, dataset)
+    if signer.algorithm != "ecdsa":  # before all the work, not after
+        raise UsageError(
+            "OpenSSF Model Signing takes ECDSA keys; sign with a P-256, P-384 or P-521 key (bezoar keygen)"
+        )
     how = layout or Layout()
     cache = Cache.open(dataset, how, trusted=not full)
     files = hash_tree(dataset, ignored=DEFAULT_IGNORES, known=cache)
@@ -79,7 +84,7 @@ def seal(
     records = read_records(files, how, cache)
     if not is_by_file(records) and (changed := changed_since(files, DEFAULT_IGNORES)) is not None:
         raise InputError(f"{dataset}: {changed} changed while it was read; wait until nobody writes to it")
-    with replaced_folder(target) as folder:
+    with replaced_folder(target, synced=(TILES,)) as folder:
         root = write_tables(folder, records, how)
         described = _described(files, records, root, folder, target, now or datetime.now(UTC))
         stated = _describe_and_sign(folder, files, described, about or About(), signer, note_signer)

@@ -364,7 +364,9 @@ class _Hasher:
     def _add(self, path: str, status: Stat, digest: bytes) -> None:
         self.names += path.encode()
         if len(self.names) > _MAX_NAMES:
-            raise LimitError(f"{path}: one file too many: the names alone exceed {_MAX_NAMES:,} bytes; pack the files in shards")
+            raise LimitError(
+                f"{path}: one file too many: the names alone exceed {_MAX_NAMES:,} bytes; pack the files in shards"
+            )
         self.offsets.append(len(self.names))
         self.status.extend(status)
         self.digests += digest
