@@ -151,6 +151,12 @@ def test_keys(here: Desk, cli: Cli) -> None:
     assert done.code == 2
 
 
+def test_keyless_signatures_are_for_seals(here: Desk, cli: Cli) -> None:
+    done = cli("attest", here.root / "signs", "--kind", "acquired", "--log", here.root / "log", "--keyless")
+    assert done.code == 64
+    assert "signed with keys" in done.error
+
+
 def test_the_key_of_another_log(here: Desk, cli: Cli) -> None:
     assert cli("keygen", here.root / "other", "--type", "ed25519", "--no-password").code == 0
     done = here.attest("acquired", "--log-key", here.root / "other.key")

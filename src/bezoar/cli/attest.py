@@ -90,6 +90,8 @@ def command(
     asked = None if query is None else Query.parse(query)
     if (scanned is None) != (kind != "scanned"):
         raise UsageError("--scan FOLDER goes with --kind scanned; give both or none")
+    if signing["keyless"]:
+        raise UsageError("events are signed with keys, which a policy can name; give --key or --pkcs11")
     log = CustodyLog.open(log_folder)
     seal = _open(location)
     request = Request(

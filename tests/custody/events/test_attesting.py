@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -16,6 +17,7 @@ from bezoar.custody.events.event import NOTHING, ScanFinding
 from bezoar.custody.events.history import history
 from bezoar.custody.events.query import Query
 from bezoar.custody.seal.sealing import Seal, seal
+from bezoar.custody.tlog.log import CustodyLog
 from bezoar.errors import InputError, UsageError
 from custody.audit.support import Life, log_signer, scan, signer_of
 
@@ -208,6 +210,39 @@ def test_only_a_local_log_can_be_appended_to(life: Life) -> None:
     request = Request("reviewed", life.now)
     with pytest.raises(UsageError, match="not a folder on this machine"):
         attest(Seal.open(life.root / "signs.seal"), request, log, [signer_of("ada")], log_signer())
+
+
+def test_people_who_attest_at_once_lose_nothing_and_contradict_nobody(life: Life) -> None:
+    """Four take out a record each, at the same time: every event goes on from the one before."""
+    life.add("bob", ["d.png"], "yield", 100)
+    life.seal()
+    life.attest("acquired")
+
+    def take(name: str) -> None:
+        log = CustodyLog.open(life.root / "log")
+        request = Request("quarantined", life.now, query=Query.parse(f"key={name}"))
+        attest(Seal.open(life.root / "signs.seal"), request, log, [signer_of("ada")], log_signer())
+
+    with ThreadPoolExecutor(4) as pool:
+        for result in [pool.submit(take, name) for name in ("a.png", "b.png", "c.png", "d.png")]:
+            result.result()
+    life.log.reload()
+    books = read_books(life.log, "signs")
+    assert set(books.quarantine) == {"a.png", "b.png", "c.png", "d.png"}
+    assert books.settle() == []
+    assert books.tip == NOTHING
+
+
+def test_announcements_follow_each_other_until_the_next_seal(life: Life) -> None:
+    life.attest("quarantined", query="key=a.png")
+    life.attest("removed", query="key=b.png")
+    with pytest.raises(InputError, match="older than what the log leads to"):
+        life.attest("acquired")
+    life.attest("released", query="key=a.png")
+    life.attest("quarantined", query="key=a.png")
+    life.take_out(["a.png", "b.png"])
+    life.seal()
+    assert life.attest("sealed").events[0].count == 1
 
 
 def test_two_signatures_on_one_event(life: Life) -> None:

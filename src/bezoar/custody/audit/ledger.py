@@ -90,6 +90,7 @@ class Ledger:
         self.dataset, self.outside = Account(), Account()  # records in the dataset; records in quarantine
         self.tip = NOTHING  # the snapshot to which the last movement led, by its own account
         self.step: tuple[str, str] | None = None  # snapshots of the movements under way
+        self.passed: set[str] = {NOTHING}  # every snapshot that the events have named as the dataset's
         self._source_of = source_of
         self._drifted = False
 
@@ -148,6 +149,7 @@ class Ledger:
         if event.kind in _LOOKS:
             return [] if event.records else [Problem("other-snapshot", what)]
         self.tip = event.after
+        self.passed.add(event.after)
         drifted, self._drifted = self._drifted, True
         return [] if drifted else [Problem("snapshot-mismatch", what)]
 
@@ -160,6 +162,7 @@ class Ledger:
             what = f"continues from snapshot {event.before[:16]}; the event before it led to {self.tip[:16]}"
             problems.append(Problem("broken-chain", what))
         self.step = (event.before, event.after)
+        self.passed.add(event.after)
         return problems
 
     def _acquire(self, event: Event) -> list[Problem]:

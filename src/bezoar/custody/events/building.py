@@ -1,8 +1,8 @@
 """What an event says: worked out from the dataset's seal and from the books, so that nobody has to list records by hand.
 
-The books may be behind the seal (the dataset was changed and sealed again, and this event accounts for it) or level with it (the
-event announces a change that the next seal will show). In the first case the event leads to the seal's snapshot, in the second
-to the one that the books give.
+The seal may be ahead of the books (the dataset was changed and sealed again, and this event accounts for it), level with them or
+behind (the event announces a change that the next seal will show). In the first case the event leads to the seal's snapshot,
+otherwise to the one that the books give.
 """
 
 from __future__ import annotations
@@ -77,6 +77,10 @@ def events(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
 
 
 def _acquired(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
+    if _is_behind(seal, ledger):
+        raise InputError(
+            f"{seal.location}: is older than what the log leads to; seal the dataset again first"
+        )
     new = [
         leaf
         for leaf in _leaves(seal)
@@ -199,7 +203,7 @@ def _leaves(seal: Seal) -> Iterator[Leaf]:
 
 
 def _span(seal: Seal, ledger: Ledger, computed: Callable[[], str]) -> tuple[str, str]:
-    """The snapshots before and after a movement: to the seal's, where the books are behind it, else to the computed one.
+    """The snapshots before and after a movement: to the seal's, where it is ahead of the books, else to the computed one.
 
     Where the events name a snapshot that their records do not give, the movement corrects them: it goes on from what they give.
     """
@@ -209,7 +213,13 @@ def _span(seal: Seal, ledger: Ledger, computed: Callable[[], str]) -> tuple[str,
         if ledger.step is not None and ledger.step[1] == sealed:
             return ledger.step
         before = before if ledger.step is not None else ledger.root()
-    return before, sealed if sealed != before else computed()
+    ahead = sealed != before and not _is_behind(seal, ledger)
+    return before, sealed if ahead else computed()
+
+
+def _is_behind(seal: Seal, ledger: Ledger) -> bool:
+    """Whether the seal is of a snapshot that the events have left behind."""
+    return seal.root.hex() != ledger.snapshot and seal.root.hex() in ledger.passed
 
 
 def _meets(leaf: Leaf, request: Request) -> bool:
