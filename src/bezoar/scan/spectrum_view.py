@@ -49,6 +49,9 @@ _MIN_RIGHTLY_LABELLED = (
 _MOST_RIGHTLY_LABELLED = (
     0.6  # share of the label that they are at most: what nearly all of a class have is the class's
 )
+_ONE_STRENGTH = (
+    0.1  # spread, in shares of the way, of those that carry a signal where the honest ones stand apart
+)
 _CONCENTRATION = 5.0  # times the other labels' share of carriers
 _OUTSIDERS = 2000  # records of other labels that are asked whether they carry it
 _JURY = 8  # nearest thumbnails that say whether carriers are alike in content
@@ -246,7 +249,8 @@ def _examined(
 ) -> _Signal | None:
     """The signal behind a mode, in all records of the label; None where it is a part of what the classes show.
 
-    Where most of a label is planted it is the honest records that stand apart: the others are examined, too.
+    Where most of a label is planted it is the honest records that stand apart: the others are examined, too, if they are all at
+    one strength. What is left of a class when one group is taken out of it is not.
     """
     rows = np.flatnonzero(scene.labels == item.label)
     whitening = whitenings.of(item.label)
@@ -256,7 +260,11 @@ def _examined(
         carries = along_wave(white, sinusoids(whitening, shape), item.mode.wave, started)
     else:
         carries = settled(white, started)
-    for side in (carries, ~carries):
+    sides = [carries]
+    others = shares(white, ~carries)[~carries] if 2 <= carries.sum() < len(rows) - 1 else np.ones(0)
+    if len(others) and others.std() <= _ONE_STRENGTH:
+        sides.append(~carries)
+    for side in sides:
         signal = _judged(scene, flat, whitening, item, p_value, rows, white, side)
         if signal is not None:
             return signal
