@@ -30,14 +30,14 @@ CROISSANT_DIGEST = "bezoarCroissant"
 
 def dataset_path(path: str | Path) -> Path:
     """The dataset's path; InputError when nothing is there, UsageError for a pattern, which has no place for a seal."""
+    found = Path(path)
+    if found.exists():
+        return found
     from bezoar.data.formats.paths import is_glob
 
-    found = Path(path)
     if is_glob(found):
         raise UsageError(f"{found}: a pattern cannot be sealed; give the folder that holds the files")
-    if not found.exists():
-        raise InputError(f"{found}: no such file or folder")
-    return found
+    raise InputError(f"{found}: no such file or folder")
 
 
 def dataset_name(path: Path) -> str:

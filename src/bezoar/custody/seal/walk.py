@@ -103,14 +103,15 @@ def hash_tree(
     `ignored` are relative paths that are left out with all below them, `wanted` chooses among the others; `known` gives the
     digests of files that need not be read. A file that `on_refused` lets pass is left out.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     hasher = _Hasher(wanted, known, on_refused)
     with hasher.pool:
         for folder in _folders(root, ignored, on_refused):
             hasher.folder(folder)
+        # here, because the threads are hashing large files meanwhile
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         hasher.finish()
     offsets = pa.py_buffer(hasher.offsets)
     names = pa.StringArray.from_buffers(len(hasher), offsets, pa.py_buffer(hasher.names))
