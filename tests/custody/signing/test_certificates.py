@@ -165,6 +165,33 @@ def test_an_issuer_that_may_certify_some_names_only() -> None:
         who(signed(leaf(between, names=[x509.DNSName("a.example.net")]), between.certificate))
 
 
+@pytest.mark.parametrize(
+    "limit", [x509.DNSName("example.com"), x509.RFC822Name("example.com")], ids=["host", "mail"]
+)
+def test_a_subject_does_not_slip_past_an_issuers_limits(limit: x509.GeneralName) -> None:
+    """The limits are held against alternative names only, and so only those count under them."""
+    between = Authority("Between", ROOT, more=[(x509.NameConstraints([limit], None), True)])
+    for names in ([], [x509.DNSName("a.example.com")]):
+        bundle = signed(
+            between.certify("jane@victim.org", KEY.public_key(), names=names), between.certificate
+        )
+        for identity in ("jane@victim.org", "CN=jane@victim.org"):
+            with pytest.raises(VerificationError, match="not of"):
+                who(bundle, identity=identity)
+        assert who(bundle) == ("a.example.com" if names else "an unnamed certificate")
+
+
+def test_an_issuer_for_other_uses() -> None:
+    """An authority for web servers must not make signers."""
+    code, server = ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.SERVER_AUTH
+    web = Authority("Between", ROOT, extended=[server])
+    for extended in ([], [code]):
+        with pytest.raises(VerificationError, match="none of the roots"):
+            who(signed(leaf(web, extended=extended), web.certificate))
+    both = Authority("Between", ROOT, extended=[server, code])
+    assert who(signed(leaf(both), both.certificate))
+
+
 def test_keys_that_are_not_ecdsa() -> None:
     for public in (
         rsa.generate_private_key(65537, 2048).public_key(),

@@ -98,7 +98,8 @@ class CertificateVerifier:
     """Trusts whoever holds a certificate for signing that chains up to one of `roots`, and names `identity` when given.
 
     `identity` is matched exactly against the leaf's alternative names (e-mail, URI, DNS) and its whole subject in RFC 4514
-    form; the common name counts only where there are no alternative names. `at` is the time at which the chain has to be
+    form; the common name counts only where there are no alternative names, and under an issuer that may certify some names
+    only the alternative ones count. `at` is the time at which the chain has to be
     valid (now by default).
     """
 
@@ -118,8 +119,9 @@ class CertificateVerifier:
         """The identity in the certificate that signed; InputError when the chain is malformed."""
         chain = read_chain(material or {})
         with _refusing("a certificate of the bundle is malformed"):
-            self._check(chain)
-            names = identities(chain[0])
+            limited = any(_limits_names(issuer) for issuer in self._check(chain)[1:])
+            # an issuer's limits are held against alternative names only, so that a subject could slip past them
+            names = (_alternative_names(chain[0]) or []) if limited else identities(chain[0])
         if self._identity is not None and self._identity not in names:
             raise VerificationError(
                 f"the certificate is of {names[0] if names else 'nobody'}, not of {self._identity}"
@@ -128,8 +130,8 @@ class CertificateVerifier:
         check_signature(_leaf_key(chain[0]), message, signature, signer)
         return signer
 
-    def _check(self, chain: list[Certificate]) -> None:
-        """VerificationError unless the chain is valid for signing at the time, under one of the roots."""
+    def _check(self, chain: list[Certificate]) -> list[Certificate]:
+        """The chain up to its root; VerificationError unless it is valid for signing at the time, under one of the roots."""
         from cryptography.x509.verification import PolicyBuilder, Store
         from cryptography.x509.verification import VerificationError as ChainError
 
@@ -154,6 +156,7 @@ class CertificateVerifier:
             raise VerificationError(f"the certificate chain leads to none of the roots ({reason})") from error
         for certificate in verified.chain:
             _refuse_unknown(certificate)
+        return verified.chain
 
 
 def read_chain(material: Material) -> list[Certificate]:
@@ -182,17 +185,30 @@ def identities(certificate: Certificate) -> list[str]:
     """Whom a certificate names: its alternative names, else its common name; and its whole subject (RFC 4514)."""
     from cryptography import x509
 
-    names: list[str] = []
-    try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    names = _alternative_names(certificate)
+    if names is None:
         found = certificate.subject.get_attributes_for_oid(x509.oid.NameOID.COMMON_NAME)
-        names += [str(one.value) for one in found]
-    else:
-        for kind in (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName):
-            names += [str(value) for value in alternative.get_values_for_type(kind)]
+        names = [str(one.value) for one in found]
     subject = certificate.subject.rfc4514_string()
     return [*names, subject] if subject else names
+
+
+def _alternative_names(certificate: Certificate) -> list[str] | None:
+    """Its e-mail addresses, URIs and DNS names; None when it has no extension for them."""
+    from cryptography import x509
+
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    kinds = (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName)
+    return [str(value) for kind in kinds for value in names.get_values_for_type(kind)]
+
+
+def _limits_names(issuer: Certificate) -> bool:
+    from cryptography import x509
+
+    return any(isinstance(extension.value, x509.NameConstraints) for extension in issuer.extensions)
 
 
 def _leaf_key(certificate: Certificate) -> Any:
@@ -207,7 +223,6 @@ def _leaf_key(certificate: Certificate) -> Any:
 def _check_usage(leaf: Certificate) -> None:
     """VerificationError unless the leaf may sign: digital signature, or code signing; neither denied by the other."""
     from cryptography import x509
-    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     stated = False
     for extension in leaf.extensions:
@@ -217,21 +232,21 @@ def _check_usage(leaf: Certificate) -> None:
                 raise VerificationError("the certificate may not be used for digital signatures")
         elif isinstance(extension.value, x509.ExtendedKeyUsage):
             stated = True
-            allowed = {ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-            if not allowed & set(extension.value):
+            if not _is_for_code(extension.value):
                 raise VerificationError("the certificate is meant for other uses than signing code or data")
     if not stated:
         raise VerificationError("the certificate does not say that it may be used for digital signatures")
 
 
 def _issuers() -> ExtensionPolicy:
-    """What an issuing certificate must say: that it is one, and that it may sign certificates."""
+    """What an issuing certificate must say: that it is one, may sign certificates, and not of web servers only."""
     from cryptography import x509
     from cryptography.x509.verification import Criticality, ExtensionPolicy
 
     policy = ExtensionPolicy.permit_all()
     policy = policy.require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _is_issuer)
-    return policy.may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs_certificates)
+    policy = policy.may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs_certificates)
+    return policy.may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _issues_for_code)
 
 
 def _anyone() -> ExtensionPolicy:
@@ -249,6 +264,20 @@ def _is_issuer(policy: Policy, certificate: Certificate, constraints: Any) -> No
 def _signs_certificates(policy: Policy, certificate: Certificate, usage: Any) -> None:
     if usage is not None and not usage.key_cert_sign:
         raise ValueError("an issuer's certificate may not sign certificates")
+
+
+def _issues_for_code(policy: Policy, certificate: Certificate, extended: Any) -> None:
+    if extended is not None and not _is_for_code(extended):
+        raise ValueError("an issuer's certificate is meant for other uses than signing code or data")
+
+
+def _is_for_code(extended: Any) -> bool:
+    """Whether extended key usages, where they are stated, allow signing code or data."""
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    return bool(
+        {ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(extended)
+    )
 
 
 def _refuse_unknown(certificate: Certificate) -> None:
