@@ -92,6 +92,13 @@ def test_malformed_uris_give_one_typed_error(name: str, module: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rest", [";pin-value=secret", "&pin-value=12&secret", "&pin-value=1;secret"])
+def test_a_pin_is_never_part_of_an_error(rest: str, module: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        Pkcs11Uri.parse(f"pkcs11:object=a?module-path={module}{rest}")
+    assert "secret" not in str(caught.value)
+
+
 @given(st.text(max_size=60))
 def test_any_text_gives_an_input_error(text: str) -> None:
     for uri in (text, f"pkcs11:{text}", f"pkcs11:object=a?module-path={text}"):

@@ -72,12 +72,16 @@ class Pkcs11Uri:
 
 
 def _attributes(text: str, separator: str, known: tuple[str, ...]) -> dict[str, bytes]:
+    if separator == "&" and ";" in text:
+        raise InputError(
+            "the PKCS#11 URI has ';' behind '?'; write & between attributes there, %3B for itself"
+        )
     found: dict[str, bytes] = {}
     for part in text.split(separator) if text else []:
         name, equals, value = part.partition("=")
         if name not in known or not equals:
-            raise InputError(
-                f"the PKCS#11 URI has an unknown attribute {name[:40]!r}; known: {', '.join(known)}"
+            raise InputError(  # which is not said: it may be the rest of a PIN
+                f"the PKCS#11 URI has an unknown attribute between '{separator}'; known: {', '.join(known)}"
             )
         if name in found:
             raise InputError(f"the PKCS#11 URI says {name} twice")
