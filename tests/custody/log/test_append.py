@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from bezoar.custody.tlog.log import CustodyLog
 from bezoar.custody.tlog.merkle import EMPTY_ROOT, MemoryTree, leaf_hash
 from bezoar.errors import InputError, OutputError, UsageError, VerificationError
 
-from .support import ORIGIN, bare, flip, item, items, make_log, signer
+from .support import ORIGIN, bare, flip, item, items, make_log, problems, signer
 
 
 def files(folder: Path) -> set[str]:
@@ -169,3 +170,23 @@ def test_nothing_is_written_through_a_link_out_of_the_log(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="leads out of the log"):
         log.append(items(0, 1), signer())
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("link", ["symlink", "hard link", "pipe"])
+def test_nothing_is_written_through_what_lies_under_a_temporary_name(tmp_path: Path, link: str) -> None:
+    log = make_log(tmp_path / "log", 1)
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    for name in ("checkpoint", "tile/0/000.p/2", "tile/entries/000.p/2"):
+        place = tmp_path / "log" / name
+        temporary = place.with_name(f".{place.name}.partial")
+        if link == "symlink":
+            temporary.symlink_to(precious)
+        elif link == "hard link":
+            temporary.hardlink_to(precious)
+        else:
+            os.mkfifo(temporary)
+    assert log.append(items(1, 2), signer()) == [1]
+    assert precious.read_text() == "precious"
+    assert not (tmp_path / "log/checkpoint").is_symlink()
+    assert problems(log) == []

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from bezoar.errors import OutputError
 
@@ -42,7 +43,7 @@ def put_file(path: Path, data: bytes) -> None:
     """As `replace_file`, but the name reaches the disk only with `sync_folders`: one for many files."""
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        with temporary.open("wb") as file:
+        with create(temporary) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -51,6 +52,12 @@ def put_file(path: Path, data: bytes) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(f"{path}: the disk is full; the log stays as it was") from error
         raise
+
+
+def create(path: Path) -> BinaryIO:
+    """A new file, open for writing, in place of whatever lies at `path`: never written through a link or into a pipe."""
+    path.unlink(missing_ok=True)
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb")
 
 
 def sync_folders(folders: Iterable[Path]) -> None:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from bezoar.custody.tlog.durable import create
 from bezoar.custody.tlog.merkle import HASH, consistency_proof, inclusion_proof, tree_root
 from bezoar.custody.tlog.storage import Folder, Storage
 from bezoar.custody.tlog.strict import MAX_INT
@@ -192,11 +193,7 @@ class TileWriter:
         with _as_output_error(place):
             if place.parent not in self._folders:
                 self._make(place.parent)
-            # never through a link: whatever lies under the temporary name is replaced
-            handle = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
-            )
-            with open(handle, "wb") as file:
+            with create(temporary) as file:
                 file.write(data)
             os.replace(temporary, place)
         self._pending.append(place)
