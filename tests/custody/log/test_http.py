@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from http.server import ThreadingHTTPServer
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bezoar.custody.tlog import serving
 from bezoar.custody.tlog.checkpoint import Checkpoint
 from bezoar.custody.tlog.keys import cosigner
 from bezoar.custody.tlog.log import CustodyLog
@@ -392,3 +394,80 @@ def test_an_address_that_is_taken() -> None:
             listening(Handler, f"127.0.0.1:{taken.getsockname()[1]}"),
         ):
             pass
+
+
+@pytest.fixture
+def served(tmp_path: Path, start: Start) -> tuple[str, int]:
+    make_log(tmp_path / "log", 1)
+    return "127.0.0.1", int(start(log_server(tmp_path / "log", ANY_PORT)).rpartition(":")[2])
+
+
+@pytest.mark.parametrize(
+    "length", ["Content-Length: 25", "Content-Length : 25", "Transfer-Encoding: chunked"]
+)
+def test_a_body_that_nobody_reads_is_no_further_request(served: tuple[str, int], length: str) -> None:
+    """A proxy in front would hand the second answer to another client."""
+    with socket.create_connection(served, timeout=10) as client:
+        client.sendall(f"GET /checkpoint HTTP/1.1\r\n{length}\r\n\r\nGET /log.json HTTP/1.1\r\n\r\n".encode())
+        assert read_all(client).count(b"200 OK") == 1
+
+
+def test_a_client_that_sends_byte_by_byte_is_cut_off(
+    served: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_LONGEST_S", 0.3)
+    with socket.create_connection(served, timeout=10) as client:
+        for _ in range(100):
+            try:
+                client.sendall(b"x")
+            except OSError:
+                return
+            time.sleep(0.05)
+    pytest.fail("it was listened to for five seconds")
+
+
+def test_no_more_clients_than_there_are_places(
+    served: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_MAX_CONNECTIONS", 2)
+    with ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(served, timeout=10)) for _ in range(2)]
+        one_more = stack.enter_context(socket.create_connection(served, timeout=10))
+        assert read_all(one_more) == b""
+        idle[0].close()
+        assert ask_again(served) == 200
+
+
+def read_all(client: socket.socket) -> bytes:
+    answer = b""
+    while part := client.recv(65536):
+        answer += part
+    return answer
+
+
+def ask_again(served: tuple[str, int]) -> int:
+    """The status of an answer, once a place is free."""
+    for _ in range(200):
+        try:
+            return ask(f"http://127.0.0.1:{served[1]}", "GET", "/checkpoint")[0]
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.02)
+    return 0
+
+
+def test_one_witness_key_fills_one_line(tmp_path: Path, start: Start) -> None:
+    """Each of its signatures is valid; a hundred of them would leave no room for others."""
+    log = make_log(tmp_path / "log", 5)
+    text = log.checkpoint()[0].body()
+    times = range(1_700_000_000, 1_700_000_050)
+    many = [
+        sign_note(text, cosigner(private(9), "witness.example.org", lambda now=now: now)) for now in times
+    ]
+
+    class Chatty(Handler):
+        def do_POST(self) -> None:  # noqa: N802
+            self.body(MAX_REQUEST)
+            self.send(Answer(200, b"".join(each.to_bytes().partition(b"\n\n")[2] for each in many)))
+
+    assert cosign(log, start(listening(Chatty, ANY_PORT)), [KEY]) == [KEY]
+    assert len(Note.parse(log.checkpoint()[1]).signatures) == 2

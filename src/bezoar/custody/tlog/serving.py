@@ -1,18 +1,24 @@
 """What the two small HTTP servers share: capped, timed, quiet request handling over the standard library.
 
-They answer on 127.0.0.1 unless told otherwise and speak plain HTTP; put a reverse proxy in front of them for TLS.
+They answer on 127.0.0.1 unless told otherwise and speak plain HTTP; put a reverse proxy in front of them for TLS. There is one
+request to a connection, so that a body which is not read, or whose length a proxy sees otherwise, is never a second request.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from bezoar.errors import OutputError, UsageError
 
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 20.0  # of waiting for a client's next byte
+_LONGEST_S = 120.0  # of a connection
+_MAX_CONNECTIONS = 64
 _MAX_PORT = 65_535
 
 
@@ -29,7 +35,6 @@ class Answer:
 class Handler(BaseHTTPRequestHandler):
     """Base of the handlers: a slow client is cut off, nothing is written to the terminal, bodies have a length."""
 
-    protocol_version = "HTTP/1.1"
     server_version = "bezoar"
     sys_version = ""
     timeout = _TIMEOUT_S
@@ -44,24 +49,49 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.body)))
         self.send_header("Cache-Control", answer.cache_control)
         self.send_header("X-Content-Type-Options", "nosniff")
-        if self.close_connection:
-            self.send_header("Connection", "close")
+        self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
     def body(self, limit: int) -> bytes | None:
-        """The request's body; None, and the connection is to be closed, when its length is missing or beyond `limit`."""
+        """The request's body; None when its length is missing or beyond `limit`, or less comes than that."""
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal() and len(length) < 12 and int(length) <= limit):
-            self.close_connection = True
             return None
         data = self.rfile.read(int(length))
         return data if len(data) == int(length) else None
 
 
 class _Server(ThreadingHTTPServer):
+    """A thread for each connection; of these there are only so many, and each has an end."""
+
     daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: Callable[..., Handler]) -> None:
+        self._ends: dict[socket.socket, float] = {}
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take the connection on, or close it where there is no place for one more."""
+        if len(self._ends) >= _MAX_CONNECTIONS:
+            self.shutdown_request(request)
+            return
+        self._ends[request] = time.monotonic() + _LONGEST_S
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection."""
+        self._ends.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Cut off who takes too long: a byte now and then would keep a thread for ever."""
+        super().service_actions()
+        now = time.monotonic()
+        for connection in [each for each, end in list(self._ends.items()) if end < now]:
+            with contextlib.suppress(OSError):  # it went away by itself
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle of an answer is no event."""

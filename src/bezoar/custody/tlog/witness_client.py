@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from bezoar.custody.tlog.durable import lock, replace_file
 from bezoar.custody.tlog.log import CustodyLog
@@ -66,14 +65,15 @@ def request_cosignatures(
 def _cosignatures(
     note: bytes, lines: bytes, keys: Sequence[VerifierKey], url: str
 ) -> tuple[list[NoteSignature], list[VerifierKey]]:
-    """The signatures in the answer by `keys`; those by others are left out."""
+    """The signatures in the answer by `keys`, the last by each; those by others are left out."""
     known = {(key.name, key.key_id): key for key in keys}
     text = Note.parse(note).text
     try:
         answer = Note.parse(f"{text}\n".encode() + lines)
     except InputError as error:
         raise InputError(f"{url}: the witness's answer is malformed ({error})") from error
-    own = tuple(each for each in answer.signatures if (each.name, each.key_id) in known)
+    last = {(each.name, each.key_id): each for each in answer.signatures}
+    own = tuple(each for key, each in last.items() if key in known)
     if not own:
         raise VerificationError(
             f"{url}: the witness's answer bears no signature of {', '.join(key.name for key in keys)}"
@@ -125,12 +125,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _post(url: str, body: bytes) -> Answer:
     """POST to `<url>/add-checkpoint`; InputError when there is no answer or it is too long."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not url.lower().startswith(("http://", "https://")):
         raise UsageError(f"{url}: the address of a witness begins with http:// or https://")
     target = url.rstrip("/") + "/add-checkpoint"
-    request = urllib.request.Request(target, body, {"Content-Type": "text/plain"}, method="POST")  # noqa: S310 - checked above
     opener = urllib.request.build_opener(_NoRedirect)
     try:
+        request = urllib.request.Request(target, body, {"Content-Type": "text/plain"}, method="POST")  # noqa: S310 - checked above
         try:
             response = opener.open(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
