@@ -336,3 +336,51 @@ def test_a_witness_that_cannot_start(
     done = cli("log", "witness", *(part for pair in options.items() for part in pair))
     assert done.code == code
     assert message in done.error
+
+
+def test_a_private_key_in_place_of_a_verifier_key_is_not_shown(cli: Cli, log: Path, key: Path) -> None:
+    done = cli("log", "verify", log, "--key", key)
+    assert done.code == 2
+    assert str(key) in done.error
+    assert key.read_text().splitlines()[1][:16] not in done.error
+
+
+def test_errors_name_the_file(cli: Cli, log: Path, tmp_path: Path, key: Path) -> None:
+    (tmp_path / "policy").write_text("nonsense\n")
+    done = cli("log", "verify", log, "--tlog-policy", tmp_path / "policy")
+    assert f"{tmp_path / 'policy'}: " in done.error
+    (log / "log.json").write_text('{"key": "a+b+c", "origin": "a"}')
+    assert f"{log}: log.json: " in cli("log", "show", log).error
+    assert "not an ordinary file" in cli("log", "append", log, tmp_path, "--key", key).error
+
+
+def test_addresses_that_libraries_choke_on(cli: Cli, log: Path) -> None:
+    witness = VerifierKey("w", 4, bytes(32)).text
+    done = cli("log", "cosign", log, "--witness", "http://[", "--witness-key", witness)
+    assert done.code in (2, 64)
+    assert "http://[: " in done.error
+    for url in ("dir://x", "reference://x", "zip://x", "ftp://127.0.0.1:1/x"):
+        done = cli("log", "show", url)
+        assert done.code == 2
+        assert f"{url}: " in done.error
+        assert "fault in bezoar" not in done.error
+
+
+def test_only_cosignatures_that_hold_are_held_against_the_policy(cli: Cli, log: Path, tmp_path: Path) -> None:
+    with (log / "checkpoint").open("ab") as file:
+        file.write("— famous.example.org AAAAAAAAAAAA\n".encode())
+    policy = tmp_path / "policy"
+    policy.write_text(f"log {vkey(log)}\nquorum none\n")
+    done = cli("log", "verify", log, "--tlog-policy", policy)
+    assert done.code == 0
+    assert "famous" not in done.out
+    assert "famous.example.org (not checked" in cli("log", "verify", log).out
+
+
+def test_without_a_home_folder(cli: Cli, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("BEZOAR_STATE")
+    monkeypatch.setattr(Path, "home", none)
+    assert "set BEZOAR_STATE" in cli("log", "show", log).error

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bezoar.custody.tlog.note import NoteSigner, VerifierKey
 
 _MAX_ENTRY_FILE = 1 << 20
-_MAX_POLICY = 1 << 20
 
 
 @click.group("log", context_settings={"help_option_names": ["-h", "--help"]})
@@ -143,11 +142,14 @@ def verify(location: str, key: VerifierKey | None, policy_file: Path | None, for
     from bezoar.cli.log_text import report_text
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.log_report import verify_log
-    from bezoar.custody.tlog.policy import TlogPolicy
+    from bezoar.custody.tlog.policy import MAX_POLICY, TlogPolicy
 
     policy = None
     if policy_file is not None:
-        policy = TlogPolicy.parse(read_file(policy_file, _MAX_POLICY))
+        try:
+            policy = TlogPolicy.parse(read_file(policy_file, MAX_POLICY))
+        except InputError as error:
+            raise InputError(f"{policy_file}: {error}") from error
     report = verify_log(CustodyLog.open(location, key), policy)
     if form == "json":
         click.echo(json.dumps(report.to_json(), indent=2))

@@ -21,9 +21,12 @@ def vkey(value: str) -> VerifierKey:
     """A verifier key, given as text or as the path of a file that holds it."""
     from bezoar.custody.tlog.note import VerifierKey
 
-    if os.path.isfile(value):
-        value = read_file(Path(value), _MAX_KEY_FILE).decode("utf-8", "replace").strip()
-    return VerifierKey.parse(value)
+    if not os.path.isfile(value):
+        return VerifierKey.parse(value)
+    try:
+        return VerifierKey.parse(read_file(Path(value), _MAX_KEY_FILE).decode("utf-8", "replace").strip())
+    except InputError as error:
+        raise InputError(f"{value}: {error}") from error
 
 
 def _location(value: str) -> str:
@@ -57,9 +60,9 @@ def private_key(path: Path, password_file: Path | None) -> Any:
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a file; InputError when it is not there or has more than `limit`."""
+    """The bytes of an ordinary file; InputError when it is none or has more than `limit`."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {'not an ordinary file' if path.exists() else 'no such file'}")
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:

@@ -38,6 +38,7 @@ from bezoar.files import atomic_directory
 
 if TYPE_CHECKING:
     from bezoar.custody.tlog.log_report import LogReport
+    from bezoar.custody.tlog.policy import TlogPolicy
 
 _MAX_DESCRIPTION = 16 << 10
 _TILE_LEVEL = 8  # a full tile is a complete subtree of 2^8 leaves
@@ -135,6 +136,18 @@ class CustodyLog:
         remember(self.key, self._checkpoint, self._note)
         return seen
 
+    def check_policy(self, policy: TlogPolicy) -> None:
+        """VerificationError unless the policy names this log's key and its checkpoint meets the policy.
+
+        Whoever serves a log also writes `log.json`: under another key beside the real one, nothing would be remembered of it.
+        """
+        policy.check(self._note)
+        if not any(log.key == self.key for log in policy.logs):
+            raise VerificationError(
+                f"{self.location}: the policy does not know the key {self.key.text}, under which the log is shown; "
+                "open it with the key that the policy names"
+            )
+
     def append(self, items: Sequence[Item], signer: NoteSigner) -> list[int]:
         """Append entries, each with the objects that it names by hex SHA-256, and return their indices.
 
@@ -216,7 +229,10 @@ def _own_key(files: Storage, where: str) -> VerifierKey:
     text, origin = description.get("key"), description.get("origin")
     if not isinstance(text, str) or not isinstance(origin, str):
         raise InputError(f"{where}: log.json: `key` and `origin` must be texts")
-    key = VerifierKey.parse(text)
+    try:
+        key = VerifierKey.parse(text)
+    except InputError as error:
+        raise InputError(f"{where}: log.json: {error}") from error
     if key.name != origin:
         raise InputError(f"{where}: log.json: the key is that of {key.name!r}, the origin is {origin!r}")
     return key

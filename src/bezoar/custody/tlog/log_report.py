@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bezoar.custody.tlog.checkpoint import Checkpoint
-from bezoar.custody.tlog.note import Note
+from bezoar.custody.tlog.note import Note, verify_note
 from bezoar.custody.tlog.tree_check import check_tree
 from bezoar.errors import InputError, VerificationError
 
@@ -30,7 +30,8 @@ class LogReport:
     """The outcome. `problems` lists the first 1,000 of `n_problems`; `seen` is the checkpoint that was remembered before.
 
     `n_foreign` entries are no canonical JSON: they are in the tree, but no object of theirs was looked for.
-    `cosigners` names who has signed the checkpoint beside the log; only a policy says whose signatures were checked.
+    `cosigners` names who has signed the checkpoint beside the log: under a policy the witnesses whose signatures hold, else
+    whoever claims to have.
     """
 
     location: str
@@ -92,20 +93,28 @@ def verify_log(log: CustodyLog, policy: TlogPolicy | None = None) -> LogReport:
     checkpoint, signed = log.checkpoint()
     if policy is not None:
         try:
-            policy.check(signed)
+            log.check_policy(policy)
         except VerificationError as error:
             note("checkpoint", f"does not meet the policy: {error}")
     counts = check_tree(log.storage, checkpoint, note)
-    others = dict.fromkeys(each.name for each in Note.parse(signed).signatures if each.name != log.origin)
     return LogReport(
         location=log.location,
         checkpoint=checkpoint,
         key=log.key.text,
         seen=seen,
-        cosigners=tuple(others),
+        cosigners=_cosigners(Note.parse(signed), log.origin, policy),
         n_tiles=counts.tiles,
         n_objects=counts.objects,
         n_foreign=counts.foreign,
         problems=tuple(problems),
         n_problems=count,
     )
+
+
+def _cosigners(note: Note, origin: str, policy: TlogPolicy | None) -> tuple[str, ...]:
+    if policy is None:
+        return tuple(dict.fromkeys(each.name for each in note.signatures if each.name != origin))
+    try:
+        return tuple(key.name for key in verify_note(note, [witness.key for witness in policy.witnesses]))
+    except VerificationError:  # a problem that the policy has noted
+        return ()

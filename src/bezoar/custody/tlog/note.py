@@ -67,7 +67,9 @@ class VerifierKey:
         """The key that `text` describes; InputError when it is malformed, of an unknown kind, or its key id is another key's."""
         match = _KEY_TEXT.fullmatch(text) if len(text) <= _MAX_KEY_TEXT else None
         if match is None:
-            raise InputError(f"verifier key {text[:80]!r}: expected name+hex key id+base64")
+            raise InputError(  # what it says instead is not repeated: it may be a private key
+                "not a verifier key; expected name+hex key id+base64, as `bezoar keygen --note-name` prints it"
+            )
         data = unbase64(match[3], "verifier key")
         key = cls(match[1], data[0], data[1:])
         if key.key_id.hex() != match[2]:

@@ -152,7 +152,9 @@ class _Reader:
     def _log(self, vkey: str, url: str | None = None) -> None:
         key = VerifierKey.parse(vkey)
         if key.kind == ED25519_COSIGNATURE:
-            raise InputError(f"the key of log {key.name!r} is a witness's; the kind of a log's is 0x01 or 0x06")
+            raise InputError(
+                f"the key of log {key.name!r} is a witness's; the kind of a log's is 0x01 or 0x06"
+            )
         _check_new(key, [log.key for log in self.logs])
         self._check_ids(key)
         self.logs.append(Log(key, url))

@@ -90,5 +90,8 @@ def _locked(key: VerifierKey) -> Iterator[Path]:
 
 
 def _path(key: VerifierKey) -> Path:
-    base = os.environ.get("BEZOAR_STATE") or Path.home() / ".local" / "state" / "bezoar"
+    try:
+        base = os.environ.get("BEZOAR_STATE") or Path.home() / ".local" / "state" / "bezoar"
+    except RuntimeError as error:
+        raise InputError("no home folder to remember checkpoints in; set BEZOAR_STATE to a folder") from error
     return Path(base, "logs", hashlib.sha256(key.text.encode()).hexdigest())

@@ -89,6 +89,8 @@ class Remote:
             raise MissingExtraError(f"{url}: reading from this kind of URL", "remote") from error
         except ValueError as error:
             raise UsageError(f"{url}: {error}") from error
+        except Exception as error:  # each file system has errors of its own, and some connect at once
+            raise InputError(f"{url}: cannot be opened ({_line(error)}); check the address") from error
         self._root = str(root).rstrip("/")
 
     def read(self, path: str, limit: int) -> bytes | None:
@@ -100,8 +102,9 @@ class Remote:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:  # each file system has errors of its own
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise InputError(f"{self.url}/{path}: cannot be read ({reason}); check the address") from error
+            raise InputError(
+                f"{self.url}/{path}: cannot be read ({_line(error)}); check the address"
+            ) from error
         return _within(data, limit, f"{self.url}/{path}")
 
     def _read(self, place: str, length: int) -> bytes:
@@ -121,6 +124,10 @@ def _within(data: bytes, limit: int, where: str) -> bytes:
     if len(data) > limit:
         raise LimitError(f"{where}: more than {limit:,} bytes; it is damaged, or not what its name says")
     return data
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _unreadable(place: Path, error: OSError) -> InputError:
