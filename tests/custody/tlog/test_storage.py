@@ -206,3 +206,8 @@ def test_a_tree_over_http(server, tmp_path):
     hashes = hashes_of(700)
     write_tiles(tmp_path, hashes)
     assert TileTree(storage(server.url), 700).root() == memory_tree(hashes).root()
+
+
+def test_a_folder_whose_name_cannot_be():
+    with pytest.raises(InputError, match="cannot be read"):
+        Folder(Path("a\0b")).read("checkpoint", 10)

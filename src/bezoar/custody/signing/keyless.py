@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.custody.signing.dsse import decode_base64, split_pae
+from bezoar.custody.signing.oms import MEDIA_TYPE
 from bezoar.custody.signing.signers import Material
 from bezoar.custody.signing.statement import IN_TOTO
 from bezoar.custody.signing.strict_json import parse_object
 from bezoar.errors import BezoarError, InputError, MissingExtraError, UsageError, VerificationError
 
-_MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MAX_BUNDLE_BYTES = 600 * 2**20
 _MAX_TRUST_BYTES = 4 * 2**20
 
@@ -139,7 +139,7 @@ def _bundle(payload_type: str, payload: bytes, signature: bytes, material: Mater
     """The bundle's JSON again, of its parts."""
     return json.dumps(
         {
-            "mediaType": _MEDIA_TYPE,
+            "mediaType": MEDIA_TYPE,
             "verificationMaterial": material,
             "dsseEnvelope": {
                 "payload": base64.b64encode(payload).decode("ascii"),

@@ -55,6 +55,8 @@ class Folder:
             if error.errno in _ABSENT:
                 return None
             raise _unreadable(place, error) from error
+        except ValueError as error:  # a zero byte in its name
+            raise InputError(f"{str(place)!r}: cannot be read ({error})") from error
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise InputError(f"{place}: not an ordinary file")

@@ -34,13 +34,13 @@ def cosign(log: CustodyLog, url: str, keys: Sequence[VerifierKey]) -> list[Verif
         )
     for _ in range(_MAX_TRIES):
         log.reload()
-        signatures, signers = request_cosignatures(log, url, keys)
+        signatures, signers = _request(log, url, keys)
         if _store(log, signatures):
             return signers
     raise InputError(f"{log.location}: grew faster than {url} could cosign it; try again")
 
 
-def request_cosignatures(
+def _request(
     log: CustodyLog, url: str, keys: Sequence[VerifierKey]
 ) -> tuple[list[NoteSignature], list[VerifierKey]]:
     """The cosignatures by `keys` that the witness gives for the checkpoint that `log` shows."""
