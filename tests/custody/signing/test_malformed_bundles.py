@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -259,3 +260,23 @@ def test_a_changed_byte_never_verifies_as_something_else(place: int, value: int)
 def test_any_signed_bytes_give_a_tree_or_a_typed_error(payload: bytes) -> None:
     with pytest.raises(InputError):
         oms.verify_bundle(oms.read_bundle(signed_payload(payload)), verifier())
+
+
+def test_a_large_payload_is_not_spelt_out_for_the_old_encoding() -> None:
+    """Its notation takes four characters for a byte, and nothing of it is signed by anyone yet."""
+    signed = oms.read_bundle(BUNDLE).envelope
+    payload = bytes(oms.MAX_OLD_PAYLOAD_BYTES) + oms.OLD_PREDICATE_TYPE.encode()
+    bundle = oms.Bundle(replace(signed, payload=payload), {"publicKey": {"hint": ""}})
+    longest = 0
+
+    class Nobody:
+        name = "nobody"
+
+        def verify(self, message: bytes, signature: bytes, material: object = None) -> str:
+            nonlocal longest
+            longest = max(longest, len(message))
+            raise VerificationError("not by nobody")
+
+    with pytest.raises(VerificationError, match="nobody"):
+        oms.verify_bundle(bundle, Nobody())
+    assert longest < len(payload) + 100

@@ -47,6 +47,9 @@ __all__ = [
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MAX_BUNDLE_BYTES = 513 * 2**20  # the largest payload in base64, and room for certificates
+MAX_OLD_PAYLOAD_BYTES = (
+    16 * 2**20
+)  # of a bundle from before v1.0, whose encoding takes up to four times as much
 _MATERIALS = ("publicKey", "x509CertificateChain", "certificate")
 _CHUNK = 3 * 2**16  # bytes encoded at a time; a multiple of three needs no padding
 
@@ -122,7 +125,10 @@ def _verify_signature(bundle: Bundle, verifier: Verifier) -> str:
     try:
         return verifier.verify(pae(envelope.payload_type, envelope.payload), signature, bundle.material)
     except VerificationError:
-        if OLD_PREDICATE_TYPE.encode() not in envelope.payload:
+        if (
+            len(envelope.payload) > MAX_OLD_PAYLOAD_BYTES
+            or OLD_PREDICATE_TYPE.encode() not in envelope.payload
+        ):
             raise
     return verifier.verify(_old_pae(envelope), signature, bundle.material)
 
