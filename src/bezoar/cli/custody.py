@@ -60,7 +60,7 @@ def command(
     log = CustodyLog.open(log_location, log_key)
     log.check_history()
     if policy is not None:
-        policy.tlog.check(log.checkpoint()[1])
+        log.check_policy(policy.tlog)
     told = life(open_seal(location), key, log, lambda event, envelope: _names(policy, event, envelope))
     click.echo(json.dumps(told.to_json(), indent=1) if form == "json" else "\n".join(_as_text(told, policy)))
     return INVALID if told.problems else 0

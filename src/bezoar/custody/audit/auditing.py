@@ -110,7 +110,7 @@ def open_log(location: str, policy: Policy, found: list[Irregularity]) -> Custod
     log = None
     try:
         log = CustodyLog.open(location)
-        policy.tlog.check(log.checkpoint()[1])
+        log.check_policy(policy.tlog)
     except InputError as error:
         found.append(irregularity("no-log", str(error)))
     except VerificationError as error:

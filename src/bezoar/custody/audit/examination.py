@@ -7,17 +7,18 @@ signature counts for nothing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from bezoar.custody.audit.authority import authority
+from bezoar.custody.audit.authority import Authority, authority
 from bezoar.custody.audit.coverage import Coverage
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.ledger import Holding, Ledger
 from bezoar.custody.audit.policy import Policy
-from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SEALED, Event
+from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SCANNED, SEALED, Event
 from bezoar.custody.events.history import Logged, history
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
@@ -25,6 +26,7 @@ from bezoar.custody.seal.leaves import Leaf
 from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
+    from bezoar.custody.signing.dsse import Envelope
     from bezoar.custody.tlog.log import CustodyLog
 
 CLOCKS = timedelta(minutes=10)  # how far the clocks of two signers may be apart
@@ -67,7 +69,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The last audit before the period, in entry `event`, which has told of this many `exceptions`."""
+    """The last audit before the period, in entry `event`; the audits so far have told of this many `exceptions`."""
 
     event: int
     exceptions: int
@@ -83,7 +85,9 @@ class Examination:
     irregularities: list[Irregularity] = field(default_factory=list)
     sealings: list[Sealing] = field(default_factory=list)
     revocations: list[Revocation] = field(default_factory=list)
-    released: str | None = None  # the snapshot that was last released for use
+    released: str | None = (
+        None  # the snapshot that was last released for use, unless a scan has found something since
+    )
     earlier: Earlier | None = None
 
 
@@ -123,6 +127,8 @@ class _Reader:
         self._in_period = since is None
         self._last = -1
         self._audited: int | None = None  # the last entry with a trusted auditor's statement
+        self._told: set[tuple[object, object]] = set()  # exceptions in such statements: code and entry
+        self._said: dict[tuple[bytes, str], int] = {}  # statement and signer, by entry
 
     def read(self, logged: Logged) -> None:
         """Book one entry."""
@@ -134,7 +140,7 @@ class _Reader:
         if not self._in_period and self._since is not None and event.time >= self._since:
             self._open_period()
         self._check_time(logged.index, event)
-        who = authority(self._policy, event, logged.envelope)
+        who = self._said_once(logged.index, logged.envelope, authority(self._policy, event, logged.envelope))
         if not who.names:
             keys = [record.key for record in (*event.records, *event.was)]
             found.irregularities.append(
@@ -157,7 +163,7 @@ class _Reader:
         self._settle()
         if not self._in_period:
             self._open_period()
-        if not found.lines and not found.irregularities:
+        if not found.lines and not any(each.code == "log-damaged" for each in found.irregularities):
             found.irregularities.append(
                 irregularity("no-events", "the log knows nothing of how the records came here")
             )
@@ -171,9 +177,7 @@ class _Reader:
         self._in_period = True
         if self._audited is None:
             return
-        told = [
-            each for each in found.irregularities if each.event is not None and each.event < self._audited
-        ]
+        told = [each for each in found.irregularities if (each.code, each.event) in self._told]
         found.irregularities = [each for each in found.irregularities if each not in told]
         found.earlier = Earlier(self._audited, len(told))
 
@@ -193,6 +197,9 @@ class _Reader:
         found.coverage.note(index, event, names, found.ledger)
         if event.kind == AUDITED:
             self._audited = index
+            self._told |= _exceptions(event, index)
+        if event.kind == SCANNED and event.scan is not None and event.scan.findings:
+            found.released = None
         if event.kind == REVOKED and event.query is not None:
             found.revocations.append(Revocation(index, Query.parse(event.query)))
         if event.kind == SEALED:
@@ -202,6 +209,18 @@ class _Reader:
             found.released = event.after
             self._check_revoked(index, "the dataset was released")
             found.irregularities += found.coverage.lacking(found.ledger, "at the release", index)
+
+    def _said_once(self, index: int, envelope: Envelope, who: Authority) -> Authority:
+        """Who vouches for an entry: nobody who has signed the same statement for an earlier one, which anybody can copy."""
+        digest = hashlib.sha256(envelope.payload).digest()
+        before = {name: self._said.setdefault((digest, name), index) for name in who.names}
+        new = tuple(name for name, entry in before.items() if entry == index)
+        if new or not before:
+            return replace(who, names=new)
+        entry = min(before.values())
+        return Authority(
+            (), "replayed", f"is the one of entry {entry}, which {', '.join(before)} signed once"
+        )
 
     def _check_revoked(self, index: int, when: str) -> None:
         found = self._found
@@ -226,6 +245,17 @@ class _Reader:
             what = f"{said}; an earlier entry bears {time_text(self._latest)}"
             self._found.irregularities.append(irregularity("back-dated", what, event=index))
         self._latest = event.time if self._latest is None else max(self._latest, event.time)
+
+
+def _exceptions(event: Event, index: int) -> set[tuple[object, object]]:
+    """Code and entry of the exceptions that an auditor's statement in entry `index` tells of, of earlier entries."""
+    listed = (event.statement or {}).get("exceptions")
+    told = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return {
+        (each.get("code"), each["entry"])
+        for each in told
+        if isinstance(each.get("code"), str) and type(each.get("entry")) is int and each["entry"] < index
+    }
 
 
 def _called(event: Event) -> str:

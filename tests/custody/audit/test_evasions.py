@@ -1,0 +1,111 @@
+"""Ways around the auditor: evidence that comes too late, events said twice, a log under another key, objects that are gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bezoar.custody.audit.auditing import Scope, audit
+from bezoar.custody.audit.opinion import Verdict
+from bezoar.custody.audit.statement import AuditStatement
+from bezoar.custody.events.attesting import append
+from bezoar.custody.events.event import ScanFinding
+from bezoar.custody.events.history import history
+from bezoar.custody.tlog.keys import ed25519_signer
+from bezoar.custody.tlog.note import Note, sign_note
+from custody.audit.life import ACME, whole_life
+from custody.audit.support import ORIGIN, Life, log_signer, scan, signer_of
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    made, _ = whole_life(tmp_path / "life")
+    return made
+
+
+def audited(life: Life, scope: Scope | None = None) -> AuditStatement:
+    return audit(
+        life.data,
+        life.root / "log",
+        life.root / "policy" / "policy.toml",
+        scope or Scope(seed=1),
+        now=life.tick(),
+    )
+
+
+def codes(statement: AuditStatement) -> set[str]:
+    return {each.code for each in statement.irregularities}
+
+
+def test_a_finding_that_is_made_after_the_release_is_open(life: Life) -> None:
+    assert audited(life).opinion.verdict is Verdict.UNQUALIFIED
+    life.attest("scanned", "grace", scan=scan(ScanFinding("a patch", "poison", tuple(ACME[:2]))))
+    statement = audited(life)
+    assert codes(statement) == {"open-finding"}
+    assert statement.opinion.verdict is Verdict.QUALIFIED
+
+
+def test_an_event_that_is_appended_again_is_named(life: Life) -> None:
+    """Whoever holds the log's key can append what others have signed before, without asking them."""
+    logged = [each for each in history(life.log, "signs") if each.event is not None]
+    last = logged[-1]
+    assert last.event is not None
+    assert last.event.kind == "released"
+    entry = next(life.log.entries(last.index)).data
+    life.log.append([(entry, {})], log_signer())
+    statement = audited(life)
+    assert [(each.code, each.event) for each in statement.irregularities] == [("replayed", last.index + 1)]
+    assert statement.opinion.verdict is Verdict.QUALIFIED
+
+
+def test_a_second_signature_on_the_same_statement_is_no_replay(life: Life) -> None:
+    life.attest("reviewed", "grace")
+    event = [each.event for each in history(life.log, "signs")][-1]
+    assert event is not None
+    append([event], life.log, [signer_of("edsger")], log_signer())
+    assert codes(audited(life)) == set()
+
+
+def test_a_log_whose_events_cannot_be_read_gives_no_opinion(life: Life) -> None:
+    shutil.rmtree(life.root / "log" / "objects")
+    statement = audited(life)
+    assert codes(statement) == {"unreadable-event", "no-events"}
+    assert statement.opinion.verdict is Verdict.DISCLAIMER
+
+
+def test_a_rolled_back_log_does_not_hide_behind_another_key(life: Life) -> None:
+    """`log.json` names whom it likes: what this machine remembers is kept by the key that the policy names."""
+    folder = life.root / "log"
+    old = (folder / "checkpoint").read_bytes()
+    life.attest("revoked", query="source.contributor=acme", reason="acme was hacked")
+    assert "revoked-present" in codes(audited(life))
+    other = ed25519_signer(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), ORIGIN)
+    note = Note.parse(old)
+    both = Note(note.text, (*note.signatures, *sign_note(note.text, other).signatures))
+    (folder / "checkpoint").write_bytes(both.to_bytes())
+    (folder / "log.json").write_text(json.dumps({"key": other.key.text, "origin": ORIGIN}))
+    statement = audited(life)
+    assert "log-not-trusted" in codes(statement)
+    assert statement.opinion.verdict is Verdict.ADVERSE
+
+
+def test_an_earlier_statement_hides_only_what_it_tells(life: Life) -> None:
+    """An auditor who had a laxer policy, or did not look, has not told of what the present policy finds."""
+    event = [each.event for each in history(life.log, "signs")][-1]
+    assert event is not None
+    life.forge(replace(event, kind="reviewed", time=life.tick()), by="mallory")
+    before = audited(life)
+    assert codes(before) == {"untrusted-signer"}
+    silent = replace(before, irregularities=())
+    append([silent.event()], life.log, [signer_of("barbara")], log_signer())
+    since = Scope(since=life.tick() - timedelta(minutes=1), seed=1)
+    assert codes(audited(life, since)) == {"untrusted-signer"}
+    append([replace(before, time=life.tick()).event()], life.log, [signer_of("barbara")], log_signer())
+    since = Scope(since=life.tick() - timedelta(minutes=1), seed=1)
+    assert codes(audited(life, since)) == set()
