@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
-GROUP_ROWS = 16_384
+GROUP_ROWS = 4096  # what is read to look at one row
 MAX_ROWS = 2**32
 MAX_GROUP_BYTES = 1 << 30  # decoded, by the file's own account
 MAX_GROUP_ROWS = 1 << 20
@@ -145,7 +145,10 @@ class Manifest:
         import pyarrow as pa
 
         try:
-            yield from self._file.iter_batches(GROUP_ROWS, list(groups), columns, use_threads=False)
+            for (
+                group
+            ) in groups:  # one at a time: of those asked for together, all that were read stay in memory
+                yield from self._file.iter_batches(GROUP_ROWS, [group], columns, use_threads=False)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _malformed(self.where, error) from error
 

@@ -16,7 +16,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from bezoar.custody.seal.manifest import GROUP_ROWS, digests
+from bezoar.custody.seal.manifest import digests
 from bezoar.custody.seal.walk import SIZE, Files, hash_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.errors import InputError, LimitError, UnknownFormatError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BY_FILE = "files"  # the format of what is sealed file by file
 OCTETS = "application/octet-stream"
-_BLOCK = 4 * GROUP_ROWS
+_BLOCK = 65_536  # rows handled at a time
 _MEDIA_TYPES = {
     ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".bmp": "image/bmp",
     ".gif": "image/gif", ".tif": "image/tiff", ".tiff": "image/tiff", ".ppm": "image/x-portable-anymap",
