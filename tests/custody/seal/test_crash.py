@@ -81,6 +81,9 @@ def test_two_sealers_at_once(tmp_path: Path) -> None:
         for child in children:
             assert child.stdout is not None
             assert child.stdout.readline() == b"ready\n"
+        end = time.monotonic() + 60
+        while not (tmp_path / "t.jsonl.seal").exists() and time.monotonic() < end:
+            time.sleep(0.05)
         time.sleep(1)
         assert [child.poll() for child in children] == [None, None]
     finally:
@@ -112,6 +115,21 @@ def test_who_looks_while_it_is_replaced_sees_the_old_or_the_new_one(tmp_path: Pa
     assert len(seen) > 1
     assert seen <= {str(n) for n in range(30)}
     assert (path / "file").read_text() == "29"
+
+
+def test_another_writer_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "folder"
+    with replaced_folder(path) as one:
+        (one / "file").write_text("one")
+        with replaced_folder(path) as two:
+            (two / "file").write_text("two")
+        real = Path.exists
+        monkeypatch.setattr(
+            Path, "exists", lambda self: self != path and real(self)
+        )  # as it was a moment ago
+    monkeypatch.undo()
+    assert (path / "file").read_text() == "one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 def test_nothing_is_replaced_when_writing_fails(tmp_path: Path) -> None:

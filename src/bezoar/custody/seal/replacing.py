@@ -64,10 +64,17 @@ def replaced_folder(path: Path, synced: Collection[str] = ()) -> Iterator[Path]:
 
 def _put(new: Path, path: Path) -> None:
     if not path.exists():
-        aside = _aside(path)
-        os.rename(new, path)
-        shutil.rmtree(aside, ignore_errors=True)
-    elif not _exchange(new, path):
+        try:
+            os.rename(new, path)
+        except OSError as error:
+            if error.errno not in (
+                errno.ENOTEMPTY,
+                errno.EEXIST,
+            ):  # another writer was first: replace its folder
+                raise
+        else:
+            return
+    if not _exchange(new, path):
         aside = _aside(path)
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(path, aside)
