@@ -42,6 +42,8 @@ def test_a_quorum_of_witnesses(life: Life) -> None:
     policy.write_text(
         policy.read_text().replace(f'key = "{log_signer().key.text}"', 'tlog_policy = "witnesses.txt"')
     )
+    without_log = verify(life.data, None, check=demands(Policy.load(policy), None, life.tick())).problems
+    assert any("not signed as the policy demands" in problem for problem in without_log)
     statement = audit(life.data, life.root / "log", policy, now=life.tick())
     assert [each.code for each in statement.irregularities] == ["log-not-trusted"]
     assert "quorum" in statement.irregularities[0].what

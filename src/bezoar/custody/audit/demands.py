@@ -18,6 +18,7 @@ from bezoar.custody.audit.policy import SEALER, Policy
 from bezoar.custody.audit.seal_check import check_seal
 from bezoar.custody.events.times import now as present
 from bezoar.custody.seal.verifying import Check
+from bezoar.custody.tlog.policy import NONE
 
 if TYPE_CHECKING:
     from bezoar.custody.seal.reading import Seal
@@ -61,6 +62,7 @@ def _from_log(policy: Policy, location: str, seal: Seal, now: datetime) -> list[
 def _from_seal(policy: Policy, seal: Seal, now: datetime) -> list[Irregularity]:
     found, _ = check_seal(seal, None, policy, now)
     asked = {
+        "log-not-trusted": policy.tlog.quorum != NONE,
         "log-too-short": policy.minimum_log_size,
         "missing-reviews": policy.reviewers,
         "missing-scan": policy.scan_required,
