@@ -20,12 +20,12 @@ from bezoar.custody.audit.coverage import Coverage
 from bezoar.custody.audit.data_check import check_all, check_sample
 from bezoar.custody.audit.examination import Examination, examine, source_of
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
-from bezoar.custody.audit.ledger import Cell, Ledger
 from bezoar.custody.audit.opinion import form
 from bezoar.custody.audit.policy import Policy, read_policy
 from bezoar.custody.audit.sampling import plan
 from bezoar.custody.audit.seal_check import check_seal
 from bezoar.custody.audit.statement import AuditStatement, LogState, Sampling, SealState
+from bezoar.custody.events.ledger import Cell, Ledger
 from bezoar.custody.events.times import now as present
 from bezoar.custody.seal.layout import dataset_name, default_seal
 from bezoar.custody.seal.reading import Seal

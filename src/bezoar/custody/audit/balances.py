@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bezoar.custody.audit.ledger import MOVEMENTS, QUARANTINE, SIGNS, Account, Cell, Ledger
+from bezoar.custody.events.ledger import MOVEMENTS, QUARANTINE, SIGNS, Account, Cell, Ledger
 
 MAX_ROWS = 1000  # sources or classes told apart; the others are added up
 NO_LABEL = "(no label)"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bezoar.custody.audit.examination import Revocation
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
-from bezoar.custody.audit.ledger import Cell, Holding, Ledger, hash_of
 from bezoar.custody.events.building import leaf_of
+from bezoar.custody.events.ledger import Cell, Holding, Ledger, hash_of
 from bezoar.custody.seal.leaves import Leaf
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
-from bezoar.custody.audit.ledger import Holding, Ledger
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.events.event import RELEASED, REVIEWED, SCANNED, Event
+from bezoar.custody.events.ledger import Holding, Ledger
 
 _SCANNED = 1  # the first bit of `Holding.marks`; the others are reviewers
 

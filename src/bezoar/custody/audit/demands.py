@@ -13,9 +13,9 @@ from bezoar.custody.audit.auditing import open_log
 from bezoar.custody.audit.closing import compare_books
 from bezoar.custody.audit.examination import examine, source_of
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
-from bezoar.custody.audit.ledger import Ledger
 from bezoar.custody.audit.policy import SEALER, Policy
 from bezoar.custody.audit.seal_check import check_seal
+from bezoar.custody.events.ledger import Ledger
 from bezoar.custody.events.times import now as present
 from bezoar.custody.seal.verifying import Check
 from bezoar.custody.tlog.policy import NONE

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from bezoar.custody.audit.authority import Authority, authority
 from bezoar.custody.audit.coverage import Coverage
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
-from bezoar.custody.audit.ledger import Holding, Ledger
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SCANNED, SEALED, Event
 from bezoar.custody.events.history import Logged, history
+from bezoar.custody.events.ledger import Holding, Ledger
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
 from bezoar.custody.seal.leaves import Leaf

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bezoar.custody.audit.balances import Balance, Balances
 from bezoar.custody.audit.examination import Earlier, Line
 from bezoar.custody.audit.irregularities import Irregularity
-from bezoar.custody.audit.ledger import MOVEMENTS
 from bezoar.custody.audit.opinion import Opinion
 from bezoar.custody.audit.sampling import Plan
 from bezoar.custody.events.event import AUDITED, Event
+from bezoar.custody.events.ledger import MOVEMENTS
 from bezoar.custody.events.times import time_text
 
 if TYPE_CHECKING:

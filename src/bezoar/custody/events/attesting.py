@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.custody.audit.ledger import Ledger
 from bezoar.custody.events.building import Request, events
 from bezoar.custody.events.event import Event
 from bezoar.custody.events.history import entry_of, history
+from bezoar.custody.events.ledger import Ledger
 from bezoar.custody.events.statements import statement_of
 from bezoar.custody.signing import dsse
 from bezoar.custody.signing.statement import IN_TOTO

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bezoar.custody.audit.ledger import Holding, Ledger, root_of
 from bezoar.custody.events.event import (
     ACQUIRED,
     MAX_RECORDS,
@@ -28,6 +27,7 @@ from bezoar.custody.events.event import (
     Part,
     Scan,
 )
+from bezoar.custody.events.ledger import Holding, Ledger, root_of
 from bezoar.custody.events.query import Query
 from bezoar.custody.seal.layout import BUNDLE, CROISSANT, MANIFEST
 from bezoar.custody.seal.leaves import Leaf

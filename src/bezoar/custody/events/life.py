@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bezoar.custody.audit.ledger import Ledger
 from bezoar.custody.events.event import REVOKED, Event
 from bezoar.custody.events.history import Logged, history
+from bezoar.custody.events.ledger import Ledger
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
 from bezoar.custody.seal.leaves import Leaf

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bezoar.custody.audit.balances import balances
-from bezoar.custody.audit.ledger import Holding, Ledger, root_of
 from bezoar.custody.events.event import NOTHING, Event
+from bezoar.custody.events.ledger import Holding, Ledger, root_of
 from bezoar.custody.seal.leaves import Leaf
 from bezoar.custody.tlog.merkle import MemoryTree, leaf_hash
 
