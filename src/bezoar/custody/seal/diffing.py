@@ -16,20 +16,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from bezoar.custody.seal.manifest import GROUP_ROWS, Row
+from bezoar.custody.seal.manifest import Row
 from bezoar.custody.seal.sealed import Sealed
 from bezoar.custody.tlog.merkle import HASH, leaf_hash
 from bezoar.custody.tlog.tiles import TILE, read_tile
 from bezoar.errors import InputError, VerificationError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _MAX_LABELS = 10_000  # counted each by itself
 _MAX_WINDOW = 1024  # rows decoded at a time
-_REACH = 4 * GROUP_ROWS  # rows asked of the manifest at a time: asking for many more delays the first
 
 
 class Kind(StrEnum):
@@ -172,7 +167,7 @@ class _Side:
                 f"{self._manifest.where}: {self.size:,} rows, but the tree is of {self._tree.size:,} leaves"
             )
         self._tiles: dict[int, tuple[int, bytes]] = {}
-        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._batches = self._manifest.batches()
         self._span = range(0)  # the rows in `_batch`, the last of them that was read
         self._rows: list[Row] = []  # some of them, from `_first` on
         self._first, self._window = 0, 1
@@ -201,10 +196,9 @@ class _Side:
         in_turn = index == self._first + len(self._rows)
         self._window = min(2 * self._window, _MAX_WINDOW) if in_turn else 1
         if index not in self._span:
-            batch = next(self._batches, None) if index == self._span.stop else None
-            if batch is None:
-                self._batches = self._manifest.batches(index, min(index + _REACH, self.size))
-                batch = next(self._batches, None)
+            if index != self._span.stop:
+                self._batches = self._manifest.batches(index)
+            batch = next(self._batches, None)
             if batch is None:
                 raise InputError(
                     f"{self._manifest.where}: has fewer rows than its footer says; it is damaged"
