@@ -110,6 +110,18 @@ def test_clean_runs() -> None:
     assert [row["state"] for row in few["targets"] if row["setting"] == "clean-image"] == ["met so far"] * 2
 
 
+def test_power_trials_of_further_seeds_count_where_pack_and_size_are_planned() -> None:
+    planned = Cell("power", "canaries", "gtsrb", 0.0, 0)
+    further = Cell("power", "canaries", "gtsrb", 0.0, 7)
+    others = [
+        Cell("power", "canaries", "cifar10", 0.0, 7),
+        Cell("power", "canaries", "gtsrb", 0.0, 7, records=900),
+    ]
+    summary = _summary([planned], [power_entry(cell, [True]) for cell in (planned, further, *others)])
+    assert summary["power"][-1]["trials"] == 2
+    assert summary["seeds"] == [0]
+
+
 def test_power() -> None:
     cells = [Cell("power", "canaries", "gtsrb", 0.0, seed) for seed in range(2)]
     summary = _summary(cells, [power_entry(cells[0], [True, None]), power_entry(cells[1], [False])])

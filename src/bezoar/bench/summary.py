@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -32,6 +33,9 @@ Json = dict[str, Any]
 def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
     """What is known of `cells`, by the entry of each key; entries of other cells are left out.
 
+    Trials of power statements count whatever their seed, where they are of a planned pack and size: ten take more seeds than
+    the matrix has.
+
     Settings that the installed attacks do not offer are named, and their cells left out as well.
 
     Shares are `{"value", "low", "high", "n"}` at 95 %: Wilson for detected trials, Clopper-Pearson for false alarms and
@@ -43,6 +47,8 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
         if (reason := unavailable(SETTINGS[name]))
     }
     cells = [cell for cell in cells if cell.setting not in missing]
+    seeds = sorted({cell.seed for cell in cells})
+    cells += _further_trials(cells, done)
     entries = [done[cell.key] for cell in cells if cell.key in done]
     status = Counter(entry.outcome["status"] for entry in entries)
     attacks = _attacks(cells, done)
@@ -52,7 +58,7 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
         "records": max((cell.records for cell in cells), default=0),
         "depth": sorted({cell.depth for cell in cells}),
         "epochs": sorted({cell.epochs for cell in cells}),
-        "seeds": sorted({cell.seed for cell in cells}),
+        "seeds": seeds,
         "packs": {name: PACKS[name].title for name in dict.fromkeys(cell.pack for cell in cells)},
         "cells": {
             "planned": len(cells),
@@ -71,6 +77,14 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
             _power_target(power),
         ],
     }  # fmt: skip
+
+
+def _further_trials(cells: Sequence[Cell], done: Mapping[str, Entry]) -> list[Cell]:
+    """Cells of power statements that were measured with other seeds than those of `cells`."""
+    planned = {replace(cell, seed=0) for cell in cells if cell.kind == "power"}
+    known = {cell.key for cell in cells}
+    measured = [Cell(**entry.cell) for key, entry in done.items() if key not in known]
+    return [cell for cell in measured if replace(cell, seed=0) in planned]
 
 
 def _attacks(cells: Iterable[Cell], done: Mapping[str, Entry]) -> list[Json]:
