@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -117,23 +118,39 @@ def _dataset(
 
 def _walk(root: Path, *, strict: bool) -> Iterator[str]:
     """Relative POSIX paths of the images below `root`; with `strict`, links and odd names are refused."""
-    real, base = root.resolve(), len(os.path.join(root, ""))
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in [*folders, *files] if strict else ():
-            entry = os.path.join(folder, name)
-            if os.path.islink(entry) and (name in folders or not Path(entry).resolve().is_relative_to(real)):
-                raise InputError(
-                    f"{entry}: is a link to another place; put the files themselves into the folder"
-                )
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                relative = os.path.join(folder, name)[base:]
-                if strict and not _is_utf8(relative):
-                    raise InputError(
-                        f"{root}: the file name {relative!r} is not valid UTF-8; rename the file"
-                    )
-                yield relative
+    real, pending = root.resolve(), [""]
+    while pending:
+        prefix, below = pending.pop(), []
+        with _scanned(os.path.join(root, prefix)) as entries:
+            for entry in entries:
+                name = entry.name
+                if strict and entry.is_symlink():
+                    where = os.path.join(root, prefix + name)
+                    if entry.is_dir() or not Path(where).resolve().is_relative_to(real):
+                        raise InputError(
+                            f"{where}: is a link to another place; put the files themselves into the folder"
+                        )
+                if name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    if not entry.is_symlink():
+                        below.append(f"{prefix}{name}/")
+                elif os.path.splitext(name)[1].lower() in SUFFIXES:
+                    relative = prefix + name
+                    if strict and not name.isascii() and not _is_utf8(relative):
+                        raise InputError(
+                            f"{root}: the file name {relative!r} is not valid UTF-8; rename the file"
+                        )
+                    yield relative
+        pending += sorted(below, reverse=True)
+
+
+def _scanned(folder: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    """The entries of a folder; none where it cannot be read, as with `os.walk`."""
+    try:
+        return os.scandir(folder)
+    except OSError:
+        return nullcontext(iter(()))
 
 
 def _is_utf8(name: str) -> bool:
