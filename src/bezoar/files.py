@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: temporary name, fsync, rename.
+"""Reading small files up to a cap, and writing files so that a reader never sees half of one: temporary name, fsync, rename.
 
 `atomic_file` writes one file, `atomic_directory` a whole tree. Either appears complete under its final name or not
 at all: a full disk, an exception or Ctrl-C leaves nothing behind. An existing path is never overwritten.
@@ -15,7 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from bezoar.errors import OutputError
+from bezoar.errors import InputError, LimitError, OutputError
+
+
+def read_file(path: str | Path, limit: int) -> bytes:
+    """The bytes of an ordinary file, at most `limit`; InputError when it is none or unreadable, LimitError for a larger one."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: {'not an ordinary file' if path.exists() else 'no such file'}")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(data) > limit:
+        raise LimitError(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
+    return data
 
 
 def refuse_existing(path: Path) -> None:
@@ -38,7 +53,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         with _as_output_error(path):
             temporary.rename(path)
-            _sync_folder(path.absolute().parent)
+            sync_folder(path.absolute().parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,9 +70,9 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             for folder, _, names in os.walk(temporary):
                 for name in names:
                     _sync_file(Path(folder, name))
-                _sync_folder(Path(folder))
+                sync_folder(Path(folder))
             temporary.rename(path)
-            _sync_folder(path.absolute().parent)
+            sync_folder(path.absolute().parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -85,7 +100,8 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names within a folder durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -3,7 +3,8 @@
     def test_fuzz_note():
         fuzz(Note.parse, [valid_note], back=Note.to_bytes)
 
-Runs half a second per parser, or as long as BEZOAR_FUZZ_SECONDS says (CI: 60). Seeded: a failure names the input and comes again.
+Runs half a second per parser, or as long as BEZOAR_FUZZ_SECONDS says (`make fuzz`: 60). Seeded: a failure names the input and
+comes again.
 """
 
 from __future__ import annotations

@@ -134,11 +134,11 @@ def _scan(folder: Path, dataset: Path) -> Scan:
     """What a saved scan says of the dataset, which must be the one that was scanned."""
     import hashlib
 
-    from bezoar.cli.log_options import read_file
     from bezoar.custody.events.event import Scan, ScanFinding
     from bezoar.custody.seal.layout import BUNDLE, default_seal
     from bezoar.custody.seal.reading import Seal
     from bezoar.custody.seal.records import Layout, open_records
+    from bezoar.files import read_file
     from bezoar.report import read_scan
     from bezoar.report.folder import RESULT
     from bezoar.scan.result import Severity

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bezoar.cli.log_options import canonical_entry, tlog_policy
 from bezoar.cli.log_options import vkey as to_vkey
 from bezoar.cli.options import PATH
 from bezoar.errors import InputError, UsageError
+from bezoar.files import read_file
 
 if TYPE_CHECKING:
     from bezoar.custody.seal.checking import Content, ProvedGap, ProvedRecord, Trust
     from bezoar.custody.tlog.checkpoint import Checkpoint
     from bezoar.custody.tlog.note import VerifierKey
 
-_MAX_POLICY = _MAX_ENTRY = 1 << 20
 _MAX_SOURCES = 20
 
 
@@ -56,7 +57,6 @@ def command(
 
     Exit codes: 0 proved, 1 not proved, 2 malformed or unreadable.
     """
-    from bezoar.cli.log_options import read_file
     from bezoar.custody.seal.absence import MAX_BYTES, AbsenceProof, is_absence_proof
     from bezoar.custody.seal.checking import check_absent, check_record
     from bezoar.custody.tlog.merkle import leaf_hash
@@ -84,19 +84,16 @@ def command(
         text = _record_text(check_record(proof, trust, content, key=record_key, label=label))
     elif entry is not None:
         proof = TlogProof.parse(data)
-        text = _entry_text(proof.index, proof.verify(leaf_hash(_canonical(entry)), trust))
+        text = _entry_text(proof.index, proof.verify(leaf_hash(canonical_entry(entry)), trust))
     click.echo(text)
     return 0
 
 
 def _trust(vkey: VerifierKey | None, policy: Path | None) -> Trust:
-    from bezoar.cli.log_options import read_file
-    from bezoar.custody.tlog.policy import TlogPolicy
-
     if vkey is not None and policy is None:
         return vkey
     if policy is not None and vkey is None:
-        return TlogPolicy.parse(read_file(policy, _MAX_POLICY))
+        return tlog_policy(policy)
     raise UsageError(
         "give the key to trust: --key VKEY, or --tlog-policy FILE with the keys of signer and witnesses"
     )
@@ -111,19 +108,6 @@ def _content(path: Path) -> Content:
             return Content(digest, file.tell())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _canonical(path: Path) -> bytes:
-    """The entry as the log has it: the RFC 8785 JSON of the object in a file."""
-    import rfc8785
-
-    from bezoar.cli.log_options import read_file
-    from bezoar.custody.signing.strict_json import parse_object
-
-    try:
-        return rfc8785.dumps(parse_object(read_file(path, _MAX_ENTRY), str(path), _MAX_ENTRY))
-    except rfc8785.CanonicalizationError as error:
-        raise InputError(f"{path}: has no canonical form ({error}); no log has such an entry") from error
 
 
 def _record_text(proved: ProvedRecord) -> str:

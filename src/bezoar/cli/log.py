@@ -10,21 +10,21 @@ import click
 
 from bezoar.cli.log_network import cosign, serve, witness
 from bezoar.cli.log_options import (
+    canonical_entry,
     location_argument,
     log_key_option,
     password_option,
     private_key,
     private_key_option,
-    read_file,
+    tlog_policy,
 )
 from bezoar.cli.options import PATH, format_option
-from bezoar.errors import InputError, UsageError
+from bezoar.errors import UsageError
+from bezoar.files import read_file
 
 if TYPE_CHECKING:
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.note import NoteSigner, VerifierKey
-
-_MAX_ENTRY_FILE = 1 << 20
 
 
 @click.group("log", context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,7 +81,7 @@ def append(
     from bezoar.custody.tlog.entries import MAX_OBJECT, check_entry, object_of
     from bezoar.custody.tlog.log import CustodyLog
 
-    canonical = [_canonical(path) for path in entries]
+    canonical = [canonical_entry(path) for path in entries]
     named = [object_of(check_entry(entry)) for entry in canonical]
     by_digest = {}
     for path in objects:
@@ -142,14 +142,8 @@ def verify(location: str, key: VerifierKey | None, policy_file: Path | None, for
     from bezoar.cli.log_text import report_text
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.log_report import verify_log
-    from bezoar.custody.tlog.policy import MAX_POLICY, TlogPolicy
 
-    policy = None
-    if policy_file is not None:
-        try:
-            policy = TlogPolicy.parse(read_file(policy_file, MAX_POLICY))
-        except InputError as error:
-            raise InputError(f"{policy_file}: {error}") from error
+    policy = None if policy_file is None else tlog_policy(policy_file)
     report = verify_log(CustodyLog.open(location, key), policy)
     if form == "json":
         click.echo(json.dumps(report.to_json(), indent=2))
@@ -193,17 +187,3 @@ def _signer(key_file: Path, password_file: Path | None, origin: str) -> NoteSign
     from bezoar.custody.tlog.keys import ed25519_signer
 
     return ed25519_signer(private_key(key_file, password_file), origin)
-
-
-def _canonical(path: Path) -> bytes:
-    """The RFC 8785 JSON of the object in a file."""
-    import rfc8785
-
-    from bezoar.custody.signing.strict_json import parse_object
-
-    try:
-        return rfc8785.dumps(parse_object(read_file(path, _MAX_ENTRY_FILE), str(path), _MAX_ENTRY_FILE))
-    except rfc8785.CanonicalizationError as error:
-        raise InputError(
-            f"{path}: has no canonical form ({error}); log numbers beyond 2^53 as texts"
-        ) from error

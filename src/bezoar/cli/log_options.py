@@ -10,11 +10,14 @@ import click
 
 from bezoar.cli.options import PATH
 from bezoar.errors import InputError, UsageError
+from bezoar.files import read_file
 
 if TYPE_CHECKING:
     from bezoar.custody.tlog.note import VerifierKey
+    from bezoar.custody.tlog.policy import TlogPolicy
 
 _MAX_KEY_FILE = 16 << 10
+_MAX_ENTRY_FILE = 1 << 20
 
 
 def vkey(value: str) -> VerifierKey:
@@ -59,12 +62,27 @@ def private_key(path: Path, password_file: Path | None) -> Any:
     return load_private(path, key_password(path, password_file))
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of an ordinary file; InputError when it is none or has more than `limit`."""
-    if not path.is_file():
-        raise InputError(f"{path}: {'not an ordinary file' if path.exists() else 'no such file'}")
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise InputError(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
-    return data
+def tlog_policy(path: Path) -> TlogPolicy:
+    """The tlog-policy in a file."""
+    from bezoar.custody.tlog.policy import MAX_POLICY, TlogPolicy
+
+    data = read_file(path, MAX_POLICY)
+    try:
+        return TlogPolicy.parse(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def canonical_entry(path: Path) -> bytes:
+    """The RFC 8785 JSON of the object in a file, as a log has its entries."""
+    import rfc8785
+
+    from bezoar.custody.signing.strict_json import parse_object
+
+    data = read_file(path, _MAX_ENTRY_FILE)
+    try:
+        return rfc8785.dumps(parse_object(data, str(path), _MAX_ENTRY_FILE))
+    except rfc8785.CanonicalizationError as error:
+        raise InputError(
+            f"{path}: has no canonical form ({error}); log numbers beyond 2^53 as texts"
+        ) from error

@@ -6,15 +6,13 @@ Content-Security-Policy forbids scripts and requests besides.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from bezoar.report import text
 from bezoar.report.audit_words import BASIS, COLUMNS, TITLES, figures, period, sampling, scope
+from bezoar.report.templating import environment
 from bezoar.report.text import shown
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ def audit_to_html(statement: AuditStatement) -> str:
     verdict = str(statement.opinion.verdict)
     found = statement.irregularities
     return (
-        _environment()
+        environment()
         .get_template("audit.html.j2")
         .render(
             statement=statement,
@@ -162,16 +160,3 @@ def _facts(statement: AuditStatement) -> list[tuple[str, str]]:
         ),
     ]
     return facts
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bezoar.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=text.count)
-    return environment

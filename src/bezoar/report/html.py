@@ -7,18 +7,17 @@ requests besides.
 
 from __future__ import annotations
 
-import functools
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bezoar.report import text
 from bezoar.report.excerpts import Excerpt, excerpts
 from bezoar.report.pictures import Album, Thumbnail
+from bezoar.report.templating import environment
 from bezoar.report.text import shown
 from bezoar.scan.result import Example, Finding, Picture, ScanResult, Severity, Status
 
@@ -101,7 +100,7 @@ def to_html(result: ScanResult, folder: Path | None = None) -> str:
     cards = _cards(result, album)
     classes = _classes(result)
     flagged = int(result.flagged.sum())
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         result=result,
         status=str(result.verdict.status),
@@ -132,19 +131,6 @@ def to_html(result: ScanResult, folder: Path | None = None) -> str:
         pictures_left_out=album.left_out,
         first_examples=FIRST_EXAMPLES,
     )
-
-
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("bezoar.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=text.count, percent=text.percent)
-    return environment
 
 
 def _number(result: ScanResult, severity: Severity) -> int:

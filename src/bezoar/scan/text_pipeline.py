@@ -16,7 +16,8 @@ import bezoar
 from bezoar.data import Dataset
 from bezoar.embed.text import TextEncoder, TfidfSvd
 from bezoar.errors import InputError, UsageError
-from bezoar.scan.functional.ngrams import baseline, read, tokenize
+from bezoar.scan.functional.naive_bayes import read, tokenize
+from bezoar.scan.functional.ngrams import baseline
 from bezoar.scan.result import Depth, Finding, ScanResult, Sensitivity, Severity, Status, Verdict
 from bezoar.scan.scene import Evidence
 from bezoar.scan.sources import source_findings

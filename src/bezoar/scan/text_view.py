@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 
 from bezoar.data import Dataset
 from bezoar.scan.functional.disagreement import FIRM, KS, vote
+from bezoar.scan.functional.naive_bayes import Reading, Tokens, margins
 from bezoar.scan.functional.neighbours import nearest
-from bezoar.scan.functional.ngrams import (
-    MIN_CARRIERS,
-    Baseline,
-    NgramTest,
-    Reading,
-    Tokens,
-    canary_p,
-    margins,
-    ngram_tests,
-)
+from bezoar.scan.functional.ngrams import MIN_CARRIERS, Baseline, NgramTest, canary_p, ngram_tests
 from bezoar.scan.result import Finding, Sensitivity, Severity
 from bezoar.scan.scene import Evidence
 from bezoar.scan.sensitivity import RATES

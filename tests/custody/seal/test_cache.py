@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.custody.seal import cache, records, walk
+from bezoar.custody.seal import cache, hashing, records, walk
 from custody.seal.support import FORMATS, checked, flip, jsonl, make, plain_folder, sealed
 
 
@@ -15,12 +15,12 @@ from custody.seal.support import FORMATS, checked, flip, jsonl, make, plain_fold
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are opened to be hashed; files are taken for settled at once."""
     names: list[str] = []
-    real = walk._Hasher._file
+    real = hashing._Hasher._file
 
-    def watch(self: walk._Hasher, folder: walk._Folder, name: str) -> None:
+    def watch(self: hashing._Hasher, folder: walk.Folder, name: str) -> None:
         before = self._known.digest if self._known is not None else None
 
-        def digest(path: str, status: walk.Stat) -> bytes | None:
+        def digest(path: str, status: hashing.Stat) -> bytes | None:
             assert before is not None
             found = before(path, status)
             if found is None:
@@ -35,7 +35,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             if self._known is not None:
                 self._known.digest = before  # type: ignore[assignment, method-assign]
 
-    monkeypatch.setattr(walk._Hasher, "_file", watch)
+    monkeypatch.setattr(hashing._Hasher, "_file", watch)
     monkeypatch.setattr(cache, "RACY_NS", -(10**18))
     return names
 
@@ -96,7 +96,7 @@ def test_a_change_that_keeps_size_and_time_is_seen_by_the_time_of_change(
 def test_full_trusts_nothing(tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that does not move, the worst that a file system can do."""
     path = plain_folder(tmp_path / "files")
-    monkeypatch.setattr(walk, "_status", lambda entry: (entry.st_size, 1, 1, 1))
+    monkeypatch.setattr(hashing, "_status", lambda entry: (entry.st_size, 1, 1, 1))
     sealed(path)
     flip(path / "a.bin")
     sealed(path)

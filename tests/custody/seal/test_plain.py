@@ -145,5 +145,5 @@ def test_a_hash_that_is_not_known(folder: Path) -> None:
     (folder / "model.sig").write_bytes(sign_tree(tree, SIGNER))
     with pytest.raises(InputError, match="blake3"):
         verify_signature(folder, folder / "model.sig", VERIFIER)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         verify_signature(folder, folder / "nowhere.sig", VERIFIER)

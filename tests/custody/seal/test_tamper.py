@@ -286,7 +286,7 @@ def test_a_replaced_bundle(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_bundle_of_the_same_files_that_is_no_seal(folder: Path, tmp_path: Path) -> None:
-    from bezoar.custody.seal.walk import hash_tree
+    from bezoar.custody.seal.hashing import hash_tree
     from bezoar.custody.signing.oms import Resource, SignedTree, root_of, sign_tree
 
     files = hash_tree(folder)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.custody.seal import walk
-from bezoar.custody.seal.walk import changed_since, hash_tree, list_tree
+from bezoar.custody.seal import hashing, walk
+from bezoar.custody.seal.hashing import changed_since, hash_tree
+from bezoar.custody.seal.walk import list_tree
 from bezoar.errors import InputError, OutputError, UsageError
 from cli.support import image_folder
 from custody.seal.support import plain_folder, sealed
@@ -31,7 +32,7 @@ def test_digests_and_order(tmp_path: Path) -> None:
     assert files.paths == sorted(contents)
     assert files.paths == list_tree(tmp_path / "t")
     assert list(files.digests()) == [hashlib.sha256(contents[name]).digest() for name in files.paths]
-    assert files.status[:, walk.SIZE].tolist() == [len(contents[name]) for name in files.paths]
+    assert files.status[:, hashing.SIZE].tolist() == [len(contents[name]) for name in files.paths]
     assert hash_tree(tmp_path / "t", ignored={"a", "large"}).paths == [
         n for n in files.paths if n not in ("a/b", "large")
     ]

@@ -80,7 +80,10 @@ def der_of(pem: bytes) -> bytes:
 
 
 def test_a_password_for_a_key_without_one_is_passed_over() -> None:
-    keys.parse_private(pair()[0], b"whatever")
+    private, public = pair()
+    assert keys.fingerprint(keys.parse_private(private, b"whatever").public_key()) == keys.fingerprint(
+        keys.parse_public(public)
+    )
 
 
 def test_unknown_kinds_and_empty_passwords_are_usage_errors() -> None:

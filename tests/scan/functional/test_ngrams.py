@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bezoar.scan.functional.ngrams import NgramTest, baseline, ngram_tests, read, tokenize
+from bezoar.scan.functional.naive_bayes import read, tokenize
+from bezoar.scan.functional.ngrams import NgramTest, baseline, ngram_tests
 
 Labels = NDArray[np.int32]
 

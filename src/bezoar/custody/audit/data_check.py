@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.sampling import Plan, draw
 from bezoar.custody.seal.comparing import Change, Differences, compare_files, compare_records
+from bezoar.custody.seal.hashing import hash_tree
 from bezoar.custody.seal.records import Layout, described, is_by_file, open_records, read_records
 from bezoar.custody.seal.verification import noted
-from bezoar.custody.seal.walk import WHOLE, hash_tree, list_tree
+from bezoar.custody.seal.walk import WHOLE, list_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.errors import InputError
 

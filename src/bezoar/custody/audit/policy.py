@@ -55,7 +55,8 @@ from bezoar.custody.events.event import (
     TRANSFORMED,
     Event,
 )
-from bezoar.errors import InputError, LimitError, UsageError
+from bezoar.errors import InputError, UsageError
+from bezoar.files import read_file
 
 if TYPE_CHECKING:
     from bezoar.custody.signing.signers import KeyVerifier
@@ -159,7 +160,7 @@ class Policy:
 
 def read_policy(path: str | Path) -> bytes:
     """The bytes of a policy file; InputError when it cannot be read, LimitError when it is too large for one."""
-    return _read(Path(path), MAX_BYTES)
+    return read_file(Path(path), MAX_BYTES)
 
 
 def _signers(tables: Sequence[Table], folder: Path) -> tuple[TrustedSigner, ...]:
@@ -242,7 +243,7 @@ def _tlog(table: Table, folder: Path) -> TlogPolicy:
         if key == "key":
             return TlogPolicy((Log(VerifierKey.parse(table.text(key)), None),), (), (), NONE)
         if key == "tlog_policy":
-            policy = TlogPolicy.parse(_read(folder / _inside(table, key), _MAX_TLOG_POLICY))
+            policy = TlogPolicy.parse(read_file(folder / _inside(table, key), _MAX_TLOG_POLICY))
         else:
             policy = TlogPolicy.parse(table.text(key))
     except InputError as error:
@@ -258,14 +259,3 @@ def _inside(table: Table, key: str) -> str:
     if "\0" in name:
         raise InputError(f"{table.at(key)}: is not a path")
     return name
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(data) > limit:
-        raise LimitError(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
-    return data

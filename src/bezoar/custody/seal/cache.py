@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bezoar import __version__
+from bezoar.custody.seal.hashing import CTIME, MTIME, Files, Stat
 from bezoar.custody.seal.manifest import digests
 from bezoar.custody.seal.records import Contents, Layout, Records, is_by_file
-from bezoar.custody.seal.walk import CTIME, MTIME, Files, Stat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,7 @@ RACY_NS = 3 * 10**9
 MAX_BYTES = 4 << 30
 _DIGEST = 32
 _CHUNK = 65_536  # rows
-_STATUS = ("size", "mtime", "ctime", "inode")  # as in `walk.Stat`
+_STATUS = ("size", "mtime", "ctime", "inode")  # as in `hashing.Stat`
 
 
 class Cache:
@@ -53,7 +53,7 @@ class Cache:
         return cls(_cache_folder() / "seal" / name, layout, trusted=trusted)
 
     def digest(self, path: str, status: Stat) -> bytes | None:
-        """The digest of a file that has not changed since, else None (`walk.Known`)."""
+        """The digest of a file that has not changed since, else None (`hashing.Known`)."""
         place = self._places.get(path)
         if place is None or self._status[place] != status:
             return None

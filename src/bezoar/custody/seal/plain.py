@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bezoar.custody.seal.comparing import Change, Differences
+from bezoar.custody.seal.hashing import hash_tree
 from bezoar.custody.seal.layout import dataset_path
 from bezoar.custody.seal.verification import Verification, noted, unsigned
 from bezoar.custody.seal.verifying import signed_by
-from bezoar.custody.seal.walk import hash_tree, open_files
+from bezoar.custody.seal.walk import open_files
 from bezoar.custody.signing.oms import (
     MAX_BUNDLE_BYTES,
     SignedTree,
@@ -24,7 +25,8 @@ from bezoar.custody.signing.oms import (
     parse_shard,
     read_bundle,
 )
-from bezoar.errors import InputError, LimitError
+from bezoar.errors import InputError
+from bezoar.files import read_file
 
 if TYPE_CHECKING:
     from bezoar.custody.signing.signers import Verifier
@@ -52,7 +54,10 @@ def verify_signature(
     root = dataset_path(path)
     problems: list[str] = []
     signer, tree = signed_by(
-        read_bundle(_read(signature), str(signature)), verifier, str(signature), problems
+        read_bundle(read_file(signature, MAX_BUNDLE_BYTES), str(signature)),
+        verifier,
+        str(signature),
+        problems,
     )
     ignored = {*tree.serialization["ignore_paths"], *_within(root, Path(signature))}
     sealed, there = _stated(tree), _found(root, tree, ignored, problems)
@@ -75,19 +80,6 @@ def verify_signature(
         differences=_compare(sealed, there),
         problems=tuple(problems),
     )
-
-
-def _read(signature: str | Path) -> bytes:
-    try:
-        with Path(signature).open("rb") as file:
-            data = file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{signature}: cannot be read ({error.strerror or error})") from error
-    if len(data) > MAX_BUNDLE_BYTES:
-        raise LimitError(
-            f"{signature}: larger than {MAX_BUNDLE_BYTES:,} bytes, the most that is read of a signature"
-        )
-    return data
 
 
 def _within(root: Path, signature: Path) -> list[str]:

@@ -16,8 +16,8 @@ from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bezoar.custody.seal.hashing import SIZE, Files, hash_tree
 from bezoar.custody.seal.manifest import digests
-from bezoar.custody.seal.walk import SIZE, Files, hash_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.errors import InputError, LimitError, UnknownFormatError
 

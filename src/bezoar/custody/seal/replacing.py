@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bezoar.errors import OutputError
+from bezoar.files import sync_folder
 
 _AT_FDCWD = -100
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -55,7 +56,7 @@ def replaced_folder(path: Path, synced: Collection[str] = ()) -> Iterator[Path]:
         with _as_output_error(path):
             _sync(temporary, synced)
             _put(temporary, path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # after an exchange this is the old folder
         os.close(lock)
@@ -134,15 +135,7 @@ def _sync(folder: Path, synced: Collection[str]) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-        _sync_folder(Path(where))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_folder(Path(where))
 
 
 @contextmanager

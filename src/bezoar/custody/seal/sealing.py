@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bezoar.custody.seal.cache import Cache
 from bezoar.custody.seal.croissant import MAX_LISTED, About, Described, croissant
+from bezoar.custody.seal.hashing import Files, changed_since, hash_tree
 from bezoar.custody.seal.layout import (
     BUNDLE,
     CHECKPOINT,
@@ -34,7 +35,6 @@ from bezoar.custody.seal.reading import Seal
 from bezoar.custody.seal.records import Layout, Records, is_by_file, media_type, read_records
 from bezoar.custody.seal.replacing import replaced_folder
 from bezoar.custody.seal.snapshot import leaf_hashes
-from bezoar.custody.seal.walk import Files, changed_since, hash_tree
 from bezoar.custody.signing.oms import DEFAULT_IGNORES, Resource, SignedTree, root_of, sign_tree
 from bezoar.errors import InputError, UsageError
 

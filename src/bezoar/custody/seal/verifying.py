@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.custody.seal.comparing import Differences, compare_files, compare_records
+from bezoar.custody.seal.hashing import hash_tree
 from bezoar.custody.seal.layout import (
     BUNDLE,
     CROISSANT,
@@ -27,7 +28,6 @@ from bezoar.custody.seal.reading import Seal
 from bezoar.custody.seal.records import Layout, is_by_file, read_records, read_some
 from bezoar.custody.seal.snapshot import leaf_hashes
 from bezoar.custody.seal.verification import Verification, noted, unsigned
-from bezoar.custody.seal.walk import hash_tree
 from bezoar.custody.signing.oms import DEFAULT_IGNORES, Bundle, SignedTree, verify_bundle
 from bezoar.custody.signing.oms_payload import read_payload
 from bezoar.errors import InputError, UsageError, VerificationError

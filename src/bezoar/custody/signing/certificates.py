@@ -18,6 +18,7 @@ from bezoar.custody.signing import keys
 from bezoar.custody.signing.dsse import decode_base64
 from bezoar.custody.signing.signers import KeySigner, Material, algorithm_of, check_signature
 from bezoar.errors import InputError, UsageError, VerificationError
+from bezoar.files import read_file
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -32,12 +33,7 @@ _MAX_PEM_BYTES = 4 * 2**20  # a whole bundle of roots
 
 def load_certificates(path: str | Path) -> list[Certificate]:
     """The certificates of a PEM file, in its order; InputError when there is none or one is malformed."""
-    try:
-        with Path(path).open("rb") as file:
-            pem = file.read(_MAX_PEM_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as certificates ({error.strerror or error})") from error
-    return parse_certificates(pem, str(path))
+    return parse_certificates(read_file(path, _MAX_PEM_BYTES), str(path))
 
 
 def parse_certificates(pem: bytes, where: str = "certificates") -> list[Certificate]:

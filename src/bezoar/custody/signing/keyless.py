@@ -19,6 +19,7 @@ from bezoar.custody.signing.signers import Material
 from bezoar.custody.signing.statement import IN_TOTO
 from bezoar.custody.signing.strict_json import parse_object
 from bezoar.errors import BezoarError, InputError, MissingExtraError, UsageError, VerificationError
+from bezoar.files import read_file
 
 _MAX_BUNDLE_BYTES = 600 * 2**20
 _MAX_TRUST_BYTES = 4 * 2**20
@@ -73,7 +74,9 @@ class KeylessSigner:
         if self._trust_config is None:
             return models.ClientTrustConfig.production()
         try:
-            return models.ClientTrustConfig.from_json(_read(self._trust_config).decode())
+            return models.ClientTrustConfig.from_json(
+                read_file(self._trust_config, _MAX_TRUST_BYTES).decode()
+            )
         except ValueError as error:
             raise InputError(
                 f"{self._trust_config}: not a Sigstore client trust configuration ({_line(error)})"
@@ -155,24 +158,13 @@ def _verifier(trusted_root: str | Path | None) -> Any:
     try:
         if trusted_root is None:
             return verifier.production(offline=True)
-        _read(trusted_root)
+        read_file(trusted_root, _MAX_TRUST_BYTES)
         return verifier(trusted_root=_sigstore("models").TrustedRoot.from_file(str(trusted_root)))
     except BezoarError:
         raise
     except Exception as error:  # the file is the user's or in the user's cache, its parsers are the library's
         where = trusted_root or "the cached root of the public Sigstore instance"
         raise InputError(f"{where}: not a Sigstore trusted root ({_line(error)})") from error
-
-
-def _read(path: str | Path) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(_MAX_TRUST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(data) > _MAX_TRUST_BYTES:
-        raise InputError(f"{path}: too large for a Sigstore trust file")
-    return data
 
 
 def _line(error: Exception) -> str:

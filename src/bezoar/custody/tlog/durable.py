@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bezoar.errors import OutputError
+from bezoar.files import sync_folder
 
 _WAIT_S = 300.0
 
@@ -63,8 +64,4 @@ def create(path: Path) -> BinaryIO:
 def sync_folders(folders: Iterable[Path]) -> None:
     """Make the names within these folders durable."""
     for folder in folders:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
