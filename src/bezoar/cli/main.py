@@ -121,9 +121,9 @@ def _fail(message: str, code: int) -> int:
 
 
 def _usage_line(error: click.UsageError) -> str:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return "no command given; `bezoar --help` lists them"
     where = error.ctx.command_path if error.ctx else "bezoar"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return f"no command given; `{where} --help` lists them"
     return f"{error.format_message()} See `{where} --help`."
 
 
