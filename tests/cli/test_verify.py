@@ -137,7 +137,7 @@ def test_names_cannot_play_with_the_terminal(cli: Cli, data: Path) -> None:
         (["signs", "--key", "maker.key"], 2, "holds a private key"),
         (["signs", "--identity", "me"], 64, "--identity goes with"),
         (["signs", "--issuer", "https://x"], 64, "--issuer goes with --identity"),
-        (["signs", "--signature", "nowhere.sig"], 2, "nowhere.sig: cannot be read"),
+        (["signs", "--signature", "nowhere.sig"], 2, "nowhere.sig: no such file"),
     ],
 )
 def test_what_goes_wrong(cli: Cli, data: Path, arguments: list[str], code: int, message: str) -> None:

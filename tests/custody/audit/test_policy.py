@@ -118,11 +118,11 @@ BAD = {
     "malformed log key": (change("example.org/custody+", "example.org/custody-"), "policy.toml:4: log: key", False),
     "two log keys": (change('key = "example', 'key = "x\\nexample'), "policy.toml:4: log: key", False),
     "log key a number": (change(f'key = "{log_signer().key.text}"', "key = 7"), "log: key: expected a non-empty", True),
-    "missing tlog-policy": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "no.txt"'), "cannot be read", False),
+    "missing tlog-policy": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "no.txt"'), "no such file", False),
     "malformed tlog-policy": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "bad.txt"'), "line 1", False),
     "tlog-policy without log": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "empty.txt"'), "no log", False),
     "large tlog-policy": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "large.txt"'), "larger", False),
-    "tlog-policy a folder": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "."'), "cannot be read", False),
+    "tlog-policy a folder": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "."'), "not an ordinary file", False),
     "tlog-policy with a null": (change(f'key = "{log_signer().key.text}"', 'tlog_policy = "a\\u0000b"'), "path", False),
     "negative size": (change("minimum_size = 5", "minimum_size = -1"), "policy.toml:5: log: minimum_size", True),
     "size a fraction": (change("minimum_size = 5", "minimum_size = 5.5"), "whole number", True),
@@ -204,7 +204,7 @@ def test_too_large(folder: Path) -> None:
     (folder / "huge.toml").write_bytes(b"#" * (MAX_BYTES + 1))
     with pytest.raises(LimitError):
         Policy.load(folder / "huge.toml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         Policy.load(folder / "none.toml")
 
 
