@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.scan.functional.counts import tail_of
+from bezoar.scan.functional.counts import excess, tail_of
 from bezoar.scan.functional.near_duplicates import groups_within_labels, surroundings
 from bezoar.scan.functional.patterns import thumbnails
 from bezoar.scan.result import Finding, Picture, Severity
@@ -61,7 +61,7 @@ def crowds_of(group: NDArray[np.int64], scene: Scene) -> list[Crowd]:
 
 def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
     """Crowds and their p-values against the smaller ones: the next only if this one stands clear."""
-    sizes = np.array([float(len(crowd.members)) for crowd in crowds])
+    sizes = excess(np.array([float(len(crowd.members)) for crowd in crowds]), 0.0)
     worst = 0.0
     for rank, crowd in enumerate(crowds):
         worst = max(worst, tail_of(sizes[rank + 1 :]).p_value(sizes[rank]))
