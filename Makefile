@@ -8,7 +8,7 @@
 #   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
 #   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
 #   make interop  signatures and descriptions beside other people's tools, both ways (minutes)
-#   make fuzz    every parser of custody for FUZZ_SECONDS each (60)
+#   make fuzz    every parser for FUZZ_SECONDS each (60), FUZZ_JOBS at a time (8)
 #   make docs    the web pages into site/
 #   make clean   remove the environment and everything that was built
 #
@@ -22,6 +22,7 @@ TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 8
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --no-input
@@ -69,7 +70,7 @@ interop: $(VENV)/.installed-dev
 	@$(BIN)/python tests/interop/run.py
 
 fuzz: $(VENV)/.installed-dev
-	@BEZOAR_FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -q -n $(JOBS) -k fuzz tests/custody
+	@BEZOAR_FUZZ_SECONDS=$(FUZZ_SECONDS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(FUZZ_JOBS) --dist worksteal -k fuzz tests/custody
 
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
