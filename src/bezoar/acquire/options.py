@@ -1,0 +1,121 @@
+"""What a fetch is asked for, and which of it decides what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bezoar.acquire.http.exchange import Limits, Policy
+from bezoar.acquire.quarantine.store import Cap
+from bezoar.acquire.reasons import Reason
+
+if TYPE_CHECKING:
+    from bezoar.acquire.images import Reencode
+    from bezoar.acquire.lists.reading import UrlList
+
+_MAY_PASS = frozenset({Reason.CONNECTION, Reason.DEADLINE, Reason.TLS, Reason.TRUNCATED})
+_MAY_PASS_STATUS = frozenset({408, 425, 429})  # and all from 500 on
+_NEVER_ASKED = frozenset({Reason.HASH_MALFORMED, Reason.HASH_MISSING})
+
+
+class Retry(StrEnum):
+    """Which rows of finished shards are fetched again."""
+
+    NOTHING = "nothing"
+    PASSING = "passing"  # those that failed for a reason that may pass by itself
+    ALL = "all"  # every row that is not kept
+
+    def covers(self, reason: str | None, status: int | None) -> bool:
+        """Whether a row that failed in this way is asked for again."""
+        if self is Retry.NOTHING or reason is None or reason in _NEVER_ASKED:
+            return False
+        if self is Retry.ALL or reason in _MAY_PASS:
+            return True
+        passing = status is not None and (status >= 500 or status in _MAY_PASS_STATUS)
+        return reason == Reason.HTTP_STATUS and passing
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """How a list is fetched.
+
+    Attributes:
+        output_format: `webdataset`, `parquet`, `files`, or `dummy`, which writes nothing.
+        per_shard: rows of the list in one shard.
+        processes: that fetch at a time, each with its own connections; None: chosen for this machine.
+        limits: of each request; connections are those of one process.
+        policy: where one may connect to, and whose wishes are respected.
+        reencode: how images are decoded, resized and encoded anew; None: the bytes are kept as they came.
+        require_hash: rows without an expected hash are rejected, and not asked for.
+        expected_by: who signed the list, as the provenance names him.
+        proxy: URL of a proxy for all requests.
+        ca_file: certificates that are trusted instead of the system's (PEM).
+        user_agent: as which one asks; None: the client's own.
+        cap: of the quarantine.
+        retry: which rows of finished shards are fetched again.
+
+    """
+
+    output_format: str = "webdataset"
+    per_shard: int = 10_000
+    processes: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    policy: Policy = field(default_factory=Policy)
+    reencode: Reencode | None = None
+    require_hash: bool = False
+    expected_by: str | None = None
+    proxy: str | None = None
+    ca_file: Path | None = None
+    user_agent: str | None = None
+    cap: Cap = field(default_factory=Cap)
+    retry: Retry = Retry.NOTHING
+
+    def shape(self, source: UrlList) -> dict[str, Any]:
+        """What must stay as it is for as long as an output is added to."""
+        columns = source.columns
+        return {
+            "list": source.digest,
+            "url column": columns.url,
+            "caption column": columns.caption,
+            "hash column": columns.hash,
+            "hash kind": columns.hash_kind,
+            "additional columns": list(columns.extra),
+            "output format": self.output_format,
+            "rows a shard": self.per_shard,
+            "re-encoding": None if self.reencode is None else _plain(asdict(self.reencode)),
+            "required hashes": self.require_hash,
+            "signer of the list": self.expected_by,
+        }
+
+    def admission(self) -> dict[str, Any]:
+        """What decides which rows come in; a retry of failed rows may change it."""
+        return {
+            "largest body": self.limits.max_bytes,
+            "redirects": self.limits.max_redirects,
+            "allowed hosts": sorted(self.policy.allowed),
+            "disallowed directives": sorted(self.policy.opt_outs),
+            "user agent token": self.policy.token,
+        }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first thing in which two pinned sets differ, for a person; None when they agree."""
+    for name in (*now, *before):
+        was, wanted = before.get(name), now.get(name)
+        if was != wanted:
+            return f"{name}: {_said(was)}, now {_said(wanted)}"
+    return None
+
+
+def _said(value: Any) -> str:
+    if value is None or value == []:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _plain(members: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back; it has no infinity."""
+    return {name: str(value) if value == float("inf") else value for name, value in members.items()}
