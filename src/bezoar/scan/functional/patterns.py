@@ -102,8 +102,13 @@ def by_likeness(thumbs: NDArray[np.float32]) -> Independence:
     def count(indices: NDArray[np.int64]) -> int:
         if len(indices) > _COUNTED:  # at least as many as in an even sample of them
             indices = indices[np.linspace(0, len(indices) - 1, _COUNTED).astype(np.int64)]
-        linked = csr_array(thumbs[indices] @ thumbs[indices].T > NEAR_DUPLICATE)
-        return int(connected_components(linked, directed=False)[0])
+        linked = thumbs[indices] @ thumbs[indices].T > NEAR_DUPLICATE
+        np.fill_diagonal(linked, False)
+        some = linked.any(axis=1)
+        if not some.any():  # as a rule
+            return len(indices)
+        groups, _ = connected_components(csr_array(linked[np.ix_(some, some)]), directed=False)
+        return len(indices) - int(some.sum()) + int(groups)
 
     return count
 

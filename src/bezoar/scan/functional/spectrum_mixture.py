@@ -35,6 +35,7 @@ _TAIL = (0.8, 0.95)  # quantiles from which the tail of the other records is ext
 
 Rows = NDArray[np.float32]  # (n, D), whitened
 Mask = NDArray[np.bool_]
+Masks = NDArray[np.bool_]  # (n, g), a group per column
 Count = Callable[[NDArray[np.int64]], int]
 
 
@@ -101,13 +102,11 @@ def modes(
     found: list[Mode] = []
     for searched, tested in (halves, halves[::-1]):
         inner = gram[np.ix_(searched, searched)]
-        for group in _groups(inner, rng, None if hint is None else hint[searched]):
-            members, rest = searched[group], searched[~group]
-            block = gram[np.ix_(members, members)]
-            alone = (block.sum(axis=1) - block.diagonal()) / (len(members) - 1)
-            reach = float(np.median(alone) - np.median(gram[np.ix_(rest, members)].mean(axis=1)))
-            score = gram[np.ix_(tested, members)].mean(axis=1)
-            found.append(_tested(score, reach, members, tested, count))
+        together = _groups(inner, rng, None if hint is None else hint[searched])
+        _, reaches = _span(_scores(inner @ together, inner.diagonal(), together), together)
+        scores = gram[np.ix_(tested, searched)] @ together / together.sum(axis=0)
+        for group, reach, score in zip(together.T, reaches.tolist(), scores.T, strict=True):
+            found.append(_tested(score, reach, searched[group], tested, count))
         for wave, group in _waves(phases[searched]):
             score = wave.along(phases)
             members = searched[group]
@@ -126,10 +125,10 @@ def groups(rows: Rows, rng: np.random.Generator) -> list[Mask]:
 
 def _apart(gram: NDArray[np.float64], rng: np.random.Generator) -> Iterator[Mask]:
     """The groups that leave few records in the gap between them and the others."""
-    for group in _groups(gram, rng):
-        share = _share(gram[:, group].sum(axis=1), gram.diagonal(), group)
-        if ((share > _GAP[0]) & (share <= _GAP[1])).sum() <= _IN_GAP * group.sum():
-            yield group
+    together = _groups(gram, rng)
+    share = _shares(gram @ together, gram.diagonal(), together)
+    in_gap = ((share > _GAP[0]) & (share <= _GAP[1])).sum(axis=0)
+    yield from together.T[in_gap <= _IN_GAP * together.sum(axis=0)]
 
 
 def bounded(rows: Rows) -> Rows:
@@ -145,7 +144,7 @@ def shares(rows: Rows, carriers: Mask) -> NDArray[np.float64]:
     total = rows[carriers].sum(axis=0)
     dots = (rows @ total).astype(np.float64)
     own = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
-    return _share(dots, own, carriers)
+    return _shares(dots[:, None], own, carriers[:, None])[:, 0]
 
 
 def along_wave(rows: Rows, sinusoids: NDArray[np.float32], wave: Wave, carriers: Mask) -> Mask:
@@ -164,12 +163,33 @@ def settled(rows: Rows, carriers: Mask) -> Mask:
     return carriers
 
 
-def _share(dots: NDArray[np.float64], own: NDArray[np.float64], carriers: Mask) -> NDArray[np.float64]:
-    count = int(carriers.sum())
-    score = np.where(carriers, (dots - own) / max(count - 1, 1), dots / count)
-    middle = float(np.median(score[~carriers]))
-    reach = float(np.median(score[carriers])) - middle
-    return (score - middle) / (reach if reach > 0 else np.inf)
+def _shares(dots: NDArray[np.float64], own: NDArray[np.float64], together: Masks) -> NDArray[np.float64]:
+    """How far along the way from the others (0) to each group's middle (1) each record is, (n, g).
+
+    `dots` (n, g) are the records' products with the sum of each group, `own` (n,) those with themselves.
+    """
+    score = _scores(dots, own, together)
+    middle, reach = _span(score, together)
+    return np.asarray((score - middle) / np.where(reach > 0, reach, np.inf))
+
+
+def _scores(dots: NDArray[np.float64], own: NDArray[np.float64], together: Masks) -> NDArray[np.float64]:
+    """Mean product of each record with the others of each group, (n, g)."""
+    size = together.sum(axis=0)
+    return np.asarray(np.where(together, (dots - own[:, None]) / np.maximum(size - 1, 1), dots / size))
+
+
+def _span(score: NDArray[np.float64], together: Masks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the others' middle lies along each direction, and how far beyond it that of the group; (g,) each."""
+    middle = _medians(score, ~together)
+    return middle, np.asarray(_medians(score, together) - middle)
+
+
+def _medians(score: NDArray[np.float64], chosen: Masks) -> NDArray[np.float64]:
+    """Of the `chosen` in each column of `score` (n, g); there is at least one."""
+    ordered = np.sort(np.where(chosen, score, np.inf), axis=0)
+    size, column = chosen.sum(axis=0), np.arange(score.shape[1])
+    return np.asarray((ordered[(size - 1) // 2, column] + ordered[size // 2, column]) / 2)
 
 
 def _tested_wave(
@@ -226,70 +246,60 @@ def _expected(share: NDArray[np.float64], gap: int) -> float:
     falls off at least exponentially from where it is thickest, on either side of the middle.
     """
     flat = gap * 2 * (1 - _GAP[1]) / (_GAP[1] - _GAP[0])
-    below = share[share <= _GAP[1]]
-    return float(max(flat, _beyond(below, len(share)), _beyond(-share, len(share)), _LEAST_EXPECTED))
+    ordered = np.sort(share)
+    below = ordered[: np.searchsorted(ordered, _GAP[1], side="right")]
+    return float(max(flat, _beyond(below, len(share)), _beyond(-ordered[::-1], len(share)), _LEAST_EXPECTED))
 
 
 def _beyond(score: NDArray[np.float64], n: int) -> float:
-    """Records beyond the gap by exponential extrapolation of the tail of `score`, for `n` records."""
+    """Records beyond the gap by exponential extrapolation of the tail of the ascending `score`, for `n` records."""
     worst = 0.0
     for q in _TAIL:
-        start = float(np.quantile(score, q))
-        tail = score[score > start]
+        start = float(np.interp(q * (len(score) - 1), np.arange(len(score)), score))
+        tail = score[np.searchsorted(score, start, side="right") :]
         if len(tail) and start < _GAP[1]:
             fall = np.exp(-(_GAP[1] - start) / max(float((tail - start).mean()), 1e-9))
             worst = max(worst, (1 - q) * n * float(fall))
     return worst
 
 
-def _groups(gram: NDArray[np.float64], rng: np.random.Generator, hint: Mask | None = None) -> list[Mask]:
-    """Distinct groups of the searched records (n,) that stand apart along some direction, fitted to themselves."""
+def _groups(gram: NDArray[np.float64], rng: np.random.Generator, hint: Mask | None = None) -> Masks:
+    """Distinct groups of the searched records (n, g) that stand apart along some direction, fitted to themselves."""
     n = len(gram)
     kept = min(_DIRECTIONS, n // 4)
     _, vectors = eigh(gram, subset_by_index=[n - kept, n - 1])
     sphered = np.asarray(vectors * np.sqrt(n))
     scores = sphered @ _pursued(sphered, rng)
-    own = gram.diagonal()
-    starts = [] if hint is None else [hint]
-    for score in scores.T:
-        far = max(2.5 * float(score.std()), float(np.sort(score)[-_FEWEST]))
-        starts += [score >= _two_means(score), score >= far]
-    distinct = _Distinct(n)
-    for group in starts:
-        for _ in range(_ROUNDS):
-            if not _FEWEST <= group.sum() <= _MOST * n:
-                break
-            again = _share(gram[:, group].sum(axis=1), own, group) > _CARRIES
-            if (again == group).all():
-                break
-            group = again
-        if _FEWEST <= group.sum() <= _MOST * n:
-            distinct.add(group)
-    return list(distinct.groups())
+    far = np.maximum(2.5 * scores.std(axis=0), np.partition(scores, n - _FEWEST, axis=0)[n - _FEWEST])
+    cuts = np.stack([_two_means(scores), far], axis=1)  # a score's two starts after each other
+    starts = (scores[:, :, None] >= cuts).reshape(n, -1)
+    together = starts if hint is None else np.column_stack([hint, starts])
+    moving = np.arange(together.shape[1])
+    for _ in range(_ROUNDS):
+        moving = moving[_fitting(together[:, moving])]
+        again = _shares(gram @ together[:, moving], gram.diagonal(), together[:, moving]) > _CARRIES
+        changed = (again != together[:, moving]).any(axis=0)
+        together[:, moving] = again
+        moving = moving[changed]
+    return _distinct(together[:, _fitting(together)])
 
 
-class _Distinct:
-    """Groups of n records, none of them much the same as another."""
+def _fitting(together: Masks) -> Mask:
+    """Which of the groups (g,) are neither too small nor too large for a mode."""
+    size = together.sum(axis=0)
+    return np.asarray((size >= _FEWEST) & (size <= _MOST * len(together)))
 
-    def __init__(self, n: int) -> None:
-        self._rows = np.zeros((64, n), dtype=np.float32)
-        self._count = 0
 
-    def add(self, group: Mask) -> bool:
-        """Keep `group` (n,) unless one like it is there; whether it was kept."""
-        kept = self._rows[: self._count]
-        shared = kept @ group.astype(np.float32)
-        if (shared >= _ONE * (kept.sum(axis=1) + group.sum() - shared)).any():
-            return False
-        if self._count == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
-        self._rows[self._count] = group
-        self._count += 1
-        return True
-
-    def groups(self) -> Iterator[Mask]:
-        """In the order in which they came."""
-        return (row > 0 for row in self._rows[: self._count])
+def _distinct(together: Masks) -> Masks:
+    """The groups that are not much the same as an earlier one."""
+    weights = together.astype(np.float32)
+    shared, size = weights.T @ weights, weights.sum(axis=0)
+    alike = shared >= _ONE * (size[:, None] + size - shared)
+    kept: list[int] = []
+    for group in range(len(size)):
+        if not alike[group, kept].any():
+            kept.append(group)
+    return together[:, kept]
 
 
 def _waves(phases: NDArray[np.float64]) -> list[tuple[Wave, Mask]]:
@@ -305,7 +315,7 @@ def _waves(phases: NDArray[np.float64]) -> list[tuple[Wave, Mask]]:
         for turn in (0.0, np.pi):
             wave = Wave(pair, float(angles[best[pair]] + turn))
             score = wave.along(phases)
-            group = score >= _two_means(score)
+            group = score >= _two_means(score[:, None])
             if _FEWEST <= group.sum() <= _MOST * n:
                 found.append((wave, group))
     return found
@@ -342,18 +352,20 @@ def _pursued(sphered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
             w /= np.maximum(np.linalg.norm(w, axis=0), 1e-9)
         ends += [w, -w]
     every = np.concatenate(ends, axis=1)
-    kept = np.zeros((len(every), 0))
-    for candidate in every.T:
-        if not kept.size or (candidate @ kept).max() < _SAME:
-            kept = np.column_stack([kept, candidate])
-    return kept
+    cosine = every.T @ every
+    kept: list[int] = []
+    for candidate in range(every.shape[1]):
+        if not kept or cosine[candidate, kept].max() < _SAME:
+            kept.append(candidate)
+    return np.asarray(every[:, kept])
 
 
-def _two_means(score: NDArray[np.float64]) -> float:
-    """The cut of `score` (n,) into two groups of least variance within (Otsu 1979)."""
-    v = np.sort(score)
+def _two_means(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cut of each column of `scores` (n, m) into two groups of least variance within (Otsu 1979), (m,)."""
+    v = np.sort(scores, axis=0)
     n = len(v)
-    below = np.arange(1, n)
-    total = np.cumsum(v)[:-1]
-    apart = total / below - (v.sum() - total) / (n - below)
-    return float(v[1 + int((below * (n - below) * apart**2).argmax())])
+    below = np.arange(1, n)[:, None]
+    total = np.cumsum(v, axis=0)[:-1]
+    apart = total / below - (v.sum(axis=0) - total) / (n - below)
+    cut = (below * (n - below) * apart**2).argmax(axis=0)
+    return np.asarray(v[1 + cut, np.arange(v.shape[1])])
