@@ -1,0 +1,143 @@
+"""Lists that are Parquet: row groups are skipped by the footer, and read page by page, whatever their size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bezoar.acquire.lists.files import Cells
+from bezoar.errors import InputError, LimitError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+_ROWS = 1024  # held at a time
+_MAX_BATCH = 64 * 2**20  # bytes of so many rows
+_BUFFER = 2**20
+_BROKEN = object()  # in the place of a text that is not valid UTF-8
+
+
+class ParquetRows:
+    """One Parquet file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def names(self) -> tuple[str, ...]:
+        """Top-level columns."""
+        return tuple(self.schema.names)
+
+    def count(self) -> int:
+        """As the footer says; a file that has fewer is refused while its rows are read."""
+        return int(self._metadata.num_rows)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Of the columns."""
+        with _corrupt(self._file):
+            return self._metadata.schema.to_arrow_schema()
+
+    def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
+        """Text stays dictionary-encoded until its size is known: a page of one long text may stand for many rows."""
+        import pyarrow.parquet as pq
+
+        group, skip = self._group(start)
+        left = self.count() - start
+        with _corrupt(self._file):
+            file = pq.ParquetFile(
+                self._file,
+                metadata=self._metadata,
+                read_dictionary=[name for name in columns if is_text(self.schema.field(name).type)],
+                buffer_size=_BUFFER,
+                pre_buffer=False,
+            )
+            groups = list(range(group, self._metadata.num_row_groups))
+            for batch in file.iter_batches(_ROWS, groups, list(columns), use_threads=False):
+                wanted = batch.slice(min(skip, batch.num_rows))
+                skip -= batch.num_rows - wanted.num_rows
+                left -= wanted.num_rows
+                yield from self._cells(wanted)
+        if left > 0:
+            raise InputError(f"{self._file}: has {left:,} rows fewer than its footer says; it is corrupt")
+
+    def _cells(self, batch: pa.RecordBatch) -> Iterator[Cells]:
+        if sum(map(_weight, batch.columns)) > _MAX_BATCH:
+            raise LimitError(
+                f"{self._file}: has {batch.num_rows} rows of more than {_MAX_BATCH:,} bytes; it is no list of URLs"
+            )
+        values = [_values(column) for column in batch.columns]
+        for cells in zip(*values, strict=True):
+            broken = any(cell is _BROKEN for cell in cells)
+            yield "is not valid UTF-8" if broken else dict(zip(batch.schema.names, cells, strict=True))
+
+    @cached_property
+    def _metadata(self) -> pq.FileMetaData:
+        import pyarrow.parquet as pq
+
+        with _corrupt(self._file):
+            return pq.read_metadata(self._file)
+
+    def _group(self, row: int) -> tuple[int, int]:
+        """The row group that holds `row`, and where in it."""
+        before = 0
+        for group in range(self._metadata.num_row_groups):
+            rows = self._metadata.row_group(group).num_rows
+            if row < before + rows:
+                return group, row - before
+            before += rows
+        return self._metadata.num_row_groups, 0
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether cells of this type are texts."""
+    import pyarrow as pa
+
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(plain) or pa.types.is_large_string(plain))
+
+
+def _weight(column: pa.Array) -> int:
+    """Bytes that the cells take as Python values, about."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    if not is_text(column.type):
+        return len(column) * int(column.dictionary.nbytes)
+    return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    try:
+        return list(plain.to_pylist())
+    except UnicodeDecodeError:
+        return [_decoded(cell) for cell in plain.cast(pa.large_binary()).to_pylist()]
+
+
+def _decoded(cell: bytes | None) -> object:
+    try:
+        return cell if cell is None else cell.decode()
+    except UnicodeDecodeError:
+        return _BROKEN
+
+
+@contextmanager
+def _corrupt(file: Path) -> Iterator[None]:
+    """What pyarrow raises of a file that is none, as an InputError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        text = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"{file}: is not a readable Parquet file, it is truncated or corrupt ({text})"
+        ) from error

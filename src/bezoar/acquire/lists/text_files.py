@@ -1,0 +1,116 @@
+"""Lists that are text: one URL a line, CSV (RFC 4180), TSV.
+
+A row that is malformed is given as such and costs only itself; a file whose rows cannot be told apart is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from bezoar.acquire.lists.files import Cells
+from bezoar.acquire.lists.streams import MAX_LINE, lines, opened
+from bezoar.errors import InputError, LimitError
+
+_UTF8 = "is not valid UTF-8"
+_SEPARATORS = {"csv": ",", "tsv": "\t"}
+
+
+class UrlLines:
+    """One URL a line; empty lines are no rows."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def names(self) -> tuple[str, ...]:
+        """One column."""
+        return ("url",)
+
+    def count(self) -> int:
+        """Lines that are not empty."""
+        with opened(self._file) as stream:
+            return sum(1 for _ in filled(stream, self._file))
+
+    def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
+        """Skipped lines are not decoded."""
+        with opened(self._file) as stream:
+            for line in islice(filled(stream, self._file), start, None):
+                try:
+                    yield {"url": line.decode().strip()}
+                except UnicodeDecodeError:
+                    yield _UTF8
+
+
+class Delimited:
+    """CSV or TSV with a header row."""
+
+    def __init__(self, file: Path, kind: str) -> None:
+        self._file, self._separator = file, _SEPARATORS[kind]
+
+    def names(self) -> tuple[str, ...]:
+        """Of the header row."""
+        with opened(self._file) as stream:
+            header = next(self._records(stream), None)
+        if not header:
+            raise InputError(f"{self._file}: is empty; a header row that names the columns is expected")
+        if any(map(_is_broken, header)):
+            raise InputError(f"{self._file}: its header {_UTF8}")
+        return tuple(header)
+
+    def count(self) -> int:
+        """Records behind the header."""
+        with opened(self._file) as stream:
+            return sum(1 for _ in self._records(stream)) - 1
+
+    def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
+        """Skipped records are split into fields, for a quoted field may hold line ends, and dropped."""
+        names = self.names()
+        places = [(name, names.index(name)) for name in columns]
+        with opened(self._file) as stream:
+            for record in islice(self._records(stream), start + 1, None):
+                if len(record) != len(names):
+                    yield f"has {len(record)} fields where the header has {len(names)}"
+                    continue
+                cells = {name: record[place] for name, place in places}
+                yield _UTF8 if any(map(_is_broken, cells.values())) else cells
+
+    def _records(self, stream: BinaryIO) -> Iterator[list[str]]:
+        """Records that are not empty lines; bytes that are no UTF-8 become lone surrogates."""
+        source = _Counted(stream, self._file)
+        reader = csv.reader(source, delimiter=self._separator)
+        try:
+            for record in reader:
+                source.size = 0
+                if record:
+                    yield record
+        except csv.Error as error:
+            raise InputError(f"{self._file}, line {reader.line_num}: is malformed ({error})") from error
+
+
+class _Counted:
+    """Decoded lines; LimitError when those that make one record exceed the limit of a line."""
+
+    def __init__(self, stream: BinaryIO, file: Path) -> None:
+        self._lines, self._file, self.size = lines(stream, file), file, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.size += len(line)
+            if self.size > MAX_LINE:
+                raise LimitError(
+                    f"{self._file}: has a row of more than {MAX_LINE:,} bytes; a quotation mark may not be closed"
+                )
+            yield line.decode("utf-8", "surrogateescape")
+
+
+def filled(stream: BinaryIO, file: Path) -> Iterator[bytes]:
+    """Lines that are not empty."""
+    return (line for line in lines(stream, file) if not line.isspace())
+
+
+def _is_broken(text: str) -> bool:
+    """Whether it holds a byte that was no UTF-8."""
+    return not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text)

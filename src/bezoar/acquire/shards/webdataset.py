@@ -1,0 +1,43 @@
+"""Shards as WebDataset reads them: NNNNN.tar, in which a sample is its image, `.txt` and `.json`, as img2dataset writes them.
+
+NNNNN.parquet beside it is the provenance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bezoar.acquire.shards.durable import Written, replaced
+from bezoar.acquire.shards.naming import shard_name
+from bezoar.acquire.shards.provenance import write_provenance
+from bezoar.acquire.shards.writing import Kept, commit, sample_json
+from bezoar.data.formats import tar
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class WebDatasetWriter:
+    """NNNNN.tar, NNNNN.parquet, NNNNN_stats.json."""
+
+    name = "webdataset"
+
+    def write(
+        self, folder: Path, number: int, kept: Iterable[Kept], provenance: pa.Table, stats: Mapping[str, Any]
+    ) -> Mapping[str, Written]:
+        """As `ShardWriter.write`; headers carry no time and no owner."""
+        name = shard_name(number)
+        with commit(folder, number, self.name, stats) as written:
+            with replaced(folder / f"{name}.tar", written) as out:
+                for sample in kept:
+                    tar.write_member(out, f"{sample.key}.{sample.suffix}", sample.content)
+                    if sample.row.caption is not None:
+                        tar.write_member(
+                            out, f"{sample.key}.txt", sample.row.caption.encode("utf-8", "replace")
+                        )
+                    tar.write_member(out, f"{sample.key}.json", sample_json(sample))
+                tar.write_end(out)
+            write_provenance(folder / f"{name}.parquet", provenance, written)
+        return written
