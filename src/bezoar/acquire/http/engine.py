@@ -1,0 +1,305 @@
+"""The loop that keeps many transfers going at once on one thread: libcurl's multi interface over the system's poller.
+
+Deadlines run on a clock that stands still while the caller is busy with a reply, so that a slow caller does not make
+servers look slow.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bezoar.acquire.http.exchange import Reply, Request
+from bezoar.acquire.http.failures import CONNECT_TIMEOUT, explain
+from bezoar.acquire.http.slot import Settings, Slot, load_pycurl
+from bezoar.acquire.http.transfer import Transfer, check_headers
+from bezoar.acquire.http.turns import Turns
+from bezoar.acquire.http.urls import Refused, Target, check_url, follow, is_default_port
+from bezoar.acquire.reasons import Reason
+
+_LOOK_AROUND_S = 0.1  # how often deadlines are looked at
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0  # before another attempt
+_WAITING = 1024  # requests that may wait for a host or for their next attempt before no more are taken
+
+
+class Engine:
+    """One multi handle with its connections; runs one exchange at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pycurl = pycurl = load_pycurl()
+        self._multi = pycurl.CurlMulti()
+        self._selector = selectors.DefaultSelector()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, settings.limits.connections)
+        self._timer: float | None = None
+        self._slots: list[Slot] = []
+        self._idle: list[Slot] = []
+        self._busy: dict[Any, _Hop] = {}
+        self._turns: Turns[Transfer] = Turns(settings.limits.per_host)
+        self._done: deque[Reply] = deque()
+        self._paused = 0.0
+
+    def run(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """Replies in order of arrival. `requests` is drawn from when there is a connection for one more."""
+        source: Iterator[Request] | None = iter(requests)
+        look = 0.0
+        while True:
+            source = self._fill(source)
+            if not self._done:
+                if source is None and not self._busy and not self._turns.waiting:
+                    return
+                self._drive()
+                if (now := self._now()) >= look:
+                    self._enforce_deadlines(now)
+                    look = now + _LOOK_AROUND_S
+                source = self._fill(source)
+            while self._done:
+                reply = self._done.popleft()
+                began = time.monotonic()
+                yield reply
+                self._paused += time.monotonic() - began
+
+    def close(self) -> None:
+        """Drop all connections."""
+        for curl in self._busy:
+            self._multi.remove_handle(curl)
+        self._busy.clear()
+        for slot in self._slots:
+            slot.curl.close()
+        self._multi.close()
+        self._selector.close()
+
+    def _now(self) -> float:
+        return time.monotonic() - self._paused
+
+    def _fill(self, source: Iterator[Request] | None) -> Iterator[Request] | None:
+        """Give every connection something to do; returns the source, None once it is exhausted."""
+        connections = self._settings.limits.connections
+        while len(self._busy) < connections and len(self._done) < connections:
+            transfer = self._turns.next(time.monotonic())
+            if transfer is not None:
+                self._start(transfer)
+            elif source is None or self._turns.waiting >= _WAITING:
+                break
+            else:
+                began = time.monotonic()
+                request = next(source, None)
+                self._paused += time.monotonic() - began
+                if request is None:
+                    source = None
+                else:
+                    self._admit(request)
+        return source
+
+    def _admit(self, request: Request) -> None:
+        check_headers(request)
+        try:
+            target = check_url(request.url)
+            self._check_literal(target)
+        except Refused as error:
+            self._done.append(Reply(request, error.reason, error.detail, final_url=request.url))
+            return
+        transfer = Transfer(request, target, target)
+        self._turns.add(transfer.target.place, transfer)
+
+    def _check_literal(self, target: Target) -> None:
+        """What a connection would show, for a proxy, behind which connections cannot be seen."""
+        if self._settings.proxy is None:
+            return
+        allowed = self._settings.allowed
+        name = target.host == "localhost" or target.host.endswith(".localhost")
+        if target.address is None and not name:
+            return
+        if allowed.name(target.host, target.port):
+            return
+        if target.address is None or not allowed.address(target.address, target.port):
+            raise Refused(Reason.BLOCKED_ADDRESS, f"{target.host} is not a public address")
+
+    def _start(self, transfer: Transfer) -> None:
+        if self._idle:
+            slot = self._idle.pop()
+        else:
+            slot = Slot(self._settings)
+            self._slots.append(slot)
+        slot.start(transfer)
+        self._busy[slot.curl] = _Hop(slot, self._now())
+        self._multi.add_handle(slot.curl)
+
+    def _drive(self) -> None:
+        """Wait for the network, let libcurl do its work, take in what has ended."""
+        pycurl, multi = self._pycurl, self._multi
+        for key, events in self._selector.select(self._patience()):
+            bits = pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0
+            if events & selectors.EVENT_WRITE:
+                bits |= pycurl.CSELECT_OUT
+            multi.socket_action(key.fd, bits)
+        if self._timer is not None and time.monotonic() >= self._timer:
+            self._timer = None
+            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        queued = 1
+        while queued:
+            queued, whole, broken = multi.info_read()
+            for curl in whole:
+                self._end(curl, 0, "")
+            for curl, code, message in broken:
+                self._end(curl, code, message)
+
+    def _patience(self) -> float:
+        patience = _LOOK_AROUND_S
+        now = time.monotonic()
+        for until in (self._timer, self._turns.due()):
+            if until is not None:
+                patience = min(patience, max(0.0, until - now))
+        return patience
+
+    def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        """Called by libcurl: which socket to wait for, and for what."""
+        if what == self._pycurl.POLL_REMOVE:
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
+            return
+        events = 0
+        if what in (self._pycurl.POLL_IN, self._pycurl.POLL_INOUT):
+            events |= selectors.EVENT_READ
+        if what in (self._pycurl.POLL_OUT, self._pycurl.POLL_INOUT):
+            events |= selectors.EVENT_WRITE
+        if fd in self._selector.get_map():
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        """Called by libcurl: when to call it at the latest."""
+        self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    def _enforce_deadlines(self, now: float) -> None:
+        limits = self._settings.limits
+        for curl, hop in list(self._busy.items()):
+            transfer = hop.slot.transfer
+            if (progress := hop.slot.progress()) != hop.progress:
+                hop.progress, hop.heard = progress, now
+            if transfer.spent_s + now - hop.began > (whole := transfer.deadline_s(limits)):
+                hop.late = Reason.DEADLINE, f"not whole within {whole:g} s"
+            elif now - hop.heard > limits.timeout_s:
+                hop.late = Reason.DEADLINE, f"nothing arrived for {limits.timeout_s:g} s"
+                hop.may_pass = True
+            else:
+                continue
+            self._end(curl, CONNECT_TIMEOUT, "")
+
+    def _end(self, curl: Any, code: int, message: str) -> None:
+        """One hop has ended: follow it, try again later, or reply."""
+        hop = self._busy.pop(curl)
+        self._multi.remove_handle(curl)
+        slot, transfer = hop.slot, hop.slot.transfer
+        self._turns.release(transfer.target.place)
+        if code == 0:
+            slot.finish()
+        if not self._goes_on(hop, code):
+            self._settle(hop, code, message)
+        self._idle.append(slot)
+
+    def _goes_on(self, hop: _Hop, code: int) -> bool:
+        """Queue the next hop of the same attempt, if there is one."""
+        slot, transfer = hop.slot, hop.slot.transfer
+        spent = self._now() - hop.began
+        if code == CONNECT_TIMEOUT and hop.late is None and spent < self._settings.limits.timeout_s:
+            self._turns.add(transfer.target.place, transfer)  # the caller took its time, not the server
+            return True
+        if hop.late is not None or slot.answer is None or slot.answer.location is None:
+            return False
+        try:
+            target = self._next_target(transfer, slot.answer.location)
+        except Refused as error:
+            slot.problem = error.reason, error.detail
+            return False
+        transfer.redirects.append(transfer.target.url)
+        transfer.target = target
+        transfer.spent_s += spent
+        self._turns.add(transfer.target.place, transfer)
+        return True
+
+    def _next_target(self, transfer: Transfer, location: str) -> Target:
+        most = self._settings.limits.max_redirects
+        target = follow(transfer.target, location)
+        self._check_literal(target)
+        allowed = self._settings.allowed
+        if not (
+            is_default_port(target)
+            or (target.host, target.port) == transfer.target.place
+            or allowed.name(target.host, target.port)
+            or (target.address is not None and allowed.network(target.address, target.port))
+        ):
+            raise Refused(Reason.BLOCKED_ADDRESS, f"redirect to port {target.port} of {target.host}")
+        if target.url in (*transfer.redirects, transfer.target.url):
+            raise Refused(Reason.TOO_MANY_REDIRECTS, "redirects in a loop")
+        if len(transfer.redirects) >= most:
+            raise Refused(Reason.TOO_MANY_REDIRECTS, f"more than {most} redirects")
+        return target
+
+    def _settle(self, hop: _Hop, code: int, message: str) -> None:
+        slot, transfer = hop.slot, hop.slot.transfer
+        failure = slot.problem or hop.late
+        if failure is None and code != 0:
+            failure = explain(slot, code, message)
+        if failure is None and slot.answer is None:
+            failure = Reason.CONNECTION, "an answer without a head"
+        if failure is not None and self._may_pass(hop, failure[0]):
+            self._turns.add_later(transfer.first.place, transfer, time.monotonic() + self._wait_s(hop))
+            transfer.start_again()
+            return
+        self._done.append(self._reply(slot, failure))
+
+    def _may_pass(self, hop: _Hop, reason: Reason) -> bool:
+        transfer, answer = hop.slot.transfer, hop.slot.answer
+        if transfer.handed_on or transfer.attempts > self._settings.limits.retries:
+            return False
+        if reason is Reason.HTTP_STATUS:
+            return answer is not None and (answer.status == 429 or answer.status >= 500)
+        return reason in (Reason.CONNECTION, Reason.TRUNCATED) or hop.may_pass
+
+    def _wait_s(self, hop: _Hop) -> float:
+        answer = hop.slot.answer
+        asked = answer.retry_after_s() if answer is not None else None
+        backoff = _FIRST_WAIT_S * 2.0 ** (hop.slot.transfer.attempts - 1)
+        return min(_LONGEST_WAIT_S, max(backoff, asked or 0.0))
+
+    def _reply(self, slot: Slot, failure: tuple[Reason, str] | None) -> Reply:
+        transfer, answer, curl = slot.transfer, slot.answer, slot.curl
+        reason, detail = failure or (None, "")
+        address = curl.getinfo(self._pycurl.PRIMARY_IP)
+        shown = f"[{address}]" if ":" in address else address
+        return Reply(
+            transfer.request,
+            reason,
+            detail,
+            body=slot.pieces[0] if len(slot.pieces) == 1 else b"".join(slot.pieces),
+            sha256=slot.digest(),
+            size=slot.size,
+            status=answer.status if answer is not None else None,
+            final_url=transfer.target.url,
+            redirects=tuple(transfer.redirects),
+            peer=f"{shown}:{curl.getinfo(self._pycurl.PRIMARY_PORT)}" if address else "",
+            tls_verified=answer is not None if transfer.target.scheme == "https" else None,
+            fetched=slot.fetched,
+            headers=answer.chosen() if answer is not None else {},
+            attempts=transfer.attempts,
+        )
+
+
+class _Hop:
+    """One answer that is being waited for, on the engine's clock."""
+
+    __slots__ = ("began", "heard", "late", "may_pass", "progress", "slot")
+
+    def __init__(self, slot: Slot, now: float) -> None:
+        self.slot = slot
+        self.began = self.heard = now
+        self.progress = (0, 0)
+        self.late: tuple[Reason, str] | None = None
+        self.may_pass = False
