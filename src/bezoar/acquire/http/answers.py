@@ -27,7 +27,7 @@ CHOSEN = (
     "x-linked-size",
 )
 REDIRECTS = (301, 302, 303, 307, 308)
-_READ = frozenset((*CHOSEN, "location", "retry-after"))
+_READ = {name.encode(): name for name in (*CHOSEN, "location", "retry-after")}
 _LONGEST_VALUE = 4096  # characters; a longer one is left out of what is kept
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -74,8 +74,8 @@ def read_head(lines: Sequence[bytes]) -> Answer:
             status, fields = int(line.split(None, 2)[1]), {}
             continue
         name, _, value = line.partition(b":")
-        known = name.strip().lower().decode("latin-1")
-        if known in _READ:
+        known = _READ.get(name.lower())
+        if known is not None:
             fields.setdefault(known, []).append(_text(value))
     return Answer(status, fields)
 

@@ -6,10 +6,12 @@ servers look slow.
 
 from __future__ import annotations
 
-import selectors
+import select
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from bezoar.acquire.http.exchange import Reply, Request
@@ -32,11 +34,19 @@ class Engine:
         self._settings = settings
         self._pycurl = pycurl = load_pycurl()
         self._multi = pycurl.CurlMulti()
-        self._selector = selectors.DefaultSelector()
+        self._poll = (
+            select.poll()
+        )  # not select: that ends at 1024 descriptors; not epoll: three more system calls each
+        self._masks = {
+            pycurl.POLL_IN: select.POLLIN,
+            pycurl.POLL_OUT: select.POLLOUT,
+            pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
+        }
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, settings.limits.connections)
         self._timer: float | None = None
+        self._opened: list[socket.socket] = []
         self._slots: list[Slot] = []
         self._idle: list[Slot] = []
         self._busy: dict[Any, _Hop] = {}
@@ -72,7 +82,7 @@ class Engine:
         for slot in self._slots:
             slot.curl.close()
         self._multi.close()
-        self._selector.close()
+        self._close_opened()
 
     def _now(self) -> float:
         return time.monotonic() - self._paused
@@ -124,7 +134,7 @@ class Engine:
         if self._idle:
             slot = self._idle.pop()
         else:
-            slot = Slot(self._settings)
+            slot = Slot(self._settings, self._opened)
             self._slots.append(slot)
         slot.start(transfer)
         self._busy[slot.curl] = _Hop(slot, self._now())
@@ -133,14 +143,12 @@ class Engine:
     def _drive(self) -> None:
         """Wait for the network, let libcurl do its work, take in what has ended."""
         pycurl, multi = self._pycurl, self._multi
-        for key, events in self._selector.select(self._patience()):
-            bits = pycurl.CSELECT_IN if events & selectors.EVENT_READ else 0
-            if events & selectors.EVENT_WRITE:
-                bits |= pycurl.CSELECT_OUT
-            multi.socket_action(key.fd, bits)
+        for fd, events in self._poll.poll(self._patience() * 1000):
+            multi.socket_action(fd, _ready(pycurl, events))
         if self._timer is not None and time.monotonic() >= self._timer:
             self._timer = None
             multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._close_opened()
         queued = 1
         while queued:
             queued, whole, broken = multi.info_read()
@@ -159,19 +167,16 @@ class Engine:
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         """Called by libcurl: which socket to wait for, and for what."""
-        if what == self._pycurl.POLL_REMOVE:
-            if fd in self._selector.get_map():
-                self._selector.unregister(fd)
-            return
-        events = 0
-        if what in (self._pycurl.POLL_IN, self._pycurl.POLL_INOUT):
-            events |= selectors.EVENT_READ
-        if what in (self._pycurl.POLL_OUT, self._pycurl.POLL_INOUT):
-            events |= selectors.EVENT_WRITE
-        if fd in self._selector.get_map():
-            self._selector.modify(fd, events)
+        if what in self._masks:
+            self._poll.register(fd, self._masks[what])
         else:
-            self._selector.register(fd, events)
+            with suppress(KeyError):  # it may never have been waited for
+                self._poll.unregister(fd)
+
+    def _close_opened(self) -> None:
+        """Libcurl works on a duplicate of each socket that it was given."""
+        while self._opened:
+            self._opened.pop().close()
 
     def _set_timer(self, milliseconds: int) -> None:
         """Called by libcurl: when to call it at the latest."""
@@ -290,6 +295,17 @@ class Engine:
             headers=answer.chosen() if answer is not None else {},
             attempts=transfer.attempts,
         )
+
+
+def _ready(pycurl: Any, events: int) -> int:
+    bits = 0
+    if events & (select.POLLIN | select.POLLHUP):
+        bits |= pycurl.CSELECT_IN
+    if events & select.POLLOUT:
+        bits |= pycurl.CSELECT_OUT
+    if events & (select.POLLERR | select.POLLNVAL):
+        bits |= pycurl.CSELECT_ERR
+    return bits
 
 
 class _Hop:

@@ -20,9 +20,9 @@ _VALUED = (
 
 def opted_out(values: Sequence[str], policy: Policy) -> str | None:
     """The directive that keeps this answer out; None if there is none. Case does not matter."""
-    unwanted = {name.lower() for name in policy.opt_outs}
-    if not unwanted:
+    if not values or not policy.opt_outs:
         return None
+    unwanted = {name.lower() for name in policy.opt_outs}
     ours = {"*"} if policy.token is None else {"*", policy.token.lower()}
     for value in values:
         addressed = True

@@ -60,10 +60,14 @@ class Slot:
         fetched: when the answer began, seconds since 1970.
         blocked: the address that was refused last.
 
+    Args:
+        settings: of the client.
+        opened: takes the sockets that libcurl was given; to be closed soon, as it works on duplicates.
+
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, opened: list[socket.socket]) -> None:
+        self._settings, self._opened = settings, opened
         self._lines: list[bytes] = []
         self._sent: list[str] = []
         self.transfer: Transfer
@@ -162,7 +166,9 @@ class Slot:
         ):
             self.blocked = address
             return self._bad_socket
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        self._opened.append(opened)
+        return opened
 
 
 def _handle(pycurl: Any, settings: Settings) -> Any:
