@@ -13,12 +13,22 @@ from cli.support import parquet
 
 
 def test_exported_members() -> None:
-    assert bezoar.__all__ == ["__version__", "clean", "open", "poison", "scan", "seal", "verify", "write"]
+    assert bezoar.__all__ == [
+        "__version__",
+        "clean",
+        "fetch",
+        "open",
+        "poison",
+        "scan",
+        "seal",
+        "verify",
+        "write",
+    ]
     assert dir(bezoar) == bezoar.__all__
     for name in bezoar.__all__[1:]:
         assert callable(getattr(bezoar, name))
-    with pytest.raises(AttributeError, match="no attribute 'fetch'"):
-        bezoar.fetch  # noqa: B018 - the access is the test
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        bezoar.train  # noqa: B018 - the access is the test
 
 
 @pytest.mark.parametrize(

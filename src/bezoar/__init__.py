@@ -6,6 +6,7 @@ The public names are loaded on first use, so that `import bezoar` stays fast:
     result = bezoar.scan(dataset)
     bezoar.write(bezoar.clean(dataset, result), Path("cleaned.parquet"))
 
+    bezoar.fetch(UrlList.open("list.parquet"), "signs")  # every byte against the list's hashes
     bezoar.seal("signs", signer)
     bezoar.verify("signs", verifier).valid
     bezoar.open("signs", verify="maker.pub")  # raises at the first record that is not as it was sealed
@@ -17,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bezoar.acquire.fetching import fetch
     from bezoar.attacks import poison
     from bezoar.custody.seal.sealing import seal
     from bezoar.custody.seal.streaming import open_dataset as open  # noqa: A004 - the verb of this package
@@ -25,12 +27,13 @@ if TYPE_CHECKING:
     from bezoar.scan import scan
     from bezoar.scan.clean import clean
 
-__all__ = ["__version__", "clean", "open", "poison", "scan", "seal", "verify", "write"]
+__all__ = ["__version__", "clean", "fetch", "open", "poison", "scan", "seal", "verify", "write"]
 
 __version__ = "0.1.0"
 
 _HOME = {
     "clean": ("bezoar.scan.clean", "clean"),
+    "fetch": ("bezoar.acquire.fetching", "fetch"),
     "open": ("bezoar.custody.seal.streaming", "open_dataset"),
     "poison": ("bezoar.attacks", "poison"),
     "seal": ("bezoar.custody.seal.sealing", "seal"),

@@ -31,21 +31,26 @@ def enabled(on: bool | None = None) -> Iterator[None]:
 
 
 class Bar:
-    """One bar. `advance(n)` as work gets done; it draws itself only once the work has proved slow."""
+    """One bar. `advance(n)` as work gets done; it draws itself only once the work has proved slow.
+
+    `advance(n, note)` also puts a few words beside it, instead of those that were there.
+    """
 
     def __init__(self, title: str, total: int | None) -> None:
         self._title, self._total, self._done = title, total, 0
         self._start = time.monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._note = ""
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: int = 1, note: str | None = None) -> None:
         """Report that `n` more units are done."""
         self._done += n
+        self._note = self._note if note is None else note
         if self._progress is None and _enabled.get() and time.monotonic() - self._start > _DELAY_S:
             self._open()
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self._done)
+            self._progress.update(self._task, completed=self._done, note=self._note)
 
     def _open(self) -> None:
         from rich.console import Console
@@ -56,11 +61,12 @@ class Bar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
             transient=True,
         )
         self._progress.start()
-        self._task = self._progress.add_task(self._title, total=self._total)
+        self._task = self._progress.add_task(self._title, total=self._total, note=self._note)
 
     def close(self) -> None:
         """Take the bar off the screen."""

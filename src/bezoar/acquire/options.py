@@ -50,10 +50,8 @@ class FetchOptions:
         policy: where one may connect to, and whose wishes are respected.
         reencode: how images are decoded, resized and encoded anew; None: the bytes are kept as they came.
         require_hash: rows without an expected hash are rejected, and not asked for.
-        expected_by: who signed the list, as the provenance names him.
         proxy: URL of a proxy for all requests.
         ca_file: certificates that are trusted instead of the system's (PEM).
-        user_agent: as which one asks; None: the client's own.
         cap: of the quarantine.
         retry: which rows of finished shards are fetched again.
 
@@ -66,14 +64,12 @@ class FetchOptions:
     policy: Policy = field(default_factory=Policy)
     reencode: Reencode | None = None
     require_hash: bool = False
-    expected_by: str | None = None
     proxy: str | None = None
     ca_file: Path | None = None
-    user_agent: str | None = None
     cap: Cap = field(default_factory=Cap)
     retry: Retry = Retry.NOTHING
 
-    def shape(self, source: UrlList) -> dict[str, Any]:
+    def shape(self, source: UrlList, expected_by: str | None) -> dict[str, Any]:
         """What must stay as it is for as long as an output is added to."""
         columns = source.columns
         return {
@@ -87,7 +83,7 @@ class FetchOptions:
             "rows a shard": self.per_shard,
             "re-encoding": None if self.reencode is None else _plain(asdict(self.reencode)),
             "required hashes": self.require_hash,
-            "signer of the list": self.expected_by,
+            "signer of the list": expected_by,
         }
 
     def admission(self) -> dict[str, Any]:

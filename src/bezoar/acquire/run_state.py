@@ -86,7 +86,7 @@ def locked(out: Path) -> Iterator[int]:
 def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunState:
     """The run of this output, new or one to be resumed; the lock must be held. Remnants of a crash are removed.
 
-    OutputError when `out` holds something else, InputError when the list or an option differs from what the output was begun with.
+    OutputError when `out` holds something else, InputError when the list or an option is another than at the beginning.
     """
     path = state_folder(out) / _RUN
     if path.exists():

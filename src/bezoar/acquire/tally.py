@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bezoar.acquire.reasons import Verdict
+from bezoar.acquire.reasons import Reason, Verdict
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Tally:
         else:
             name = str(reason)
             self.rejected[name] = self.rejected.get(name, 0) + 1
+            self.quarantined += name == Reason.HASH_MISMATCH
         self.bytes += size
 
     def add(self, other: Tally) -> None:

@@ -30,6 +30,7 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE
 _MAX_MESSAGE = 2000
 
 VERBS = {
+    "fetch": "Download a list, repository or archive and verify every byte.",
     "scan": "Look for poison in a dataset and give a verdict.",
     "clean": "Write a dataset without the records that a scan flagged.",
     "poison": "Write a poisoned copy of a dataset, to measure defences.",

@@ -1,0 +1,106 @@
+"""What one process needs to fetch shards: the client, the quarantine, the writer, and where finished shards lie."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bezoar.acquire.finished import FinishedShard
+from bezoar.acquire.http.client import USER_AGENT, Client
+from bezoar.acquire.images.checking import Checked, Problem, check
+from bezoar.acquire.options import FetchOptions
+from bezoar.acquire.quarantine.store import Quarantine
+from bezoar.acquire.replacing import replace_shard
+from bezoar.acquire.run_state import RunState
+from bezoar.acquire.shards.naming import shard_name
+from bezoar.acquire.shards.stats import is_complete
+from bezoar.acquire.shards.writers import writer_of
+from bezoar.acquire.shards.writing import Kept
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bezoar.acquire.images.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all processes of a fetch have in common; it is sent to each.
+
+    Attributes:
+        options: of the fetch.
+        state: where output and state lie.
+        hash_kind: of the list's expected hashes.
+        extra_schema: of the list's further columns.
+        expected_by: who signed the list.
+
+    """
+
+    options: FetchOptions
+    state: RunState
+    hash_kind: str
+    extra_schema: pa.Schema
+    expected_by: str | None = None
+
+    def finished(self, number: int) -> FinishedShard | None:
+        """The shard, when it is there as a whole; its files are hashed."""
+        name = self.options.output_format
+        whole = is_complete(self.state.out, number, writer_of(name))
+        return FinishedShard(self.state.out, number, name) if whole else None
+
+
+class Workplace:
+    """`with Workplace(setup) as place:` one process that fetches."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        options = setup.options
+        self.quarantine = Quarantine.at(setup.state.quarantine, options.cap)
+        self._writer = writer_of(options.output_format)
+        self._stack = ExitStack()
+        token = options.policy.token
+        self.client = self._stack.enter_context(
+            Client(
+                options.limits,
+                options.policy,
+                proxy=options.proxy,
+                ca_file=options.ca_file,
+                user_agent=USER_AGENT if token is None else f"{USER_AGENT} ({token})",
+            )
+        )
+        self._workshop: Workshop | None = None
+        if options.reencode is not None:
+            from bezoar.acquire.images.workshop import Workshop
+
+            self._workshop = self._stack.enter_context(Workshop(options.reencode))
+
+    def __enter__(self) -> Workplace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def check(self, content: bytes) -> Checked | Problem:
+        """The image as it is to be stored, or why it is none."""
+        return check(content) if self._workshop is None else self._workshop.process(content)
+
+    def write(
+        self, number: int, kept: Iterable[Kept], provenance: pa.Table, stats: Mapping[str, Any]
+    ) -> None:
+        """Commit a shard that is not there yet."""
+        self._writer.write(self.setup.state.out, number, kept, provenance, stats)
+
+    def rewrite(
+        self, number: int, kept: Iterable[Kept], provenance: pa.Table, stats: Mapping[str, Any]
+    ) -> None:
+        """Commit a shard over the one that is there."""
+        state = self.setup.state
+        folder = state.staged / shard_name(number)  # each process has its own at a time
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._writer.write(folder, number, kept, provenance, stats)
+        replace_shard(folder, state.out, number)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,127 @@
+"""`bezoar fetch SOURCE OUT`: a list, repository or archive, with every byte verified before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bezoar.cli.fetch_options import check_foreign, fetch_options, list_options, open_list
+from bezoar.cli.options import PATH, format_option
+from bezoar.cli.signers import signer_options
+from bezoar.errors import UsageError
+
+if TYPE_CHECKING:
+    from bezoar.acquire.fetching import FetchReport
+    from bezoar.acquire.lists.signing import IndexSignature
+    from bezoar.custody.seal.reading import Seal
+
+REJECTED = 1
+INTERRUPTED = 130
+_UNDERSCORES = {
+    "token_normalize_func": lambda name: name.replace("_", "-")
+}  # img2dataset's spelling of the same
+_T = TypeVar("_T")
+
+
+@click.command("fetch", context_settings=_UNDERSCORES)
+@click.argument("source", metavar="[SOURCE]", required=False)
+@click.argument("out", metavar="[OUT]", type=PATH, required=False)
+@list_options
+@signer_options
+@click.option("--log", type=PATH, metavar="LOG", help="Custody log that is told what was acquired.")
+@click.option(
+    "--log-key", type=PATH, metavar="FILE", help="Ed25519 key of the log; by default --key signs it, too."
+)
+@click.option(
+    "--origin", metavar="TEXT", help="Where the data came from, in the log's words; by default SOURCE."
+)
+@format_option
+def command(source: str | None, out: Path | None, form: str, **given: Any) -> int:
+    """Download what the list SOURCE names into the folder OUT, and keep only what is what was promised.
+
+    SOURCE is a list of URLs (txt, CSV, TSV, JSON, Parquet, also compressed; one file, a folder or a pattern). Rows with an
+    expected hash are verified while they arrive; rows without one are kept as unverified, or rejected with --require-hash.
+    What has another hash is set aside in OUT.fetch/quarantine. Only public addresses are connected to.
+
+    Interrupted or killed, the same command goes on where it ended, and comes to the same result. With a signer, OUT is sealed.
+
+    The options of img2dataset are understood, with dashes or underscores.
+
+    Exit codes: 0 all rows kept, 1 some rejected, 2 error, 130 interrupted.
+    """
+    check_foreign(given)
+    place = _one("SOURCE", "--url-list", source, given["url_list"])
+    target = _one("OUT", "--output-folder", out, given["output_folder"])
+    return _fetch_list(place, target, given, form)
+
+
+def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int:
+    from bezoar.acquire import Interrupted, fetch
+    from bezoar.cli.fetch_text import as_json, as_text
+
+    seal_with = _sealing(given)  # before the first byte: a key that cannot be read is found out now
+    listed = open_list(source, given)
+    signed = _verified(source, given["index_key"])
+    try:
+        report = fetch(listed, out, fetch_options(given), signed)
+    except Interrupted as interrupted:
+        click.echo(
+            f"interrupted: {interrupted.shards:,} of {interrupted.of:,} shards are finished; the same command goes on there",
+            err=True,
+        )
+        return INTERRUPTED
+    seal = seal_with(report, given["origin"] or source) if seal_with is not None else None
+    click.echo(as_json(report, signed, seal) if form == "json" else as_text(report, signed, seal))
+    return REJECTED if report.tally.rejected else 0
+
+
+def _one(name: str, option: str, argument: _T | None, value: _T | None) -> _T:
+    """What is given in one of two ways."""
+    if (argument is None) == (value is None):
+        how = "twice, as argument and as" if argument is not None else "not at all; name it first, or with"
+        raise UsageError(f"{name} is given {how} {option}")
+    found = argument if argument is not None else value
+    assert found is not None  # noqa: S101 - it is the one that was given
+    return found
+
+
+def _verified(source: str, keys: tuple[Path, ...]) -> IndexSignature | None:
+    """The signature of the list, by one of these keys; VerificationError when there is none that holds."""
+    if not keys:
+        return None
+    from bezoar.acquire.lists.signing import verify_index
+    from bezoar.cli.signers import verifiers_of
+
+    return verify_index(source, verifiers_of(keys, (), None, None))
+
+
+def _sealing(given: dict[str, Any]) -> Callable[[FetchReport, str], Seal] | None:
+    """How the output is sealed, and the log told; None without a signer. Keys and log are read now, before a byte is fetched."""
+    from bezoar.acquire.custody import seal_and_log
+    from bezoar.cli.attest import log_signer
+    from bezoar.cli.signers import signer_of
+    from bezoar.custody.tlog.log import CustodyLog
+
+    names = ("key", "certificate_chain", "pkcs11", "keyless", "password_file")
+    signing = {name: given[name] for name in names}
+    if not any(signing.values()):
+        for name in ("log", "log_key", "origin"):
+            if given[name] is not None:
+                raise UsageError(f"--{name.replace('_', '-')} goes with a signer; give --key, too")
+        return None
+    if given["log"] is None and (given["log_key"] or given["origin"]) is not None:
+        raise UsageError("--log-key and --origin go with --log; give it, too")
+    if given["log"] is not None and given["keyless"]:
+        raise UsageError("events are signed with keys, which a policy can name; give --key or --pkcs11")
+    signer = signer_of(**signing)
+    log = None if given["log"] is None else CustodyLog.open(given["log"])
+    notes = None if log is None else log_signer(log, given["log_key"], signing)
+
+    def seal(report: FetchReport, origin: str) -> Seal:
+        reason = f"fetch {report.run_id} of the list {report.list_digest}"
+        return seal_and_log(report.out, signer, log=log, log_signer=notes, origin=origin, reason=reason)
+
+    return seal
