@@ -7,7 +7,7 @@ change in two ways.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +50,19 @@ def attest(
 
     UsageError or InputError, and nothing is appended, when seal, log and request do not agree; see `building.events`.
     """
+    return account(
+        (request.to or seal).name, log, signers, log_signer, lambda books: events(seal, books, request)
+    )
+
+
+def account(
+    dataset: str,
+    log: CustodyLog,
+    signers: Sequence[Signer],
+    log_signer: NoteSigner,
+    make: Callable[[Ledger], Sequence[Event]],
+) -> Attested:
+    """Append, all or none, the events that `make` works out from the books of `dataset`; nobody else appends meanwhile."""
     from bezoar.custody.tlog.durable import lock
 
     folder = Path(log.location)
@@ -57,9 +70,7 @@ def attest(
         raise UsageError(f"{log.location}: not a folder on this machine; only such a log can be appended to")
     with lock(folder / LOCK):
         log.reload()
-        books = read_books(log, (request.to or seal).name)
-        made = events(seal, books, request)
-        return append(made, log, signers, log_signer)
+        return append(make(read_books(log, dataset)), log, signers, log_signer)
 
 
 def append(

@@ -90,7 +90,7 @@ def _acquired(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
         raise UsageError(f"{seal.location}: no record that is asked for is new to the log")
     before, after = _span(seal, ledger, seal.root.hex)
     first = Event(ACQUIRED, seal.name, before, after, request.time, request.reason, origin=request.origin)
-    return _split(first, new)
+    return split(first, new)
 
 
 def _taken_out(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
@@ -116,7 +116,7 @@ def _taken_out(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
             "take them out and seal again"
         )
     first = Event(request.kind, seal.name, before, after, request.time, request.reason)
-    return _split(first, [held.leaf for held in chosen])
+    return split(first, [held.leaf for held in chosen])
 
 
 def _released(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
@@ -133,7 +133,7 @@ def _released(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
                     f"{seal.location}: does not hold {held.leaf.key!r} as it was quarantined; put it back and seal again"
                 )
     first = Event(RELEASED, seal.name, before, after, request.time, request.reason)
-    return _split(first, [held.leaf for held in chosen])
+    return split(first, [held.leaf for held in chosen])
 
 
 def _transformed(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
@@ -154,7 +154,7 @@ def _transformed(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
         raise UsageError(f"{new.location}: no record that is asked for differs from what the log has")
     before, after = _span(new, ledger, new.root.hex)
     first = Event(TRANSFORMED, new.name, before, after, request.time, request.reason, derived=derived)
-    return _split(first, now, was)
+    return split(first, now, was)
 
 
 def _evidence(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
@@ -184,13 +184,13 @@ def _evidence(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
             raise UsageError("a revocation says which records it makes inadmissible; the query is --records")
         first = replace(first, query=request.query.text)
         chosen = [held.leaf for held in _matching(ledger.held.values(), request.query)]
-        return _split(first, chosen) if chosen else [first]
+        return split(first, chosen) if chosen else [first]
     if request.query is None:
         return [first]
     chosen = [held.leaf for held in _matching(ledger.held.values(), request.query)]
     if not chosen:
         raise UsageError(f"{seal.location}: no record matches {_shown(request.query)}")
-    return _split(first, chosen)
+    return split(first, chosen)
 
 
 def leaf_of(row: Row) -> Leaf:
@@ -235,7 +235,7 @@ def _matching(records: Iterable[Holding], query: Query | None) -> list[Holding]:
     ]
 
 
-def _split(first: Event, records: Sequence[Leaf], was: Sequence[Leaf] = ()) -> list[Event]:
+def split(first: Event, records: Sequence[Leaf], was: Sequence[Leaf] = ()) -> list[Event]:
     """Events like `first` that name the records between them, those with one key together."""
     now, old = {leaf.key: leaf for leaf in records}, {leaf.key: leaf for leaf in was}
     parts: list[list[str]] = [[]]

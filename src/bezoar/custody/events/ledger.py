@@ -40,15 +40,19 @@ Cell = tuple[str, str | None]  # source, label
 
 
 class Holding:
-    """A record in custody: its leaf, the leaf's hash, where it came from, and bits for the evidence that covers it."""
+    """A record in custody: its leaf, the leaf's hash, where it came from, and bits for the evidence that covers it.
 
-    __slots__ = ("hash", "leaf", "marks", "origin")
+    `why` says for what reason it was last quarantined.
+    """
+
+    __slots__ = ("hash", "leaf", "marks", "origin", "why")
 
     def __init__(self, record: Leaf, origin: str | None) -> None:
         self.leaf = record
         self.hash = hash_of(record)
         self.origin = origin
         self.marks = 0
+        self.why = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ class Ledger:
                 continue
             other += [record.key] if holding.leaf != record else []
             self.quarantine[record.key] = holding
+            holding.why = event.reason
             self.dataset.book("quarantined", self._cell(holding))
             self.outside.book("quarantined", self._cell(holding))
         return [
