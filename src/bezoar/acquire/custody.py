@@ -62,6 +62,7 @@ def seal_and_log(
     origin: str,
     reason: str = "",
     releases: Mapping[str, str] | None = None,
+    now: datetime | None = None,
 ) -> Seal:
     """Seal the output of a fetch; with a log, append what came, what was set aside and what was released, and the seal.
 
@@ -70,7 +71,7 @@ def seal_and_log(
     InputError when the books, the dataset and the quarantine do not agree.
     """
     from bezoar.custody.events.attesting import account
-    from bezoar.custody.events.times import now
+    from bezoar.custody.events.times import now as present
     from bezoar.custody.seal.sealing import seal
 
     made = seal(out, signer)
@@ -78,7 +79,7 @@ def seal_and_log(
         fetched = Fetched.beside(out, releases)
         account(
             made.name, log, [signer], log_signer,
-            lambda books: events_of(made, books, fetched, origin=origin, reason=reason, time=now()),
+            lambda books: events_of(made, books, fetched, origin=origin, reason=reason, time=now or present()),
         )  # fmt: skip
     return made
 

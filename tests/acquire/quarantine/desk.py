@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +23,7 @@ from bezoar.custody.audit.auditing import Scope, audit
 from bezoar.custody.audit.statement import AuditStatement
 from bezoar.custody.events.event import Event
 from bezoar.custody.events.history import history
+from bezoar.custody.events.times import now
 from bezoar.custody.seal.reading import Seal
 from bezoar.custody.signing.signers import KeySigner
 from bezoar.custody.tlog.keys import ed25519_signer
@@ -55,6 +57,7 @@ class Desk:
 
     root: Path
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    time: datetime = field(default_factory=now)
 
     def __post_init__(self) -> None:
         self.log_signer = ed25519_signer(Ed25519PrivateKey.generate(), ORIGIN)
@@ -79,7 +82,15 @@ class Desk:
         return Quarantine.at(state_folder(out) / "quarantine")
 
     def account(self, out: Path, **more: object) -> Seal:
-        arguments = {"log": self.log, "log_signer": self.log_signer, "origin": "list abc", **more}
+        """As a fetch does it at its end; each time a second later, so that no two events are the same."""
+        self.time += timedelta(seconds=1)
+        arguments = {
+            "log": self.log,
+            "log_signer": self.log_signer,
+            "origin": "list abc",
+            "now": self.time,
+            **more,
+        }
         return seal_and_log(out, KeySigner(self.key), **arguments)  # type: ignore[arg-type]
 
     def audit(self, out: Path) -> AuditStatement:
