@@ -132,6 +132,24 @@ def test_another_writer_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
+def test_another_writer_takes_the_new_folder_for_a_remnant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, removed = tmp_path / "folder", os.open, []
+
+    def open_late(place: Path, flags: int) -> int:
+        if not removed and Path(place).suffix == ".partial":
+            Path(place).rmdir()
+            removed.append(place)
+        return real(place, flags)
+
+    monkeypatch.setattr(replacing.os, "open", open_late)
+    with replaced_folder(path) as folder:
+        (folder / "file").write_text("one")
+    assert len(removed) == 1
+    assert (path / "file").read_text() == "one"
+
+
 def test_nothing_is_replaced_when_writing_fails(tmp_path: Path) -> None:
     path = plain_folder(tmp_path / "files")
     before = sealed(path).root

@@ -102,10 +102,13 @@ def _new_folder(path: Path) -> tuple[Path, int]:
     while True:
         temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}"
         temporary.mkdir()
-        lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # another writer took it for a remnant; below, before it was locked
+            continue
         with contextlib.suppress(OSError):  # a network file system may have no locks
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if temporary.exists():  # it may have been taken for a remnant before it was locked
+        if temporary.exists():
             return temporary, lock
         os.close(lock)
 
