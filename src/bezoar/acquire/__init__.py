@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bezoar.acquire.fetching import FetchReport, Interrupted, fetch
     from bezoar.acquire.http.exchange import Limits, Policy
-    from bezoar.acquire.images import Reencode
+    from bezoar.acquire.images.options import Reencode
     from bezoar.acquire.lists.reading import Columns, UrlList
     from bezoar.acquire.options import FetchOptions, Retry
     from bezoar.acquire.reasons import Reason, Verdict
@@ -39,7 +39,7 @@ _HOME = {
     "Limits": "http.exchange",
     "Policy": "http.exchange",
     "Reason": "reasons",
-    "Reencode": "images",
+    "Reencode": "images.options",
     "Retry": "options",
     "UrlList": "lists.reading",
     "Verdict": "reasons",

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bezoar.acquire.http.exchange import Limits, Policy
+from bezoar.acquire.images.options import Reencode
 from bezoar.acquire.quarantine.store import Cap
 from bezoar.acquire.reasons import Reason
 
 if TYPE_CHECKING:
-    from bezoar.acquire.images import Reencode
     from bezoar.acquire.lists.reading import UrlList
 
 _MAY_PASS = frozenset({Reason.CONNECTION, Reason.DEADLINE, Reason.TLS, Reason.TRUNCATED})
@@ -48,7 +48,8 @@ class FetchOptions:
         processes: that fetch at a time, each with its own connections; None: chosen for this machine.
         limits: of each request; connections are those of one process.
         policy: where one may connect to, and whose wishes are respected.
-        reencode: how images are decoded, resized and encoded anew; None: the bytes are kept as they came.
+        images: which are too small, too large or too long to be kept, and how they are encoded anew.
+        reencode: decode them, in processes that may do nothing else, and encode them anew; else the bytes are kept as they came.
         require_hash: rows without an expected hash are rejected, and not asked for.
         proxy: URL of a proxy for all requests.
         ca_file: certificates that are trusted instead of the system's (PEM).
@@ -62,7 +63,8 @@ class FetchOptions:
     processes: int | None = None
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
-    reencode: Reencode | None = None
+    images: Reencode = field(default_factory=Reencode)
+    reencode: bool = False
     require_hash: bool = False
     proxy: str | None = None
     ca_file: Path | None = None
@@ -81,10 +83,16 @@ class FetchOptions:
             "additional columns": list(columns.extra),
             "output format": self.output_format,
             "rows a shard": self.per_shard,
-            "re-encoding": None if self.reencode is None else _plain(asdict(self.reencode)),
+            **self._images(),
             "required hashes": self.require_hash,
             "signer of the list": expected_by,
         }
+
+    def _images(self) -> dict[str, Any]:
+        members = {name: str(value) for name, value in asdict(self.images).items()}
+        bounds = ("min_size", "max_area", "max_aspect_ratio")
+        pinned = members if self.reencode else {name: members[name] for name in bounds}
+        return {"re-encoding": self.reencode, **{name.replace("_", " "): pinned[name] for name in pinned}}
 
     def admission(self) -> dict[str, Any]:
         """What decides which rows come in; a retry of failed rows may change it."""
@@ -110,8 +118,3 @@ def _said(value: Any) -> str:
     if value is None or value == []:
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _plain(members: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back; it has no infinity."""
-    return {name: str(value) if value == float("inf") else value for name, value in members.items()}

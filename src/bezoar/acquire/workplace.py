@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bezoar.acquire.finished import FinishedShard
 from bezoar.acquire.http.client import USER_AGENT, Client
 from bezoar.acquire.images.checking import Checked, Problem, check
+from bezoar.acquire.images.options import unsuitable
 from bezoar.acquire.options import FetchOptions
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.replacing import replace_shard
@@ -72,10 +73,10 @@ class Workplace:
             )
         )
         self._workshop: Workshop | None = None
-        if options.reencode is not None:
+        if options.reencode:
             from bezoar.acquire.images.workshop import Workshop
 
-            self._workshop = self._stack.enter_context(Workshop(options.reencode))
+            self._workshop = self._stack.enter_context(Workshop(options.images, workers=1))
 
     def __enter__(self) -> Workplace:
         return self
@@ -85,7 +86,13 @@ class Workplace:
 
     def check(self, content: bytes) -> Checked | Problem:
         """The image as it is to be stored, or why it is none."""
-        return check(content) if self._workshop is None else self._workshop.process(content)
+        if self._workshop is not None:
+            return self._workshop.reencode(content)
+        image = check(content)
+        if isinstance(image, Checked):
+            why = unsuitable(image.width, image.height, self.setup.options.images)
+            return image if why is None else Problem(why)
+        return image
 
     def write(
         self, number: int, kept: Iterable[Kept], provenance: pa.Table, stats: Mapping[str, Any]

@@ -17,7 +17,7 @@ from bezoar.cli.options import PATH
 from bezoar.errors import UsageError
 
 if TYPE_CHECKING:
-    from bezoar.acquire import FetchOptions, Reencode, UrlList
+    from bezoar.acquire import FetchOptions, UrlList
 
 _OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")  # spelled out, so that --help loads no fetching
 _MEGABYTES = 64
@@ -134,10 +134,16 @@ _NETWORK = (
     ),
     click.option("--per-host", type=COUNT, default=16, show_default=True, help="Of these, to one host."),
     click.option(
-        "--timeout", type=_number, default=10.0, show_default=True, help="Seconds to connect, and of silence."
+        "--timeout",
+        metavar="SECONDS",
+        type=_number,
+        default=10.0,
+        show_default=True,
+        help="Seconds to connect, and of silence.",
     ),
     click.option(
         "--deadline",
+        metavar="SECONDS",
         type=_number,
         default=60.0,
         show_default=True,
@@ -199,7 +205,7 @@ _IMAGES = (
     click.option(
         "--resize-mode",
         type=click.Choice(["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]),
-        help="How; by default border.",
+        help="How; with a size border, else no.",
     ),
     _yes("--resize-only-if-bigger", "Leave smaller images as they are."),
     _yes("--skip-reencode", "Keep the bytes of images that need no resizing."),
@@ -210,10 +216,18 @@ _IMAGES = (
         "--min-image-size", type=click.IntRange(min=0), default=0, help="Reject images with a shorter side."
     ),
     click.option(
-        "--max-image-area", type=_number, default=float("inf"), help="Reject images with more pixels."
+        "--max-image-area",
+        metavar="PIXELS",
+        type=_number,
+        default=float("inf"),
+        help="Reject images with more pixels.",
     ),
     click.option(
-        "--max-aspect-ratio", type=_number, default=float("inf"), help="Reject images that are longer."
+        "--max-aspect-ratio",
+        metavar="RATIO",
+        type=_number,
+        default=float("inf"),
+        help="Reject images that are longer.",
     ),
 )
 
@@ -309,7 +323,7 @@ def fetch_options(given: Mapping[str, Any]) -> FetchOptions:
             opt_outs=given["disallowed_header_directives"],
             token=given["user_agent_token"],
         ),
-        reencode=reencode(given),
+        **_images(given),
         require_hash=given["require_hash"],
         proxy=given["proxy"],
         ca_file=given["ca_file"],
@@ -317,6 +331,26 @@ def fetch_options(given: Mapping[str, Any]) -> FetchOptions:
     )
 
 
-def reencode(given: Mapping[str, Any]) -> Reencode | None:
-    """How images are encoded anew; None when nothing asks for it."""
-    return None
+def _images(given: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are kept: as they came, unless something asks for another size or format."""
+    from bezoar.acquire import Reencode
+
+    asked = ("image_size", "resize_mode", "encode_format", "encode_quality")
+    form = given["encode_format"] or "jpg"
+    images = Reencode(
+        size=given["image_size"] or 256,
+        resize_mode=given["resize_mode"] or ("border" if given["image_size"] else "no"),
+        only_if_bigger=given["resize_only_if_bigger"],
+        encode_format=form,
+        quality=given["encode_quality"]
+        if given["encode_quality"] is not None
+        else 9
+        if form == "png"
+        else 95,
+        skip_reencode=given["skip_reencode"],
+        min_size=given["min_image_size"],
+        max_area=given["max_image_area"],
+        max_aspect_ratio=given["max_aspect_ratio"],
+    )
+    wanted = any(given[name] is not None for name in asked)
+    return {"images": images, "reencode": wanted and not given["disable_all_reencoding"]}
