@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from acquire.index.lists import SIGNER, STRANGER, VERIFIER, good, sha256, url, write
 
+from acquire.index.lists import SIGNER, STRANGER, VERIFIER, good, sha256, url, write
 from bezoar.acquire.lists.reading import Columns, UrlList
 from bezoar.acquire.lists.signing import sign_index, verify_index
 from bezoar.custody.seal.plain import verify_signature
