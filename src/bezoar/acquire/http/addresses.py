@@ -111,15 +111,15 @@ class Allowed:
 
 
 def _split(entry: str) -> tuple[str, int | None]:
-    host, port = entry.strip(), ""
+    host, colon, port = entry.strip(), "", ""
     if host.startswith("["):
-        host, _, port = host[1:].partition("]")
-        if port and not port.startswith(":"):
+        host, _, rest = host[1:].partition("]")
+        if rest and not rest.startswith(":"):
             raise InputError(f"{entry!r} is no host, address or network that could be allowed")
-        port = port[1:]
+        colon, port = rest[:1], rest[1:]
     elif host.count(":") == 1:
-        host, _, port = host.partition(":")
-    if not port:
+        host, colon, port = host.partition(":")
+    if not colon:
         return host, None
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise InputError(f"{entry!r} has no port number after the colon")

@@ -203,8 +203,7 @@ class Engine:
         self._multi.remove_handle(curl)
         slot, transfer = hop.slot, hop.slot.transfer
         self._turns.release(transfer.target.place)
-        if code == 0:
-            slot.finish()
+        slot.finish()
         if not self._goes_on(hop, code):
             self._settle(hop, code, message)
         self._idle.append(slot)
@@ -216,8 +215,8 @@ class Engine:
         if code == CONNECT_TIMEOUT and hop.late is None and spent < self._settings.limits.timeout_s:
             self._turns.add(transfer.target.place, transfer)  # the caller took its time, not the server
             return True
-        if hop.late is not None or slot.answer is None or slot.answer.location is None:
-            return False
+        if slot.answer is None or slot.answer.location is None or (hop.late is not None and not hop.may_pass):
+            return False  # the body of a redirect does not matter, only the deadline does
         try:
             target = self._next_target(transfer, slot.answer.location)
         except Refused as error:

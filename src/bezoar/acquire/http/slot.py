@@ -24,6 +24,7 @@ from bezoar.errors import MissingExtraError
 _READ_AHEAD = 128 << 10  # bytes that libcurl may read at once
 _SIDE_BODY = 64 << 10  # bytes of the body of a redirect or of an error page, at most
 _DNS_CACHE_S = 300
+_SUPPRESS_CONNECT_HEADERS = 265  # CURLOPT_SUPPRESS_CONNECT_HEADERS, for which pycurl has no name
 
 
 def load_pycurl() -> Any:
@@ -105,9 +106,11 @@ class Slot:
             self._sent = headers
 
     def finish(self) -> None:
-        """Read a head that no body came after."""
+        """Read a head that no body came after, if it is whole."""
         if self.answer is None and self._lines and self._lines[-1].strip() == b"":
             self._begin()
+            if self.answer is not None and self.answer.status < 200:
+                self.answer = self.problem = None  # an interim answer, and then nothing
 
     def progress(self) -> tuple[int, int]:
         """Something that differs once more has arrived."""
@@ -180,6 +183,7 @@ def _handle(pycurl: Any, settings: Settings) -> Any:
         (pycurl.FOLLOWLOCATION, 0),
         (pycurl.PROXY, settings.proxy or ""),  # "": also against the environment's
         (pycurl.NOPROXY, ""),
+        (_SUPPRESS_CONNECT_HEADERS, 1),  # a proxy's answer to CONNECT is not the server's
         (pycurl.NETRC, pycurl.NETRC_IGNORED),
         (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
         (pycurl.HTTP_CONTENT_DECODING, 0),
