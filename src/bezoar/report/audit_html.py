@@ -16,7 +16,7 @@ from bezoar.report.templating import environment
 from bezoar.report.text import shown
 
 if TYPE_CHECKING:
-    from bezoar.custody.audit.balances import Balance
+    from bezoar.custody.audit.balances import Aside, Balance
     from bezoar.custody.audit.irregularities import Irregularity
     from bezoar.custody.audit.statement import AuditStatement
 
@@ -24,6 +24,7 @@ MAX_ROWS = 60  # of a table of balances
 MAX_EXCEPTIONS = 200
 MAX_EVENTS = 400
 MAX_KEYS = 24
+MAX_SOURCES = 12  # of what lies in quarantine for one reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,16 @@ class _Row:
     name: str
     figures: tuple[str, ...]
     wrong: bool  # it does not agree with the seal
+
+
+@dataclass(frozen=True, slots=True)
+class _AsideView:
+    reason: str
+    records: int
+    sources: tuple[tuple[str, int], ...]
+    more_sources: int
+    keys: tuple[str, ...]
+    more_keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,8 @@ def audit_to_html(statement: AuditStatement) -> str:
             ],
             total=_row(balances.total),
             quarantine=balances.quarantine,
+            aside=[_aside(each) for each in balances.quarantine.by_reason[:MAX_ROWS]],
+            hidden_aside=max(0, len(balances.quarantine.by_reason) - MAX_ROWS),
             exceptions=[_exception(number, each) for number, each in enumerate(found[:MAX_EXCEPTIONS], 1)],
             hidden_exceptions=max(0, len(found) - MAX_EXCEPTIONS),
             events=_events(statement),
@@ -102,6 +115,17 @@ def _rows(rows: Sequence[Balance]) -> list[_Row]:
 def _row(row: Balance) -> _Row:
     values = tuple(f"{value:,}".replace("-", "−") if value else "–" for value in figures(row))
     return _Row(shown(row.name, 80), values, row.difference != 0)
+
+
+def _aside(each: Aside) -> _AsideView:
+    return _AsideView(
+        reason=shown(each.reason, 300) or "(no reason given)",
+        records=each.records,
+        sources=tuple((shown(name, 80), number) for name, number in each.by_source[:MAX_SOURCES]),
+        more_sources=max(0, len(each.by_source) - MAX_SOURCES),
+        keys=tuple(shown(key, 80) for key in each.keys[:MAX_KEYS]),
+        more_keys=max(0, each.records - MAX_KEYS),
+    )
 
 
 def _exception(number: int, each: Irregularity) -> _ExceptionView:
@@ -156,7 +180,9 @@ def _facts(statement: AuditStatement) -> list[tuple[str, str]]:
         ("SHA-256 of the policy", statement.policy_sha256),
         (
             "Sources are",
-            f"the values of the column {shown(column, 80)}" if column else "where records were acquired from",
+            f"the values of the column {shown(column, 80)}; of URLs, their hosts"
+            if column
+            else "where records were acquired from",
         ),
     ]
     return facts

@@ -14,13 +14,14 @@ from bezoar.report.text import count, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bezoar.custody.audit.balances import Balance
+    from bezoar.custody.audit.balances import Aside, Balance
     from bezoar.custody.audit.irregularities import Irregularity
     from bezoar.custody.audit.statement import AuditStatement
 
 MAX_ROWS = 20
 MAX_EXCEPTIONS = 30
 _KEYS = 5
+_SOURCES = 5
 _SHORT = (
     "open",
     "+acquired",
@@ -65,6 +66,10 @@ def audit_to_terminal(
         f"− removed {quarantine.removed:,} = closing {quarantine.closing:,}"
     )
     console.print(Text(line))
+    for aside in quarantine.by_reason[:MAX_ROWS]:
+        console.print(Text(_aside(aside)))
+    if len(quarantine.by_reason) > MAX_ROWS:
+        console.print(Text(f"  and {count(len(quarantine.by_reason) - MAX_ROWS)} more reasons"))
     console.print()
     console.print(Text(shown(sampling(statement), 1000)))
     if statement.since is not None:
@@ -75,6 +80,14 @@ def audit_to_terminal(
     if saved is not None:
         console.print(Text(f"Report: {shown(str(saved / 'audit.html'), 1000)}"), soft_wrap=True)
     return buffer.getvalue()
+
+
+def _aside(aside: Aside) -> str:
+    """What lies in quarantine for one reason, and where it came from."""
+    sources = ", ".join(f"{shown(name, 60)} {number:,}" for name, number in aside.by_source[:_SOURCES])
+    more = len(aside.by_source) - _SOURCES
+    rest = f" and {count(more, 'further source')}" if more > 0 else ""
+    return f"  {aside.records:,}: {shown(aside.reason, 200) or '(no reason given)'} · {sources}{rest}"
 
 
 def _facts(statement: AuditStatement) -> str:

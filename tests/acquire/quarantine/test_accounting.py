@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -283,3 +284,35 @@ def test_after_any_history_the_books_balance(history: list[list[Any]], seed: int
             statement = desk.audit(out)
             assert statement.irregularities == ()
             assert statement.balances.total.closing == len(kept) + 1
+
+
+def test_the_audit_says_why_records_lie_in_quarantine_and_whose_they_were(tmp_path: Path) -> None:
+    from jsonschema import Draft202012Validator
+
+    from bezoar.custody import audit as package
+    from bezoar.report.audit_html import audit_to_html
+    from bezoar.report.audit_terminal import audit_to_terminal
+
+    desk = Desk(tmp_path)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy.read_text() + '[sources]\ncolumn = "url"\n')
+    out = desk.output("pets", GOOD)
+    for number in range(5, 9):
+        desk.store(out).put(held(f"00000000{number}", b"%d" % number), b"%d" % number)
+    odd = held("000000009", b"odd", Reason.OPT_OUT, fields={}, url="http://[bad<b>")
+    desk.store(out).put(odd, b"odd")
+    desk.account(out)
+    statement = desk.audit(out)
+    mismatch, opt_out = statement.balances.quarantine.by_reason
+    assert (mismatch.records, mismatch.by_source) == (4, (("a.example", 2), ("b.example", 2)))
+    assert mismatch.keys == tuple(f"00000000{number}" for number in range(5, 9))
+    assert opt_out.by_source == (("http://[bad<b>", 1),)
+    schema = Path(package.__file__).with_name("schema") / "audit-1.json"
+    Draft202012Validator(json.loads(schema.read_text())).validate(statement.to_json())
+    text = audit_to_terminal(statement, width=120)
+    assert "4: hash_mismatch: what came is not what the list promises · a.example 2, b.example 2" in text
+    page = audit_to_html(statement)
+    assert "<bdi>a.example</bdi> 2" in page
+    assert "000000008" in page
+    assert "[bad&lt;b&gt;" in page
+    assert "[bad<b>" not in page

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bezoar.custody.events.ledger import MOVEMENTS, QUARANTINE, SIGNS, Account, Cell, Ledger
+from bezoar.custody.events.ledger import MOVEMENTS, QUARANTINE, SIGNS, Account, Cell, Holding, Ledger
 
-MAX_ROWS = 1000  # sources or classes told apart; the others are added up
+MAX_ROWS = 1000  # sources, classes or reasons told apart; the others are added up
+MAX_KEYS = 100  # of the records in quarantine for one reason
 NO_LABEL = "(no label)"
 
 
@@ -34,13 +35,24 @@ class Balance:
 
 
 @dataclass(frozen=True)
+class Aside:
+    """What lies in quarantine for one `reason`, that of its event: records `by_source`, the largest first; the first `keys`."""
+
+    reason: str
+    records: int
+    by_source: tuple[tuple[str, int], ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Quarantine:
-    """The account of the records that are in custody and not in the dataset."""
+    """The account of the records that are in custody and not in the dataset; `by_reason` is its closing balance, explained."""
 
     opening: int
     quarantined: int
     released: int
     removed: int
+    by_reason: tuple[Aside, ...] = ()
 
     @property
     def closing(self) -> int:
@@ -67,9 +79,38 @@ def balances(ledger: Ledger, sealed: Counter[Cell]) -> Balances:
         by_source=_rows(account, sealed, lambda cell: cell[0]),
         by_class=_rows(account, sealed, lambda cell: NO_LABEL if cell[1] is None else cell[1]),
         quarantine=Quarantine(
-            ledger.outside.opening.total(), *(ledger.outside.total(movement) for movement in QUARANTINE)
+            ledger.outside.opening.total(),
+            **{movement: ledger.outside.total(movement) for movement in QUARANTINE},
+            by_reason=_by_reason(ledger),
         ),
     )
+
+
+def _by_reason(ledger: Ledger) -> tuple[Aside, ...]:
+    groups: dict[str, list[Holding]] = {}
+    for holding in ledger.quarantine.values():
+        groups.setdefault(holding.why, []).append(holding)
+    found = [_aside(reason, records, ledger) for reason, records in groups.items()]
+    found.sort(key=lambda aside: (-aside.records, aside.reason))
+    if len(found) <= MAX_ROWS:
+        return tuple(found)
+    rest = [record for aside in found[MAX_ROWS - 1 :] for record in groups[aside.reason]]
+    return (
+        *found[: MAX_ROWS - 1],
+        _aside(f"({len(found) - MAX_ROWS + 1:,} other reasons)", rest, ledger),
+    )
+
+
+def _aside(reason: str, records: list[Holding], ledger: Ledger) -> Aside:
+    sources: Counter[str] = Counter()
+    for (source, _), number in ledger.count(records).items():
+        sources[source] += number
+    rows = sorted(sources.items(), key=lambda row: (-row[1], row[0]))
+    if len(rows) > MAX_ROWS:
+        others = rows[MAX_ROWS - 1 :]
+        rows = [*rows[: MAX_ROWS - 1], (f"({len(others):,} others)", sum(number for _, number in others))]
+    keys = sorted(record.leaf.key for record in records)[:MAX_KEYS]
+    return Aside(reason, len(records), tuple(rows), tuple(keys))
 
 
 def _rows(account: Account, sealed: Counter[Cell], name: Callable[[Cell], str]) -> tuple[Balance, ...]:

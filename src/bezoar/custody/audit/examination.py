@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bezoar.custody.audit.authority import Authority, authority
 from bezoar.custody.audit.coverage import Coverage
@@ -111,13 +112,23 @@ def examine(
 
 
 def source_of(policy: Policy) -> Callable[[Holding], str]:
-    """How the policy names a record's source: by a column, else by where it was acquired."""
+    """How the policy names a record's source: by a column, else by where it was acquired. Of a column of URLs, it is the host."""
     column = policy.source_column
 
     def source(holding: Holding) -> str:
-        return (holding.leaf.source.get(column) if column else holding.origin) or NO_SOURCE
+        return (_host(holding.leaf.source.get(column)) if column else holding.origin) or NO_SOURCE
 
     return source
+
+
+def _host(value: str | None) -> str | None:
+    """The host of a URL; any other value as it is."""
+    if value is None or not value.lower().startswith(("http://", "https://")):
+        return value
+    try:
+        return urlsplit(value).hostname or value
+    except ValueError:
+        return value
 
 
 class _Reader:

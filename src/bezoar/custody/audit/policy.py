@@ -23,7 +23,7 @@ required = true
 no_open_findings = true
 
 [sources]
-column = "contributor"                         # whose values are the sources in the balances
+column = "contributor"                         # whose values are the sources in the balances; of a URL, its host
 required = ["contributor", "license"]          # which every record must have
 
 [seal]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bezoar.custody.audit.balances import Balance, Balances
+from bezoar.custody.audit.balances import Balance, Balances, Quarantine
 from bezoar.custody.audit.examination import Earlier, Line
 from bezoar.custody.audit.irregularities import Irregularity
 from bezoar.custody.audit.opinion import Opinion
@@ -103,10 +103,7 @@ class AuditStatement:
                 "total": _balance(self.balances.total),
                 "by_source": [_balance(row) for row in self.balances.by_source],
                 "by_class": [_balance(row) for row in self.balances.by_class],
-                "quarantine": {
-                    **vars(self.balances.quarantine),
-                    "closing": self.balances.quarantine.closing,
-                },
+                "quarantine": _quarantine(self.balances.quarantine),
             },
             "sampling": _sampling(self.sampling, self.tolerable),
             "exceptions": [_exception(each) for each in self.irregularities[:MAX_LINES]],
@@ -139,6 +136,25 @@ def _balance(row: Balance) -> dict[str, Any]:
         "closing": row.closing,
         "sealed": row.sealed,
         "difference": row.difference,
+    }
+
+
+def _quarantine(account: Quarantine) -> dict[str, Any]:
+    return {
+        "opening": account.opening,
+        "quarantined": account.quarantined,
+        "released": account.released,
+        "removed": account.removed,
+        "closing": account.closing,
+        "by_reason": [
+            {
+                "reason": aside.reason,
+                "records": aside.records,
+                "by_source": [{"name": name, "records": number} for name, number in aside.by_source],
+                "keys": list(aside.keys),
+            }
+            for aside in account.by_reason
+        ],
     }
 
 
