@@ -37,14 +37,14 @@ class ArchiveLimits:
         """LimitError when one file is larger than allowed."""
         if size > self.file_bytes:
             raise LimitError(
-                f"{where}: {name[:200]!r} is larger than {self.file_bytes:,} bytes; raise --max-bytes if that is right"
+                f"{where}: {name[:200]!r} is larger than {self.file_bytes:,} bytes; raise --max-total-bytes if that is right"
             )
 
     def check_total(self, out: int, taken: int, where: str) -> None:
         """LimitError when `out` bytes are more than allowed, or too many for the `taken` compressed bytes they came from."""
         if out > self.total_bytes:
             raise LimitError(
-                f"{where}: unpacks to more than {self.total_bytes:,} bytes; raise --max-bytes if that is right"
+                f"{where}: unpacks to more than {self.total_bytes:,} bytes; raise --max-total-bytes if that is right"
             )
         if out > RATIO_FROM and out > self.ratio * taken:
             raise LimitError(

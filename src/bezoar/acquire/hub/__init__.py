@@ -1,0 +1,1 @@
+"""Repositories of the Hugging Face hub, fetched as one commit has them."""
