@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bezoar.data import decode, encode
-from bezoar.data.images import MAX_BYTES, header_size, suffix
+from bezoar.data.image_files import MAX_BYTES, suffix
+from bezoar.data.images import header_size
 from bezoar.errors import InputError, LimitError
 
 from .builders import encoded, pixels

@@ -16,18 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
+from bezoar.data.image_files import MAX_BYTES
 from bezoar.errors import InputError, LimitError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 RawShape = tuple[int, int, int]  # (height, width, channels)
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = {
-    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF",
-    ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM",
-}  # fmt: skip
 MAX_PIXELS = 64 * 2**20
-MAX_BYTES = 256 * 2**20
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
 
 
@@ -71,24 +67,6 @@ def encode_png(content: bytes, raw_shape: RawShape) -> bytes:
     out = io.BytesIO()
     Image.frombytes(mode, (width, height), content).save(out, format="PNG")
     return out.getvalue()
-
-
-def suffix(content: bytes) -> str:
-    """File name suffix for encoded content, judged by its magic bytes; ".bin" when it is no known image."""
-    magic = {
-        b"\xff\xd8\xff": ".jpg",
-        b"\x89PNG": ".png",
-        b"BM": ".bmp",
-        b"GIF8": ".gif",
-        b"II*\0": ".tif",
-        b"MM\0*": ".tif",
-    }
-    for prefix, name in magic.items():
-        if content.startswith(prefix):
-            return name
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return ".webp"
-    return ".ppm" if content[:1] == b"P" and content[1:2] in b"123456" and len(content) > 1 else ".bin"
 
 
 def header_size(content: bytes) -> tuple[int, int]:

@@ -275,7 +275,7 @@ def hash_contents(dataset: Dataset) -> Contents:
     import numpy as np
     import pyarrow as pa
 
-    from bezoar.data.images import MAX_BYTES, suffix
+    from bezoar.data.image_files import MAX_BYTES, suffix
     from bezoar.progress import track
 
     sha256 = bytearray()

@@ -92,7 +92,7 @@ class VerifyingReader:
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
         """Content of `rows`; VerificationError at the first that is not what was sealed."""
-        from bezoar.data.images import MAX_BYTES
+        from bezoar.data.image_files import MAX_BYTES
 
         for row, content in zip(rows.tolist(), self.reader.read(rows), strict=True):
             if hashlib.sha256(content).digest() != self.sha256[row].tobytes():

@@ -1,7 +1,7 @@
 """Who signs and who checks: the two protocols, and both for a key held in a file.
 
 Other signers: `certificates` (a certificate chain), `pkcs11` (a token), `keyless` (Sigstore).
-The package's face registers them all in SIGNERS.
+`registered` has them all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bezoar.custody.signing import keys
 from bezoar.errors import UsageError, VerificationError
-from bezoar.registry import Registry
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
@@ -52,9 +51,6 @@ class Verifier(Protocol):
 
         `material` is the bundle's `verificationMaterial`, in which certificates come.
         """
-
-
-SIGNERS: Registry[type[Signer]] = Registry("signer", "bezoar.signers")
 
 
 class KeySigner:

@@ -63,10 +63,6 @@ class ArrowFormat:
 
     name = "arrow"
 
-    def recognises(self, path: Path) -> bool:
-        """By the names that `save_to_disk` gives."""
-        return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Labels and small columns are read; content stays memory-mapped."""
         if not (path / "state.json").is_file():
@@ -100,6 +96,9 @@ class ArrowFormat:
             _write_json(folder / "state.json", _state(dataset, names))
         keyed = dataset.layout["keyed"] if native else dataset.modality == "image"
         return tables.written_keys(dataset, list(zip(names, parts, strict=True)), keyed)
+
+
+ARROW = ArrowFormat()
 
 
 def _shard_names(path: Path) -> list[str]:

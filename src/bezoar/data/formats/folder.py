@@ -22,7 +22,7 @@ from bezoar.data.formats import lines
 from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import label_column, read_labels
 from bezoar.data.formats.paths import is_clean, safe_name, split_of, unused
-from bezoar.data.images import MAX_BYTES, SUFFIXES, encode_png, suffix
+from bezoar.data.image_files import MAX_BYTES, SUFFIXES, suffix
 from bezoar.errors import InputError
 from bezoar.files import atomic_directory
 
@@ -53,20 +53,14 @@ class ImageFolderFormat:
 
     name = "folder"
 
-    def recognises(self, path: Path) -> bool:
-        """A folder in which an image turns up, or one with Hugging Face metadata."""
-        if not path.is_dir():
-            return False
-        return _metadata_file(path) is not None or next(_walk(path, strict=False), None) is not None
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Only names are read."""
-        metadata = _metadata_file(path)
+        metadata = metadata_file(path)
         if metadata is not None:
             return _open_metadata(path, metadata, options)
         if options.label_column is not None:
             raise InputError(f"{path}: no label column {options.label_column!r}: sub-folders are the labels")
-        names = sorted(_walk(path, strict=True))
+        names = sorted(image_names(path, strict=True))
         if not names:
             raise InputError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
         classes = [_class_of(name) for name in names]
@@ -97,6 +91,9 @@ class ImageFolderFormat:
         return names
 
 
+FOLDER = ImageFolderFormat()
+
+
 def _dataset(
     path: Path, names: Sequence[str], labels: NDArray[np.int32], classes: tuple[str, ...], columns: pa.Table,
     layout: dict[str, object],
@@ -116,7 +113,7 @@ def _dataset(
     )
 
 
-def _walk(root: Path, *, strict: bool) -> Iterator[str]:
+def image_names(root: Path, *, strict: bool) -> Iterator[str]:
     """Relative POSIX paths of the images below `root`; with `strict`, links and odd names are refused."""
     real, pending = root.resolve(), [""]
     while pending:
@@ -169,7 +166,7 @@ def _class_of(name: str) -> str | None:
 def _refuse_splits(path: Path, names: Sequence[str]) -> None:
     """`train/cat/1.png` below `path`: its sub-folders are splits, not classes."""
     tops = {name.split("/", 1)[0] for name in names}
-    deep = all(name.count("/") >= 2 or _metadata_file(path / name.split("/", 1)[0]) for name in names)
+    deep = all(name.count("/") >= 2 or metadata_file(path / name.split("/", 1)[0]) for name in names)
     if deep and all(split_of(top) == top.lower() for top in tops):
         raise InputError(
             f"{path}: holds splits ({', '.join(sorted(tops))}), not classes; name one: {path / min(tops)}"
@@ -198,11 +195,14 @@ def _names(dataset: Dataset) -> list[str]:
 
 
 def _files(dataset: Dataset) -> Iterator[bytes]:
+    from bezoar.data.images import encode_png
+
     for content in dataset.contents():
         yield content if dataset.raw_shape is None else encode_png(content, dataset.raw_shape)
 
 
-def _metadata_file(path: Path) -> Path | None:
+def metadata_file(path: Path) -> Path | None:
+    """Hugging Face's metadata in the folder, if there are any."""
     return next((path / name for name in _METADATA if (path / name).is_file()), None)
 
 

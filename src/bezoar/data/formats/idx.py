@@ -25,6 +25,7 @@ from bezoar.data.dataset import Dataset
 from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import Labels, read_labels
 from bezoar.data.formats.paths import row_keys
+from bezoar.data.formats.signs import idx_images, idx_labels
 from bezoar.errors import InputError, LimitError, OutputError
 from bezoar.files import atomic_directory
 
@@ -49,17 +50,13 @@ class IdxFormat:
 
     name = "idx"
 
-    def recognises(self, path: Path) -> bool:
-        """By the names that the pairs have always had."""
-        return bool(_images_files(path))
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Labels are read, images memory-mapped (decompressed when they are `.gz`)."""
         if options.label_column is not None:
             raise InputError(f"{path}: no label column {options.label_column!r}: IDX files have no columns")
-        found = _images_files(path)
+        found = idx_images(path)
         images_file = next((f for f in found if f.name.startswith("train")), found[0])
-        labels_file = _labels_file(images_file)
+        labels_file = idx_labels(images_file)
         images, values = _read(images_file, (3, 4)), _read(labels_file, (1,))
         if len(images) != len(values):
             raise InputError(
@@ -86,6 +83,9 @@ class IdxFormat:
             with _created(folder / labels) as out:
                 out.write(_header((len(dataset),)) + values.tobytes())
         return row_keys("", range(len(dataset)))
+
+
+IDX = IdxFormat()
 
 
 def array_dataset(
@@ -119,29 +119,6 @@ def stored_labels(dataset: Dataset, path: Path, dtype: np.dtype[np.generic]) -> 
     if values.size and not np.array_equal(stored.astype(values.dtype), values):
         raise OutputError(f"{path}: the labels do not fit into {dtype}")
     return stored[dataset.labels]
-
-
-def _images_files(path: Path) -> list[Path]:
-    """Images files of a folder, or `path` itself, that have a labels file beside them."""
-    try:
-        found = sorted(path.iterdir()) if path.is_dir() else [path]
-    except OSError:
-        return []
-    return [
-        f
-        for f in found
-        if f.is_file() and "images" in f.name and "idx" in f.name and _labels_file(f).is_file()
-    ]
-
-
-def _labels_file(images: Path) -> Path:
-    """`t10k-images-idx3-ubyte.gz` -> `t10k-labels-idx1-ubyte.gz`, with or without `.gz`, whichever exists."""
-    name = images.name.replace("images", "labels")
-    for digit in "34":
-        name = name.replace(f"idx{digit}", "idx1")
-    plain = name.removesuffix(".gz")
-    choices = [images.with_name(n) for n in (name, plain, f"{plain}.gz")]
-    return next((choice for choice in choices if choice.is_file()), choices[0])
 
 
 def _read(file: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -53,10 +53,6 @@ class NpzFormat:
 
     name = "npz"
 
-    def recognises(self, path: Path) -> bool:
-        """By suffix."""
-        return path.suffix == ".npz" and path.is_file()
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Labels are read; images are memory-mapped or, when compressed, decompressed."""
         with _archive(path) as archive:
@@ -105,6 +101,9 @@ class NpzFormat:
             if dataset.format == self.name:
                 _copy_others(dataset.path, archive, {images, label})
         return row_keys("", range(len(dataset)))
+
+
+NPZ = NpzFormat()
 
 
 @contextmanager

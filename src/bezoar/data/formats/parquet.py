@@ -22,7 +22,6 @@ from bezoar.data.formats.paths import one_split, shard_names, shards
 from bezoar.errors import InputError
 from bezoar.files import atomic_directory, atomic_file
 
-_MAGIC = b"PAR1"
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
@@ -116,13 +115,6 @@ class ParquetFormat:
 
     name = "parquet"
 
-    def recognises(self, path: Path) -> bool:
-        """By suffix, or by magic bytes for a single file."""
-        if path.is_file() and not path.name.endswith(".parquet"):
-            with path.open("rb") as file:
-                return file.read(4) == _MAGIC
-        return bool(shards(path, ".parquet"))
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Footers, labels and small columns are read; images are not."""
         files = one_split(path, shards(path, ".parquet") or [path])
@@ -154,6 +146,9 @@ class ParquetFormat:
         return tables.written_keys(
             dataset, parts, dataset.layout["keyed"] if native else dataset.modality == "image"
         )
+
+
+PARQUET = ParquetFormat()
 
 
 def _outputs(dataset: Dataset) -> list[tuple[str, NDArray[np.int64]]]:

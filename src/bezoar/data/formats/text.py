@@ -41,10 +41,6 @@ class TextFormat:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def recognises(self, path: Path) -> bool:
-        """By suffix."""
-        return path.suffix == self._suffix and path.is_file()
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Everything but the text is read."""
         names = lines.columns_of(path)
@@ -86,6 +82,10 @@ class TextFormat:
     @property
     def _suffix(self) -> str:
         return f".{self.name}"
+
+
+CSV = TextFormat("csv")
+JSONL = TextFormat("jsonl")
 
 
 def _text_column(path: Path, names: tuple[str, ...], label: str, wanted: str | None) -> str:

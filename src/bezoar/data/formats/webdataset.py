@@ -22,7 +22,8 @@ from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import Labels, label_column, read_labels
 from bezoar.data.formats.lines import json_column
 from bezoar.data.formats.paths import one_split, safe_name, shard_names, shards, unused
-from bezoar.data.images import MAX_BYTES, SUFFIXES, encode_png, suffix
+from bezoar.data.image_files import MAX_BYTES, SUFFIXES, suffix
+from bezoar.data.images import encode_png
 from bezoar.errors import InputError, LimitError, OutputError
 from bezoar.files import atomic_directory, atomic_file
 
@@ -111,10 +112,6 @@ class WebDatasetFormat:
 
     name = "webdataset"
 
-    def recognises(self, path: Path) -> bool:
-        """By suffix."""
-        return bool(shards(path, ".tar"))
-
     def open(self, path: Path, options: OpenOptions) -> Dataset:
         """Headers, labels and JSON fields are read in one pass; images are not, and nothing is extracted."""
         files = one_split(path, shards(path, ".tar"))
@@ -170,6 +167,9 @@ class WebDatasetFormat:
                 for index in indices.tolist():
                     keys[index] = f"{name}/{keys[index]}"
         return keys
+
+
+WEBDATASET = WebDatasetFormat()
 
 
 def _add(index: _Index, file: Path, number: int) -> None:
