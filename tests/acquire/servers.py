@@ -4,7 +4,8 @@
         client.get(Request(server.url + "/a.jpg"))
 
 A page is bytes (sent as they are), or a function of the request that returns bytes or yields them; a number that is
-yielded is a pause in seconds. After yielded pages, and those that say `connection: close`, the connection is closed.
+yielded is a pause in seconds, and a raised ConnectionAbortedError cuts the line. After yielded pages, and those that say
+`connection: close`, the connection is closed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import datetime
 import ipaddress
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -160,14 +161,32 @@ def serve(
     site: Site, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[Server]:
     """Serve `site` in a thread of its own until the block ends."""
-    server = Server(site, "https" if tls else "http", host)
+    with _running(Server(site, "https" if tls else "http", host, port), _talk, tls) as server:
+        yield server
+
+
+Talk = Callable[[Server, asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
+
+
+@contextmanager
+def _running(server: Server, talk: Talk, tls: ssl.SSLContext | None) -> Iterator[Server]:
     loop = asyncio.new_event_loop()
     ready = threading.Event()
+    running: list[asyncio.Task[None]] = []
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        with suppress(asyncio.CancelledError):
+            await talk(server, reader, writer)
+
+    async def hang_up() -> None:
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
 
     async def main() -> None:
-        listening = await asyncio.start_server(
-            lambda r, w: _talk(server, r, w), host, port, ssl=tls, backlog=512
-        )
+        listening = await asyncio.start_server(one, server.host, server.port, ssl=tls, backlog=512)
         server.port = listening.sockets[0].getsockname()[1]
         ready.set()
         await listening.serve_forever()
@@ -182,14 +201,13 @@ def serve(
         for one in left:
             one.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(hang_up())
         loop.close()
 
-    running: list[asyncio.Task[None]] = []
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     if not ready.wait(10):
-        raise RuntimeError(f"no server on {host}")
+        raise RuntimeError(f"no server on {server.host}:{server.port}")
     try:
         yield server
     finally:
@@ -207,6 +225,8 @@ async def _talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.St
             server.asked.append(asked)
             if not await _send(server.page_for(asked), writer):
                 break
+    except ConnectionAbortedError:
+        writer.transport.abort()
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
         pass
     finally:
@@ -222,6 +242,8 @@ async def _ask(reader: asyncio.StreamReader, number: int) -> Asked | None:
         return None
     first, *lines = raw.decode("latin-1").rstrip("\r\n").split("\r\n")
     method, target, _ = first.split(" ", 2)
+    if target.startswith("http://"):  # the form for proxies, which servers have to read, too
+        target = "/" + target.removeprefix("http://").partition("/")[2]
     pairs = (line.partition(":") for line in lines)
     return Asked(method, target, {n.strip().lower(): v.strip() for n, _, v in pairs}, raw, number)
 
@@ -239,6 +261,46 @@ async def _send(page: bytes | Script, writer: asyncio.StreamWriter) -> bool:
         else:
             await asyncio.sleep(part)
     return False
+
+
+@contextmanager
+def proxy(routes: Mapping[str, Server]) -> Iterator[Server]:
+    """An HTTP proxy that knows `host:port` by these routes only; its `asked` are the requests to itself."""
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await _ask(reader, 0)
+        if asked is None:
+            return
+        server.asked.append(asked)
+        place = asked.target if asked.method == "CONNECT" else asked.headers["host"]
+        place = place if ":" in place else place + ":80"
+        there = routes.get(place)
+        if there is None:
+            writer.write(page(b"no route", 403, connection="close"))
+            await writer.drain()
+            writer.close()
+            return
+        far_reader, far_writer = await asyncio.open_connection(there.host, there.port)
+        if asked.method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 Connection established\r\nx-robots-tag: noai\r\n\r\n")
+        else:
+            far_writer.write(asked.raw)
+        try:
+            await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
+        finally:
+            far_writer.transport.abort()
+
+    with _running(Server({}), talk, None) as server:
+        yield server
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    with suppress(Exception):
+        writer.close()
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from acquire.servers import Authority
 from bezoar.acquire.http.client import Client
 from bezoar.acquire.http.exchange import Limits, Policy
-
-from acquire.servers import Authority
 
 pytest.importorskip("pycurl")
 

@@ -12,7 +12,8 @@ from bezoar.acquire.http.addresses import Allowed, is_public
 from bezoar.errors import InputError
 
 NOT_PUBLIC = [
-    "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255",
+    "0.0.0.0",  # noqa: S104 - not bound to
+    "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255",
     "127.0.0.1", "127.255.255.254", "168.63.129.16", "169.254.169.254", "169.254.170.2", "172.16.0.1",
     "172.31.255.255", "192.0.0.1", "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1",
     "198.19.255.255", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
@@ -45,7 +46,12 @@ def test_an_ipv4_address_that_python_calls_private_is_never_public(number: int) 
     address = IPv4Address(number)
     if address.is_private or address.is_multicast or address.is_reserved or address.is_loopback:
         assert not is_public(address)
-    for wrapped in ((0xFFFF << 32) | number, number, (0x64FF9B << 96) | number, (0x2002 << 112) | (number << 80)):
+    for wrapped in (
+        (0xFFFF << 32) | number,
+        number,
+        (0x64FF9B << 96) | number,
+        (0x2002 << 112) | (number << 80),
+    ):
         assert not is_public(IPv6Address(wrapped))
 
 
@@ -87,5 +93,5 @@ def test_an_exception_by_name_covers_that_name() -> None:
     "entry", ["", " ", "10.0.0.0/33", "10.0.0.1/8", "a/b", "host:", "host:0", "host:65536", "host:x", "[::1]x", "::1::", "http://x"]
 )  # fmt: skip
 def test_an_exception_that_cannot_be_read_is_an_error(entry: str) -> None:
-    with pytest.raises(InputError, match="allowed|port"):
+    with pytest.raises(InputError, match=r"allowed|port"):
         Allowed.of((entry,))

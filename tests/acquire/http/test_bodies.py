@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from acquire.servers import Page, drip, endless, head, page, serve, silent
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from acquire.servers import Page, drip, endless, head, page, serve, silent
 from bezoar.acquire.http.client import Client
 from bezoar.acquire.http.exchange import Limits, Reply, Request
 from bezoar.acquire.reasons import Reason
@@ -41,7 +41,8 @@ def closing(raw: bytes) -> Callable[[object], list[bytes]]:
         chunked(BODY[:1], BODY[1:5000], BODY[5000:]),
         closing(head() + BODY),
         closing(b"HTTP/1.0 200 OK\r\n\r\n" + BODY),
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\netag: a\r\n\r\n" + page(BODY),
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\netag: a\r\n\r\n"
+        + page(BODY),
         chunked(BODY, end=b"0\r\nx-trailer: 1\r\netag: late\r\n\r\n"),
     ],
     ids=["length", "chunked", "until close", "HTTP/1.0", "interim answers", "trailers"],
@@ -58,7 +59,14 @@ def test_a_whole_body_is_taken_and_hashed(client: Client, content: Page) -> None
 
 
 def test_chosen_headers_are_kept_and_others_are_not(client: Client) -> None:
-    content = page(b"x", ETag='"e"', Set_Cookie="a=b", X_Repo_Commit="c" * 40, Content_Type="image/png", link=["<a>", "<b>"])
+    content = page(
+        b"x",
+        ETag='"e"',
+        Set_Cookie="a=b",
+        X_Repo_Commit="c" * 40,
+        Content_Type="image/png",
+        link=["<a>", "<b>"],
+    )
     assert dict(fetch(client, content).headers) == {
         "content-length": "1",
         "etag": '"e"',
@@ -88,7 +96,15 @@ def test_an_empty_body_is_whole(client: Client) -> None:
         closing(chunked(BODY, end=b"-5\r\nabcde\r\n0\r\n\r\n")),
         closing(chunked(BODY, end=b"fffffffffffffffffffff\r\nab")),
     ],
-    ids=["one byte short", "far too short", "no last chunk", "half a chunk", "no hex", "negative", "overflow"],
+    ids=[
+        "one byte short",
+        "far too short",
+        "no last chunk",
+        "half a chunk",
+        "no hex",
+        "negative",
+        "overflow",
+    ],
 )
 def test_a_truncated_or_broken_body_is_never_whole(client: Client, content: Page) -> None:
     reply = fetch(client, content)
@@ -129,7 +145,9 @@ class TestCaps:
     def test_a_body_at_the_cap_is_taken(self, client: Client) -> None:
         assert fetch(client, page(BODY), max_bytes=len(BODY)).reason is None
 
-    @pytest.mark.parametrize("content", [chunked(BODY), closing(head() + BODY)], ids=["chunked", "until close"])
+    @pytest.mark.parametrize(
+        "content", [chunked(BODY), closing(head() + BODY)], ids=["chunked", "until close"]
+    )
     def test_a_body_over_the_cap_is_broken_off(self, client: Client, content: Page) -> None:
         reply = fetch(client, content, max_bytes=len(BODY) - 1)
         assert (reply.reason, reply.body) == (Reason.TOO_LARGE, BODY[:-1])
@@ -184,7 +202,9 @@ class TestCodings:
             client.get(Request(server.url + "/a"))
         assert server.asked[0].headers["accept-encoding"] == "identity"
 
-    @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip", "identity", "unheard-of"])
+    @pytest.mark.parametrize(
+        "coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip", "identity", "unheard-of"]
+    )
     def test_a_coding_is_not_undone(self, client: Client, coding: str) -> None:
         sent = gzip.compress(BODY)
         reply = fetch(client, page(sent, content_encoding=coding))
@@ -244,17 +264,26 @@ class TestDeadlines:
         assert reasons == [None, None]
 
 
-@pytest.mark.parametrize("status", [201, 202, 203, 204, 205, 206, 300, 304, 305, 306, 400, 401, 403, 404, 410, 451, 500, 503, 599, 999])
+@pytest.mark.parametrize(
+    "status",
+    [201, 202, 203, 204, 205, 206, 300, 304, 305, 306, 400, 401, 403, 404, 410, 451, 500, 503, 599, 999],
+)
 def test_only_200_is_an_answer_to_a_plain_get(client: Client, status: int) -> None:
     empty = status in (204, 304)
     got: list[bytes] = []
-    reply = fetch(client, head(status, **({} if empty else {"content_length": 4})) + (b"" if empty else b"page"), receive=got.append)
+    reply = fetch(
+        client,
+        head(status, **({} if empty else {"content_length": 4})) + (b"" if empty else b"page"),
+        receive=got.append,
+    )
     assert (reply.reason, reply.status, got) == (Reason.HTTP_STATUS, status, [])
     assert reply.detail == f"status {status}"
     assert reply.body == (b"" if empty else b"page")
 
 
-@pytest.mark.parametrize("rest", [silent(head(404)), silent(head(404, content_length=9) + b"not")], ids=["none", "half"])
+@pytest.mark.parametrize(
+    "rest", [silent(head(404)), silent(head(404, content_length=9) + b"not")], ids=["none", "half"]
+)
 def test_an_error_whose_page_never_ends_is_that_error(rest: Page) -> None:
     with Client(Limits(timeout_s=0.3), LOOPBACK) as client:
         reply = fetch(client, rest)
@@ -263,19 +292,35 @@ def test_an_error_whose_page_never_ends_is_that_error(rest: Page) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"\r\n\r\n", b"hello", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\nbody", b"ICY 200 OK\r\n\r\nbody",
-     b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 5", b"HTTP/1.1 200 OK\r\n: x\r\n\x00: y\r\n\r\n",
-     b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\nbody", b"\x16\x03\x01\x02\x00\x01\x00",
-     b"HTTP/1.1 2000 OK\r\n\r\nbody", b"HTTP/1.1 20 OK\r\n\r\nbody"],
-)  # fmt: skip
+    [
+        b"",
+        b"\r\n\r\n",
+        b"hello",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\nbody",
+        b"HTTP/1.1 2000 OK\r\n\r\nbody",
+        b"HTTP/9.9 200 OK\r\n\r\nbody",
+        b"ICY 200 OK\r\n\r\nbody",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5",
+        b"HTTP/1.1 200 OK\r\na\x00b: c\r\n\r\nbody",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\nbody",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)
 def test_what_is_not_http_is_never_a_body(client: Client, raw: bytes) -> None:
     reply = fetch(client, closing(raw))
-    assert reply.reason is not None or raw.startswith(b"HTTP/1.1 200 OK\r\n: x")
+    assert reply.reason is not None
     assert reply.detail.isprintable()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=200), st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 F\r\nlocation: "]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 302 F\r\nlocation: "]),
+)
 def test_any_bytes_give_a_reply(client: Client, tail: bytes, start: bytes) -> None:
     with serve({"/a": closing(start + tail)}) as server:
         reply = client.get(Request(server.url + "/a", deadline_s=2.0))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from acquire.servers import page, serve
 
+from acquire.servers import page, serve
 from bezoar.acquire.http.client import Client
 from bezoar.acquire.http.exchange import Policy, Request
 from bezoar.acquire.http.robots import opted_out

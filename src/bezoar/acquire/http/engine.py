@@ -212,7 +212,7 @@ class Engine:
         """Queue the next hop of the same attempt, if there is one."""
         slot, transfer = hop.slot, hop.slot.transfer
         spent = self._now() - hop.began
-        if code == CONNECT_TIMEOUT and hop.late is None and spent < self._settings.limits.timeout_s:
+        if code == CONNECT_TIMEOUT and hop.late is None and spent < 0.9 * self._settings.limits.timeout_s:
             self._turns.add(transfer.target.place, transfer)  # the caller took its time, not the server
             return True
         if slot.answer is None or slot.answer.location is None or (hop.late is not None and not hop.may_pass):
