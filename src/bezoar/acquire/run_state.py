@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.acquire.options import FetchOptions, Retry, difference
+from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER
 from bezoar.errors import InputError, OutputError
 from bezoar.files import read_file, sync_folder
 
@@ -83,6 +84,14 @@ def locked(out: Path) -> Iterator[int]:
         os.close(handle)
 
 
+def pinned(out: Path) -> dict[str, Any]:
+    """What an output was begun with, as `run.json` has it; InputError when no fetch began it."""
+    path = state_folder(out) / _RUN
+    if not path.is_file():
+        raise InputError(f"{out}: no fetch of bezoar began this output; {path} is not there")
+    return _read(path)
+
+
 def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunState:
     """The run of this output, new or one to be resumed; the lock must be held. Remnants of a crash are removed.
 
@@ -97,8 +106,8 @@ def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunStat
         _write(path, shape, options, run_id)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _clean(out)
-        _clean(path.parent)
+        for folder in (out, out / PROVENANCE_FOLDER, *_folders(path.parent)):
+            _clean(folder)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}); check the path") from error
     return RunState(out, run_id)
@@ -164,8 +173,14 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
+def _folders(root: Path) -> list[Path]:
+    return [Path(folder) for folder, _, _ in os.walk(root)]
+
+
 def _clean(folder: Path) -> None:
     """Remove what a killed process left half-written."""
+    if not folder.is_dir():
+        return
     with os.scandir(folder) as entries:
         remnants = [entry for entry in entries if _PARTIAL.match(entry.name)]
     for entry in remnants:
