@@ -56,9 +56,11 @@ def signer_of(
         from bezoar.custody.signing.keyless import KeylessSigner
 
         return KeylessSigner()
-    from bezoar.custody.signing.certificates import CertificateSigner, load_certificates
+    chain = []
+    if certificate_chain is not None:
+        from bezoar.custody.signing.certificates import CertificateSigner, load_certificates
 
-    chain = load_certificates(certificate_chain) if certificate_chain is not None else []
+        chain = load_certificates(certificate_chain)
     if pkcs11 is not None:
         from bezoar.custody.signing.pkcs11 import Pkcs11Signer
 
