@@ -52,7 +52,7 @@ VERBS = {
     "log": "Keep, show, verify and serve a custody log, and witness others.",
     "doctor": "Show versions, extras and the speed of this machine.",
 }
-_WITHOUT_MATRICES = {"seal", "verify", "diff", "prove", "check", "attest", "custody", "audit", "keygen", "log"}
+_WITHOUT_MATRICES = {"seal", "verify", "diff", "prove", "check", "attest", "custody", "audit", "log"}
 
 
 class _Verbs(click.Group):
