@@ -7,6 +7,7 @@ column is taken for a digest but one that carries the digest's own name, as Data
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def resolve(wanted: Columns, names: Sequence[str], where: object) -> Columns:
     """`wanted` with the names that this list has; InputError with all its columns when one is missing."""
     if wanted.hash_kind not in HASH_BYTES:
         raise UsageError(f"no digest {wanted.hash_kind!r}; known: {', '.join(HASH_BYTES)}")
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = [name for name, times in Counter(names).items() if times > 1]
     if doubled:
         raise InputError(f"{where}: has the column {doubled[0]!r} twice; columns: {_listed(names)}")
     for name in (wanted.url, wanted.caption, wanted.hash, *wanted.extra):

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from bezoar.acquire.lists.files import Cells
 from bezoar.acquire.lists.streams import opened
-from bezoar.acquire.lists.text_files import filled
+from bezoar.acquire.lists.text_files import TOO_LONG, filled
 from bezoar.errors import InputError, LimitError
 
 MAX_ARRAY = 64 * 2**20  # bytes; lines may be as many as one likes
@@ -45,10 +45,12 @@ class JsonRows:
 
     def _parts(self, stream: BinaryIO) -> Iterator[Any]:
         """Lines as bytes, or elements of an array."""
-        return _elements(stream, self._file) if _is_array(stream) else filled(stream, self._file)
+        return _elements(stream, self._file) if _is_array(stream) else filled(stream)
 
 
 def _chosen(part: Any, columns: tuple[str, ...]) -> Cells:
+    if part == b"":
+        return TOO_LONG
     if isinstance(part, bytes):
         try:
             text = part.decode()

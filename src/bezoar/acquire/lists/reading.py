@@ -86,6 +86,11 @@ class UrlList:
         return total.hexdigest()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All columns of the first file, read or not."""
+        return tuple(self.parts[0].names())
+
+    @property
     def extra_schema(self) -> pa.Schema:
         """Arrow fields of the extra columns: a Parquet list's own; for other kinds strings (JSON values as JSON texts)."""
         import pyarrow as pa

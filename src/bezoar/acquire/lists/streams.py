@@ -48,10 +48,20 @@ def opened(file: Path) -> Iterator[BinaryIO]:
 
 def lines(stream: BinaryIO, file: Path) -> Iterator[bytes]:
     """Lines with their ends, without a byte order mark; LimitError for one above `MAX_LINE`."""
+    for number, line in enumerate(capped_lines(stream), 1):
+        if not line:
+            raise LimitError(f"{file}, line {number}: is longer than {MAX_LINE:,} bytes")
+        yield line
+
+
+def capped_lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines with their ends, without a byte order mark; b"" in the place of one above `MAX_LINE`, which is passed over."""
     line = stream.readline(MAX_LINE + 1).removeprefix(_BOM)
     while line:
         if len(line) > MAX_LINE:
-            raise LimitError(f"{file}: has a line of more than {MAX_LINE:,} bytes; it is no list of URLs")
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(MAX_LINE)
+            line = b""
         yield line
         line = stream.readline(MAX_LINE + 1)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bezoar.acquire.lists.files import Cells
-from bezoar.acquire.lists.streams import MAX_LINE, lines, opened
+from bezoar.acquire.lists.streams import MAX_LINE, capped_lines, opened
 from bezoar.errors import InputError, LimitError
 
+TOO_LONG = f"is longer than {MAX_LINE:,} bytes"
 _UTF8 = "is not valid UTF-8"
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
@@ -32,14 +33,14 @@ class UrlLines:
     def count(self) -> int:
         """Lines that are not empty."""
         with opened(self._file) as stream:
-            return sum(1 for _ in filled(stream, self._file))
+            return sum(1 for _ in filled(stream))
 
     def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
         """Skipped lines are not decoded."""
         with opened(self._file) as stream:
-            for line in islice(filled(stream, self._file), start, None):
+            for line in islice(filled(stream), start, None):
                 try:
-                    yield {"url": line.decode().strip()}
+                    yield {"url": line.decode().strip()} if line else TOO_LONG
                 except UnicodeDecodeError:
                     yield _UTF8
 
@@ -80,6 +81,9 @@ class Delimited:
     def _records(self, stream: BinaryIO) -> Iterator[list[str]]:
         """Records that are not empty lines; bytes that are no UTF-8 become lone surrogates."""
         source = _Counted(stream, self._file)
+        csv.field_size_limit(
+            max(csv.field_size_limit(), MAX_LINE)
+        )  # of the whole process: raised, never lowered
         reader = csv.reader(source, delimiter=self._separator)
         try:
             for record in reader:
@@ -91,24 +95,24 @@ class Delimited:
 
 
 class _Counted:
-    """Decoded lines; LimitError when those that make one record exceed the limit of a line."""
+    """Decoded lines; LimitError when those that make one record are too long: where it ends, only its end could tell."""
 
     def __init__(self, stream: BinaryIO, file: Path) -> None:
-        self._lines, self._file, self.size = lines(stream, file), file, 0
+        self._lines, self._file, self.size = capped_lines(stream), file, 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
+        for number, line in enumerate(self._lines, 1):
             self.size += len(line)
-            if self.size > MAX_LINE:
+            if not line or self.size > MAX_LINE:
                 raise LimitError(
-                    f"{self._file}: has a row of more than {MAX_LINE:,} bytes; a quotation mark may not be closed"
+                    f"{self._file}, line {number}: the row {TOO_LONG}; is a quotation mark not closed?"
                 )
             yield line.decode("utf-8", "surrogateescape")
 
 
-def filled(stream: BinaryIO, file: Path) -> Iterator[bytes]:
-    """Lines that are not empty."""
-    return (line for line in lines(stream, file) if not line.isspace())
+def filled(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines that are not empty; b"" in the place of one that is too long."""
+    return (line for line in capped_lines(stream) if not line.isspace())
 
 
 def _is_broken(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Shards as WebDataset reads them: NNNNN.tar, in which a sample is its image, `.txt` and `.json`, as img2dataset writes them.
+"""Shards as WebDataset reads them: NNNNN.tar, in which a sample is its image, `.json` and `.txt`, as img2dataset writes them.
 
 NNNNN.parquet beside it is the provenance.
 """
@@ -33,11 +33,11 @@ class WebDatasetWriter:
             with replaced(folder / f"{name}.tar", written) as out:
                 for sample in kept:
                     tar.write_member(out, f"{sample.key}.{sample.suffix}", sample.content)
+                    tar.write_member(out, f"{sample.key}.json", sample_json(sample))
                     if sample.row.caption is not None:
                         tar.write_member(
                             out, f"{sample.key}.txt", sample.row.caption.encode("utf-8", "replace")
                         )
-                    tar.write_member(out, f"{sample.key}.json", sample_json(sample))
                 tar.write_end(out)
             write_provenance(folder / f"{name}.parquet", provenance, written)
         return written
