@@ -286,7 +286,7 @@ def test_a_seal_is_stronger_than_the_tree(
 def test_the_token_goes_to_the_endpoint_only(
     site: HubSite, server: Server, hub_at: HubAt, tmp_path: Path
 ) -> None:
-    site.token = "hf_secret"
+    site.token = "hf_secret"  # noqa: S105 - of the test server
     with serve({f"/{hashlib.sha256(content).hexdigest()}": page(content) for content in LFS.values()}) as cdn:
         site.cdn = cdn.url
         report = fetch_hub(hub_at(server, "hf_secret", f"127.0.0.1:{cdn.port}"), SOURCE, tmp_path / "out")

@@ -30,11 +30,12 @@ def extract(
     archive: Path,
     out: Path,
     *,
+    name: str = "",
     limits: ArchiveLimits = DEFAULT,
     expected: Mapping[str, bytes] | None = None,
     ignored: frozenset[str] = frozenset(),
 ) -> Unpacking:
-    """Unpack the tar (also gzip, bzip2, xz, Zstandard) or zip archive into the new folder `out`.
+    """Unpack the tar (also gzip, bzip2, xz, Zstandard) or zip archive into the new folder `out`; messages call it `name`.
 
     `expected` are the SHA-256 (32 bytes) of all files by their path; a file without one, other than below the top-level names
     `ignored`, a file with another one, and a file that is missing are VerificationErrors. Modes, times and owners are dropped.
@@ -47,10 +48,11 @@ def extract(
     except OSError as error:
         raise InputError(f"{archive}: cannot be read ({error.strerror or error}); check the path") from error
     with file, atomic_directory(out) as folder:
-        return _fill(folder, entries(file, archive, limits), archive, expected, ignored)
+        where = name or str(archive)
+        return _fill(folder, entries(file, where, limits), where, expected, ignored)
 
 
-def entries(file: BinaryIO, where: Path, limits: ArchiveLimits) -> Iterator[Entry]:
+def entries(file: BinaryIO, where: str, limits: ArchiveLimits) -> Iterator[Entry]:
     """The entries of an open archive of any kind, in its order; `where` names it in messages."""
     kind = kind_of(file.read(512))
     file.seek(0)
@@ -64,14 +66,14 @@ def entries(file: BinaryIO, where: Path, limits: ArchiveLimits) -> Iterator[Entr
 def _fill(
     folder: Path,
     found: Iterator[Entry],
-    archive: Path,
+    archive: str,
     expected: Mapping[str, bytes] | None,
     ignored: frozenset[str],
 ) -> Unpacking:
     files = size = 0
     missing = set(expected or ())
     made = {""}
-    with track(f"unpack {archive.name}") as bar:
+    with track(f"unpack {archive.rpartition('/')[2]}") as bar:
         for entry in found:
             top = entry.path.split("/", 1)[0]
             parent = entry.path if entry.pieces is None else entry.path.rpartition("/")[0]
@@ -97,7 +99,7 @@ def _fill(
     return Unpacking(files, size)
 
 
-def _compare(archive: Path, path: str, found: bytes, expected: bytes | None) -> None:
+def _compare(archive: str, path: str, found: bytes, expected: bytes | None) -> None:
     if expected is None:
         raise VerificationError(f"{archive}: {path[:200]!r} is not in the seal; it is not what was sealed")
     if found != expected:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from bezoar.acquire.archives.entries import Entry
@@ -31,14 +30,14 @@ _KINDS = {
 }
 
 
-def tar_entries(file: BinaryIO, kind: str, where: Path, limits: ArchiveLimits) -> Iterator[Entry]:
+def tar_entries(file: BinaryIO, kind: str, where: str, limits: ArchiveLimits) -> Iterator[Entry]:
     """The entries of a tar archive that begins where `file` is; `kind` as `streams.kind_of` gives it.
 
     InputError, with the entry's name, for links, devices, pipes, sparse files, unsafe or doubled names, damage, truncation
     and data behind the end mark; LimitError beyond `limits`.
     """
-    names = Names(str(where))
-    window = _Window(Unpacked(file, kind, limits, str(where)), str(where))
+    names = Names(where)
+    window = _Window(Unpacked(file, kind, limits, where), where)
     try:
         archive = tarfile.open(  # noqa: SIM115 - closing it would read on
             fileobj=cast(Any, window), mode="r:", encoding="utf-8", errors="surrogateescape", errorlevel=2
@@ -47,7 +46,7 @@ def tar_entries(file: BinaryIO, kind: str, where: Path, limits: ArchiveLimits) -
         while (info := archive.next()) is not None:
             cast(Any, archive).members = []  # the parser would keep them all
             number += 1
-            limits.check_entries(number, str(where))
+            limits.check_entries(number, where)
             yield _entry(info, archive, window, names, limits)
             window.finish_entry()
     except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError) as error:

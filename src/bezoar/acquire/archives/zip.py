@@ -9,7 +9,6 @@ import bz2
 import stat
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from bezoar.acquire.archives.entries import Entry
@@ -23,24 +22,23 @@ _IN, _OUT = 1 << 16, 1 << 18
 _STORED, _DEFLATED, _BZIP2, _ZSTD = 0, 8, 12, 93
 
 
-def zip_entries(file: BinaryIO, where: Path, limits: ArchiveLimits) -> Iterator[Entry]:
+def zip_entries(file: BinaryIO, where: str, limits: ArchiveLimits) -> Iterator[Entry]:
     """The entries of a zip archive. InputError, with the entry's name, for what is odd; LimitError beyond `limits`."""
-    name = str(where)
-    slots, directory = read_slots(file, name, limits)
-    names = Names(name)
+    slots, directory = read_slots(file, where, limits)
+    names = Names(where)
     total = 0
     packed = 0
     for slot, end in zip(slots, [*(slot.header for slot in slots[1:]), directory], strict=True):
-        start = data_start(file, slot, end, name)
-        if _is_folder(slot, name):
+        start = data_start(file, slot, end, where)
+        if _is_folder(slot, where):
             yield Entry(names.folder(slot.name), None)
             continue
         path = names.file(slot.name)
-        limits.check_file(slot.size, name, slot.name)
+        limits.check_file(slot.size, where, slot.name)
         total += slot.size
         packed += slot.packed
-        limits.check_total(total, packed, name)
-        yield Entry(path, _content(file, slot, start, name))
+        limits.check_total(total, packed, where)
+        yield Entry(path, _content(file, slot, start, where))
 
 
 def _is_folder(slot: Slot, where: str) -> bool:

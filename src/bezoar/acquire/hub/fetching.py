@@ -7,8 +7,6 @@ record of the commit. Nothing in OUT is taken for right because it is there: it 
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ from bezoar.acquire.hub.record import HubRecord
 from bezoar.acquire.hub.selection import Refusal, Selection, hold_against, select
 from bezoar.acquire.hub.source import HubSource
 from bezoar.acquire.hub.tree import TreeFile
-from bezoar.acquire.quarantine.store import Quarantine
+from bezoar.acquire.placing import Place
 from bezoar.acquire.reasons import Reason, Verdict
 from bezoar.acquire.run_state import locked, state_folder
-from bezoar.acquire.transfers import Arrived, Wanted, commit, hash_file, set_aside, transfer
+from bezoar.acquire.transfers import Arrived, Wanted, transfer
 from bezoar.errors import LimitError, OutputError, UsageError, VerificationError
 from bezoar.progress import track
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from bezoar.acquire.sealed_digests import Sealed
 
 RECORD = "hub.json"
-_PARTS, _QUARANTINE = "parts", "quarantine"
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,8 @@ def fetch_hub(hub: Hub, source: HubSource, out: Path, options: HubOptions | None
             raise LimitError(
                 f"{source}: {total:,} bytes; at most {options.max_bytes:,} are fetched; raise --max-total-bytes if that is right"
             )
-        run = _Run(hub, source, out, record)
+        place = Place(out)
+        run = _Run(hub, source, place, record)
         with track(f"fetch {source.repository}", total) as bar:
             run.fetch(selection.files, options.attempts, bar.advance)
         record.with_digests(run.found).write(state_folder(out) / RECORD)
@@ -114,7 +112,7 @@ def fetch_hub(hub: Hub, source: HubSource, out: Path, options: HubOptions | None
             run.replaced,
             [*selection.refused, *run.rejected],
             selection.skipped,
-            _foreign(out, {file.path for file in record.files}),
+            place.foreign(file.path for file in record.files),
         )
 
 
@@ -192,7 +190,7 @@ class _Run:
 
     hub: Hub
     source: HubSource
-    out: Path
+    place: Place
     record: HubRecord
     found: dict[str, bytes] = field(default_factory=dict)
     rejected: list[Refusal] = field(default_factory=list)
@@ -203,57 +201,27 @@ class _Run:
     replaced: int = 0
 
     def fetch(self, files: Sequence[TreeFile], attempts: int, advance: Callable[[int], None]) -> None:
-        """Bring all of them, those that are there already last: they cost no request."""
-        self.quarantine = Quarantine.at(state_folder(self.out) / _QUARANTINE)
-        self.folders: set[str] = set()
+        """Bring all of them that are not there already."""
         by_path = {file.path: file for file in files}
         for arrived in transfer(
             self.hub.client, self._missing(files, advance), attempts=attempts, on_bytes=advance
         ):
-            file = by_path[arrived.wanted.name]
             if arrived.verdict is Verdict.VERIFIED:
-                commit(arrived.wanted.part, self._target(file.path))
+                self.place.keep(arrived)
                 self.fetched += 1
-                self._count(file, arrived.sha256)
+                self._count(by_path[arrived.wanted.name], arrived.sha256)
             else:
                 self._reject(arrived)
 
     def _missing(self, files: Sequence[TreeFile], advance: Callable[[int], None]) -> Iterator[Wanted]:
         for file in files:
-            target = self._target(file.path)
-            present = self._present(target, file)
+            present, was_wrong = self.place.present(file.path, file.size, file.sha256, file.oid)
+            self.replaced += was_wrong
             if present is None:
                 yield self._wanted(file)
             else:
                 advance(file.size)
                 self._count(file, present)
-
-    def _present(self, target: Path, file: TreeFile) -> bytes | None:
-        """The SHA-256 of the file that is in its place already, when it is right; a wrong one is set aside."""
-        try:
-            status = target.lstat()
-        except FileNotFoundError:
-            return None
-        if stat.S_ISDIR(status.st_mode):
-            raise OutputError(f"{target}: is a folder where a file of the repository belongs; remove it")
-        if not stat.S_ISREG(status.st_mode):
-            raise OutputError(
-                f"{target}: is a link or a special file where a file of the repository belongs; remove it"
-            )
-        sha256, oid = hash_file(target, file.size)
-        right = sha256 == file.sha256 if file.sha256 is not None else oid == file.oid
-        if right and status.st_size == file.size:
-            return sha256
-        was = Wanted(
-            file.path, f"file in {self.out}", target, status.st_size, sha256=file.sha256, git_oid=file.oid
-        )
-        detail = "was in the output already and is not what the repository holds"
-        set_aside(
-            self.quarantine,
-            Arrived(was, Verdict.REJECTED, sha256, status.st_size, Reason.HASH_MISMATCH, detail),
-        )
-        self.replaced += 1
-        return None
 
     def _wanted(self, file: TreeFile) -> Wanted:
         digest = (file.sha256 or file.oid).hex()
@@ -261,33 +229,13 @@ class _Run:
         return Wanted(
             name=file.path,
             url=self.hub.url(self.source, self.record.commit, file.path),
-            part=state_folder(self.out) / _PARTS / f"{name}.part",
+            part=self.place.parts / f"{name}.part",
             max_bytes=file.size,
             size=file.size,
             sha256=file.sha256,
             git_oid=None if file.sha256 is not None else file.oid,
             secret=self.hub.secret,
         )
-
-    def _target(self, path: str) -> Path:
-        """Where a file belongs. No folder on the way may be a link that somebody put there."""
-        parent = path.rpartition("/")[0]
-        if parent not in self.folders:
-            place = self.out
-            for part in parent.split("/") if parent else ():
-                place = place / part
-                try:
-                    place.mkdir(exist_ok=True)
-                except OSError as error:
-                    raise OutputError(
-                        f"{place}: cannot be made ({error.strerror or error}); remove what is there"
-                    ) from error
-                if place.is_symlink():
-                    raise OutputError(
-                        f"{place}: is a link; files of the repository would land elsewhere, remove it"
-                    )
-            self.folders.add(parent)
-        return self.out / path
 
     def _count(self, file: TreeFile, sha256: bytes) -> None:
         self.found[file.path] = sha256
@@ -298,22 +246,12 @@ class _Run:
             self.by_git += 1
 
     def _reject(self, arrived: Arrived) -> None:
-        reason = arrived.reason or Reason.HASH_MISMATCH
-        reply = arrived.reply
-        if reason in (Reason.CONNECTION, Reason.DEADLINE, Reason.TRUNCATED, Reason.HTTP_STATUS, Reason.TLS):
-            detail = arrived.detail  # the part stays where it is, so that the next fetch goes on from there
-            if reply is not None and reply.status in (401, 403):
-                detail = f"{detail}; set HF_TOKEN to a token that may read it"
-        else:
-            detail = arrived.detail
-            set_aside(self.quarantine, arrived)
+        reason, detail = arrived.reason or Reason.HASH_MISMATCH, arrived.detail
+        if reason in (
+            Reason.HASH_MISMATCH,
+            Reason.TOO_LARGE,
+        ):  # of others the part stays, and the next fetch goes on from there
+            self.place.reject(arrived)
+        if arrived.reply is not None and arrived.reply.status in (401, 403):
+            detail = f"{detail}; set HF_TOKEN to a token that may read it"
         self.rejected.append(Refusal(arrived.wanted.name, reason, detail))
-
-
-def _foreign(out: Path, paths: set[str]) -> int:
-    """How many files in an output are not of the repository."""
-    count = 0
-    for folder, _, names in os.walk(out):
-        prefix = Path(folder).relative_to(out).as_posix()
-        count += sum((name if prefix == "." else f"{prefix}/{name}") not in paths for name in names)
-    return count
