@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bezoar.acquire.archives.fetching import OneFile, Promise, finish
+from bezoar.acquire.archives.limits import ArchiveLimits
 from bezoar.acquire.archives.names import Names
 from bezoar.acquire.placing import Place
 from bezoar.acquire.reasons import Reason, Verdict
@@ -24,8 +26,15 @@ from bezoar.acquire.run_state import locked, state_folder
 from bezoar.acquire.sealed_digests import Sealed
 from bezoar.acquire.transfers import Arrived, Wanted
 from bezoar.custody.signing.strict_json import parse_object
-from bezoar.errors import InputError, LimitError, MissingExtraError, OutputError, UsageError
-from bezoar.files import atomic_file, read_file
+from bezoar.errors import (
+    InputError,
+    LimitError,
+    MissingExtraError,
+    OutputError,
+    UsageError,
+    VerificationError,
+)
+from bezoar.files import atomic_file, read_file, refuse_existing
 from bezoar.progress import track
 
 RECORD = "objects.json"
@@ -195,6 +204,37 @@ def copy_objects(store: Store, out: Path, options: ObjectOptions) -> CopyReport:
             run.copy(objects, bar.advance)
         _write(state_folder(out) / RECORD, store.source, run.kept)
         return run.report(objects)
+
+
+def copy_object(store: Store, out: Path, promise: Promise) -> OneFile:
+    """Copy the single object of a store to the new file `out`. VerificationError when it is not what was promised."""
+    if promise.sealed is not None:
+        raise UsageError(
+            f"{store.source}: a seal says what is in an archive; give the digest of a single object with --sha256"
+        )
+    return _one(store, out, promise, None)
+
+
+def unpack_object(store: Store, out: Path, promise: Promise, limits: ArchiveLimits) -> OneFile:
+    """Copy the single object of a store, an archive, and unpack it into the new folder `out`; as `archives.fetch_archive`."""
+    return _one(store, out, promise, limits)
+
+
+def _one(store: Store, out: Path, promise: Promise, limits: ArchiveLimits | None) -> OneFile:
+    promise.check(store.source)
+    refuse_existing(out)
+    with locked(out):
+        place, size = Place(out), store.size()
+        with track(f"copy {out.name}", size) as bar:
+            arrived = store.bring(
+                Stored(store.root, out.name, size), place.parts / "object.part", promise.sha256, bar.advance
+            )
+        if arrived.reason is not None:
+            place.reject(arrived)
+            raise VerificationError(
+                f"{store.source}: {arrived.detail}; what came is in {place.quarantine.folder}"
+            )
+        return finish(arrived, store.source, out, promise, limits)
 
 
 def read_record(path: Path) -> dict[str, bytes]:

@@ -101,20 +101,7 @@ def _fetched(client: Client, url: str, out: Path, promise: Promise, limits: Arch
     refuse_existing(out)
     with locked(out):
         arrived = download(client, url, out, promise.sha256)
-        part, reply = arrived.wanted.part, arrived.reply
-        about = {} if reply is None else {
-            "final_url": reply.final_url.split("?", 1)[0],
-            "peer": reply.peer,
-            "tls_verified": reply.tls_verified,
-            "fetched": round(reply.fetched, 3),
-        }  # fmt: skip
-        try:
-            found = _finish(part, url, out, promise, limits, arrived.sha256, arrived.size, about)
-        except VerificationError as error:  # by the seal
-            Place(out).reject(replace(arrived, reason=Reason.HASH_MISMATCH, detail=str(error)))
-            raise
-        part.unlink(missing_ok=True)
-        return found
+        return finish(arrived, url, out, promise, limits)
 
 
 def download(client: Client, url: str, out: Path, sha256: bytes | None) -> Arrived:
@@ -137,6 +124,29 @@ def download(client: Client, url: str, out: Path, sha256: bytes | None) -> Arriv
         else ""
     )
     raise InputError(f"{url[:300]}: cannot be fetched ({arrived.reason}: {arrived.detail}){hint}")
+
+
+def finish(
+    arrived: Arrived, source: str, out: Path, promise: Promise, limits: ArchiveLimits | None
+) -> OneFile:
+    """Unpack (or, without `limits`, move) a part that arrived right; the lock must be held.
+
+    An archive whose content is not what the seal says goes into quarantine; VerificationError.
+    """
+    part, reply = arrived.wanted.part, arrived.reply
+    about = {} if reply is None else {
+        "final_url": reply.final_url.split("?", 1)[0],
+        "peer": reply.peer,
+        "tls_verified": reply.tls_verified,
+        "fetched": round(reply.fetched, 3),
+    }  # fmt: skip
+    try:
+        found = _finish(part, source, out, promise, limits, arrived.sha256, arrived.size, about)
+    except VerificationError as error:
+        Place(out).reject(replace(arrived, reason=Reason.HASH_MISMATCH, detail=str(error)))
+        raise
+    part.unlink(missing_ok=True)
+    return found
 
 
 def _finish(

@@ -1,0 +1,259 @@
+"""`bezoar fetch` of a hub repository, an archive or a store: the options, and what is said in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bezoar.cli.remote_options import client_of, digest_of, hub_of, limits_of, promise_of, sealed_of
+from bezoar.cli.remote_text import common_lines, hub_lines, show_json, show_text
+from bezoar.errors import UsageError
+
+if TYPE_CHECKING:
+    from bezoar.acquire.archives.fetching import OneFile
+    from bezoar.acquire.objects import CopyReport
+    from bezoar.custody.seal.reading import Seal
+
+REJECTED = 1
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip")
+
+SealWith = Callable[[Path, str, str], "Seal"]  # the output, where it came from, what came of it
+
+
+def is_remote(source: str, given: Mapping[str, Any]) -> bool:
+    """Whether SOURCE is a repository, a store or an archive; a list may lie at a URL too, and is then given as --url-list."""
+    says_list = any(given.get(name) is not None for name in ("url_list", "input_format", "url_col"))
+    return not says_list and ("://" in source or _is_archive(source))
+
+
+def fetch_remote(
+    source: str, out: Path, *, given: Mapping[str, Any], form: str, seal_with: SealWith | None
+) -> int:
+    """Fetch SOURCE into OUT, seal it if `seal_with` is given, and say what came of it; the exit code."""
+    scheme = source.partition("://")[0].lower() if "://" in source else ""
+    if scheme == "hf":
+        return _fetch_hub(source, out, given, form, seal_with)
+    if given["include"] or given["exclude"]:
+        raise UsageError("--include and --exclude choose among the files of a repository (hf://)")
+    if scheme in ("http", "https", ""):
+        if given["pin"] is not None:
+            raise UsageError(
+                "--pin goes with a repository or a store; give the archive's digest with --sha256"
+            )
+        return _fetch_file(source, out, given, form, seal_with)
+    return _fetch_objects(source, out, given, form, seal_with)
+
+
+def remote_list(source: str, out: Path, given: Mapping[str, Any]) -> Path:
+    """The local copy of a list of URLs at hf://, http(s):// or a store, brought anew; it has the digest --sha256, if given."""
+    from bezoar.acquire.archives.fetching import Promise, fetch_file
+    from bezoar.acquire.run_state import state_folder
+
+    folder = state_folder(out) / "list"
+    scheme = source.partition("://")[0].lower()
+    name = source.split("?", 1)[0].rstrip("/").rpartition("/")[2]
+    if not name or name in (".", "..") or not name.isprintable() or len(name.encode()) > 200:
+        raise UsageError(f"{source[:200]}: names no file; give the URL of the list itself")
+    folder.mkdir(parents=True, exist_ok=True)
+    if scheme == "hf":
+        return _list_from_hub(source, folder / "hub", given)
+    path = folder / name
+    path.unlink(missing_ok=True)
+    promise = Promise(digest_of(given), None, nothing=True)
+    if scheme in ("http", "https"):
+        with client_of(given) as client:
+            fetch_file(client, source, path, promise)
+    else:
+        from bezoar.acquire.objects import Store, copy_object
+
+        copy_object(Store(source), path, promise)
+    return path
+
+
+def _fetch_hub(
+    source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
+) -> int:
+    from bezoar.acquire.hub.fetching import HubOptions, fetch_hub
+    from bezoar.acquire.hub.record import HubRecord
+    from bezoar.acquire.hub.source import HubSource
+
+    if given["sha256"] is not None or given["as_is"] or given["unverified"]:
+        raise UsageError(
+            "--sha256, --as-is and --unverified are for archives and objects; hold a repository to --pin or --seal"
+        )
+    wanted = HubSource.parse(source)
+    options = HubOptions(
+        include=given["include"],
+        exclude=given["exclude"],
+        pin=None if given["pin"] is None else HubRecord.read(given["pin"]),
+        sealed=sealed_of(given),
+        max_files=given["max_entries"],
+        max_bytes=given["max_total_bytes"],
+    )
+    with client_of(given, hub=True) as client:
+        report = fetch_hub(hub_of(client), wanted, out, options)
+    kept = report.verified + report.by_git
+    origin = f"{wanted}@{report.commit}"
+    what = f"{kept} files: {report.verified} by SHA-256, {report.by_git} by git object id; {len(report.rejected)} rejected"
+    seal = seal_with(out, origin, what) if seal_with is not None and kept else None
+    rejected = [(each.path, each.reason.value, each.detail) for each in report.rejected]
+    if form == "json":
+        value = {
+            "source": str(wanted),
+            "commit": report.commit,
+            "verified": report.verified,
+            "verified_by_git_sha1": report.by_git,
+            "bytes": report.size,
+            "fetched": report.fetched,
+            "replaced": report.replaced,
+            "skipped": report.skipped,
+            "foreign": report.foreign,
+        }
+        show_json(out, value, rejected, seal)
+    else:
+        show_text(
+            [*hub_lines(out, wanted.repository, report), *common_lines(out, rejected, report.foreign, seal)]
+        )
+    return REJECTED if rejected else 0
+
+
+def _fetch_file(
+    source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
+) -> int:
+    from bezoar.acquire.archives.fetching import fetch_archive, fetch_file, unpack_archive
+
+    promise, limits = promise_of(given), limits_of(given)
+    if "://" not in source:
+        if given["as_is"]:
+            raise UsageError(f"{source}: is a file here already; leave out --as-is to unpack it")
+        found = unpack_archive(Path(source), out, promise, limits)
+    else:
+        unpacked = _is_archive(source) and not given["as_is"]
+        promise.check(source)  # before the extra that the client needs is asked for
+        with client_of(given) as client:
+            found = (
+                fetch_archive(client, source, out, promise, limits)
+                if unpacked
+                else fetch_file(client, source, out, promise)
+            )
+    return _tell_file(source, out, found, form, seal_with)
+
+
+def _tell_file(source: str, out: Path, found: OneFile, form: str, seal_with: SealWith | None) -> int:
+    from bezoar.report.text import count, shown
+
+    origin = f"{source.split('?', 1)[0]}, SHA-256 {found.sha256}"
+    seal = seal_with(out, origin, f"1 file {found.verdict}") if seal_with is not None else None
+    unpacking = found.unpacking
+    if form == "json":
+        value = {
+            "source": source,
+            "sha256": found.sha256,
+            "bytes": found.size,
+            "verdict": found.verdict.value,
+            "files": None if unpacking is None else unpacking.files,
+            "unpacked_bytes": None if unpacking is None else unpacking.size,
+        }
+        show_json(out, value, [], seal)
+        return 0
+    lines = [f"{shown(str(out), 1000)}: {shown(source.split('?', 1)[0], 300)}"]
+    if unpacking is not None:
+        lines.append(f"  {count(unpacking.files, 'file')}, {count(unpacking.size, 'byte')} unpacked")
+    lines.append(f"  {found.verdict}: sha256 {found.sha256}, {count(found.size, 'byte')}")
+    if found.verdict == "unverified":
+        lines.append("  nothing said what it must be; give this digest as --sha256 the next time")
+    show_text([*lines, *common_lines(out, [], 0, seal)])
+    return 0
+
+
+def _fetch_objects(
+    source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
+) -> int:
+    from bezoar.acquire.objects import (
+        ObjectOptions,
+        Store,
+        copy_object,
+        copy_objects,
+        read_record,
+        unpack_object,
+    )
+
+    store = Store(source)
+    if store.is_object():
+        if given["pin"] is not None:
+            raise UsageError(
+                "--pin goes with a folder of objects; give the digest of a single one with --sha256"
+            )
+        promise = promise_of(given)
+        if _is_archive(source) and not given["as_is"]:
+            return _tell_file(
+                source, out, unpack_object(store, out, promise, limits_of(given)), form, seal_with
+            )
+        return _tell_file(source, out, copy_object(store, out, promise), form, seal_with)
+    if given["sha256"] is not None or given["as_is"]:
+        raise UsageError(
+            "--sha256 and --as-is are for a single object; hold a folder of objects to --seal or --pin"
+        )
+    if given["pin"] is not None and given["trusted_seal"] is not None:
+        raise UsageError("--pin and --seal both say what must arrive; give one of them")
+    options = ObjectOptions(
+        expected=None if given["pin"] is None else read_record(given["pin"]),
+        sealed=sealed_of(given),
+        nothing=given["unverified"],
+        max_objects=given["max_entries"],
+        max_bytes=given["max_total_bytes"],
+    )
+    report = copy_objects(store, out, options)
+    kept = report.verified + report.unverified
+    what = f"{kept} files: {report.verified} verified, {report.unverified} unverified; {len(report.rejected)} rejected"
+    seal = seal_with(out, source, what) if seal_with is not None and kept else None
+    return _tell_objects(source, out, report, form, seal)
+
+
+def _tell_objects(source: str, out: Path, report: CopyReport, form: str, seal: Seal | None) -> int:
+    from bezoar.report.text import count, shown
+
+    rejected = [(path, reason.value, detail) for path, reason, detail in report.rejected]
+    if form == "json":
+        value = {
+            "source": source,
+            "verified": report.verified,
+            "unverified": report.unverified,
+            "bytes": report.size,
+            "fetched": report.copied,
+            "skipped": report.skipped,
+            "foreign": report.foreign,
+        }
+        show_json(out, value, rejected, seal)
+    else:
+        kept = report.verified + report.unverified
+        lines = [
+            f"{shown(str(out), 1000)}: {shown(source, 300)}",
+            f"  {count(kept, 'file')}, {count(report.size, 'byte')}",
+            f"  {report.verified:,} verified, {report.unverified:,} unverified",
+        ]
+        if report.skipped:
+            lines.append(f"  {count(report.skipped, 'file')} left out: the seal says nothing of them")
+        show_text([*lines, *common_lines(out, rejected, report.foreign, seal)])
+    return REJECTED if rejected else 0
+
+
+def _is_archive(source: str) -> bool:
+    return source.split("?", 1)[0].split("#", 1)[0].lower().endswith(_ARCHIVES)
+
+
+def _list_from_hub(source: str, out: Path, given: Mapping[str, Any]) -> Path:
+    from bezoar.acquire.hub.fetching import fetch_hub
+    from bezoar.acquire.hub.source import HubSource
+    from bezoar.errors import InputError, VerificationError
+
+    wanted = HubSource.parse(source)
+    with client_of(given, hub=True) as client:
+        report = fetch_hub(hub_of(client), wanted, out)
+    for each in report.rejected:
+        raise VerificationError(f"{source}: {each.path}: {each.reason} ({each.detail})")
+    path = out / wanted.path
+    if not wanted.path or not path.is_file():
+        raise InputError(f"{source}: is no single file; name the list itself")
+    return path
