@@ -294,7 +294,7 @@ def test_a_line_without_an_end_costs_only_itself(suffix: str, tmp_path: Path) ->
         suffix
     ]
     for kind, before in (("txt", b"http://a\n"), ("jsonl", b'{"url": "http://a"}\n')):
-        path = write(tmp_path, f"l.{kind}{suffix}", packed(before + b"a" * (48 << 20) + b"\n" + before))
+        path = write(tmp_path, f"l.{kind}{suffix}", packed(before + b"a" * (32 << 20) + b"\n" + before))
         tracemalloc.start()
         source = UrlList.open(path)
         assert [row.problem for row in source.rows()] == ["", "row 1 is longer than 1,048,576 bytes", ""]

@@ -23,9 +23,7 @@ MAX_LINE = 2**20  # bytes
 _MEMORY = 256 * 2**20  # of a decompressor
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 2**18
-_PIECE = (
-    2**10
-)  # compressed bytes at a time: what one piece can expand to is what is held (32 MiB in the worst case)
+_PIECE = 2**8  # compressed bytes at a time; what they expand to is held: 8 MiB in the worst case (Zstandard)
 
 
 @contextmanager
