@@ -24,6 +24,7 @@ from bezoar.acquire.options import FetchOptions
 from bezoar.acquire.replacing import finish_replacing
 from bezoar.acquire.run_state import locked, open_run
 from bezoar.acquire.shard_fetch import Task
+from bezoar.acquire.shards.writers import writer_of
 from bezoar.acquire.tally import Tally
 from bezoar.acquire.worker import Done, Progress, run_tasks
 from bezoar.acquire.workers import Workers
@@ -98,6 +99,7 @@ def fetch(
             run.go(lock)
         except KeyboardInterrupt:
             raise Interrupted(run.finished, run.shards) from None
+        finish_replacing(state.staged, state.out)
         return FetchReport(
             out=out,
             state=state.folder,
@@ -189,6 +191,7 @@ def _check(options: FetchOptions) -> None:
         raise UsageError(f"{options.per_shard} rows a shard: give at least 1")
     if options.processes is not None and options.processes < 1:
         raise UsageError(f"{options.processes} processes: give at least 1")
+    writer_of(options.output_format)
     token = options.policy.token
     if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", token):
         raise UsageError(f"{token!r}: is no user agent token; give up to 64 letters, digits, - and _")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bezoar.cli.fetch_options import check_foreign, fetch_options, list_options, open_list
+from bezoar.cli.fetch_remote import SealWith, fetch_remote, is_remote, remote_list
 from bezoar.cli.options import PATH, format_option
+from bezoar.cli.remote_options import refuse_remote, remote_options
 from bezoar.cli.signers import signer_options
 from bezoar.errors import UsageError
 
 if TYPE_CHECKING:
-    from bezoar.acquire.fetching import FetchReport
+    from bezoar.acquire import UrlList
     from bezoar.acquire.lists.signing import IndexSignature
     from bezoar.custody.seal.reading import Seal
 
@@ -26,10 +27,20 @@ _UNDERSCORES = {
 _T = TypeVar("_T")
 
 
-@click.command("fetch", context_settings=_UNDERSCORES)
+_SOURCES = """\b
+SOURCE is
+  a list of URLs: txt, CSV, TSV, JSON, Parquet, also compressed; a file, a folder, a pattern (or --url-list URL)
+  a repository of the Hugging Face hub: hf://datasets/OWNER/NAME[@REVISION]
+  an archive, held to --sha256 or --seal: https://.../NAME.tar.zst, .zip ...
+  what lies in a store: s3://..., gs://...
+"""
+
+
+@click.command("fetch", epilog=_SOURCES, context_settings=_UNDERSCORES)
 @click.argument("source", metavar="[SOURCE]", required=False)
 @click.argument("out", metavar="[OUT]", type=PATH, required=False)
 @list_options
+@remote_options
 @signer_options
 @click.option("--log", type=PATH, metavar="LOG", help="Custody log that is told what was acquired.")
 @click.option(
@@ -40,11 +51,10 @@ _T = TypeVar("_T")
 )
 @format_option
 def command(source: str | None, out: Path | None, form: str, **given: Any) -> int:
-    """Download what the list SOURCE names into the folder OUT, and keep only what is what was promised.
+    """Download SOURCE into the folder OUT, and keep only what is what was promised.
 
-    SOURCE is a list of URLs (txt, CSV, TSV, JSON, Parquet, also compressed; one file, a folder or a pattern). Rows with an
-    expected hash are verified while they arrive; rows without one are kept as unverified, or rejected with --require-hash.
-    What has another hash is set aside in OUT.fetch/quarantine. Only public addresses are connected to.
+    Rows of a list with an expected hash are verified while they arrive; rows without one are kept as unverified, or rejected
+    with --require-hash. What has another hash is set aside in OUT.fetch/quarantine. Only public addresses are connected to.
 
     Interrupted or killed, the same command goes on where it ended, and comes to the same result. With a signer, OUT is sealed.
 
@@ -55,16 +65,20 @@ def command(source: str | None, out: Path | None, form: str, **given: Any) -> in
     check_foreign(given)
     place = _one("SOURCE", "--url-list", source, given["url_list"])
     target = _one("OUT", "--output-folder", out, given["output_folder"])
+    if is_remote(place, given):
+        return fetch_remote(place, target, given=given, form=form, seal_with=_sealing(given))
+    refuse_remote(given)
     return _fetch_list(place, target, given, form)
 
 
 def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int:
     from bezoar.acquire import Interrupted, fetch
-    from bezoar.cli.fetch_text import as_json, as_text
+    from bezoar.cli.fetch_text import as_json, as_text, in_words
 
     seal_with = _sealing(given)  # before the first byte: a key that cannot be read is found out now
-    listed = open_list(source, given)
-    signed = _verified(source, given["index_key"])
+    path = remote_list(source, out, given) if "://" in source else source
+    listed = open_list(path, given)
+    signed = _verified(listed, given["index_key"])
     try:
         report = fetch(listed, out, fetch_options(given), signed)
     except Interrupted as interrupted:
@@ -73,7 +87,10 @@ def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int
             err=True,
         )
         return INTERRUPTED
-    seal = seal_with(report, given["origin"] or source) if seal_with is not None else None
+    seal = None
+    if seal_with is not None and report.tally.kept:
+        what = f"fetch {report.run_id} of the list {report.list_digest}: {in_words(report.tally)}"
+        seal = seal_with(report.out, f"list {source} with SHA-256 {report.list_digest}", what)
     click.echo(as_json(report, signed, seal) if form == "json" else as_text(report, signed, seal))
     return REJECTED if report.tally.rejected else 0
 
@@ -88,17 +105,17 @@ def _one(name: str, option: str, argument: _T | None, value: _T | None) -> _T:
     return found
 
 
-def _verified(source: str, keys: tuple[Path, ...]) -> IndexSignature | None:
+def _verified(listed: UrlList, keys: tuple[Path, ...]) -> IndexSignature | None:
     """The signature of the list, by one of these keys; VerificationError when there is none that holds."""
     if not keys:
         return None
     from bezoar.acquire.lists.signing import verify_index
     from bezoar.cli.signers import verifiers_of
 
-    return verify_index(source, verifiers_of(keys, (), None, None))
+    return verify_index(listed, verifiers_of(keys, (), None, None))
 
 
-def _sealing(given: dict[str, Any]) -> Callable[[FetchReport, str], Seal] | None:
+def _sealing(given: dict[str, Any]) -> SealWith | None:
     """How the output is sealed, and the log told; None without a signer. Keys and log are read now, before a byte is fetched."""
     from bezoar.acquire.custody import seal_and_log
     from bezoar.cli.attest import log_signer
@@ -120,8 +137,8 @@ def _sealing(given: dict[str, Any]) -> Callable[[FetchReport, str], Seal] | None
     log = None if given["log"] is None else CustodyLog.open(given["log"])
     notes = None if log is None else log_signer(log, given["log_key"], signing)
 
-    def seal(report: FetchReport, origin: str) -> Seal:
-        reason = f"fetch {report.run_id} of the list {report.list_digest}"
-        return seal_and_log(report.out, signer, log=log, log_signer=notes, origin=origin, reason=reason)
+    def seal(out: Path, origin: str, reason: str) -> Seal:
+        said = given["origin"] or origin
+        return seal_and_log(out, signer, log=log, log_signer=notes, origin=said, reason=reason)
 
     return seal
