@@ -80,6 +80,24 @@ def test_a_header_of_absurd_length_is_left_out(client: Client) -> None:
     assert "etag" not in fetch(client, page(b"x", etag="e" * 5000)).headers
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"HTTP/1.1: x",
+        b"HTTP/x",
+        b"etag : spaced",
+        b"no colon",
+        b": no name",
+        b"x: \xff\x80",
+        b"folded: a\r\n b\r\n\tc",
+        b"\x80: x",
+    ],
+)
+def test_odd_headers_do_no_harm(client: Client, odd: bytes) -> None:
+    reply = fetch(client, b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n" + odd + b"\r\n\r\nbody")
+    assert (reply.reason, reply.body) in ((None, b"body"), (Reason.CONNECTION, b""))
+
+
 def test_an_empty_body_is_whole(client: Client) -> None:
     reply = fetch(client, page(b""))
     assert (reply.reason, reply.body, reply.sha256) == (None, b"", hashlib.sha256().digest())

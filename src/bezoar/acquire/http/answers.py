@@ -28,6 +28,7 @@ CHOSEN = (
 )
 REDIRECTS = (301, 302, 303, 307, 308)
 _READ = {name.encode(): name for name in (*CHOSEN, "location", "retry-after")}
+_EMPTY = (b"\r\n", b"\n")
 _LONGEST_VALUE = 4096  # characters; a longer one is left out of what is kept
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -68,10 +69,13 @@ class Answer:
 
 def read_head(lines: Sequence[bytes]) -> Answer:
     """The last head among these lines; interim ones (1xx) come before it. The lines are well-formed, libcurl saw to that."""
-    status, fields = 0, dict[str, list[str]]()
+    status, fields, first = 0, dict[str, list[str]](), True
     for line in lines:
-        if line.startswith(b"HTTP/"):
-            status, fields = int(line.split(None, 2)[1]), {}
+        if first and line.startswith(b"HTTP/"):
+            status, fields, first = int(line.split(None, 2)[1]), {}, False
+            continue
+        if line in _EMPTY:
+            first = True
             continue
         name, _, value = line.partition(b":")
         known = _READ.get(name.lower())

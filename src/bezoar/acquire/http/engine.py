@@ -16,6 +16,7 @@ from typing import Any
 
 from bezoar.acquire.http.exchange import Reply, Request
 from bezoar.acquire.http.failures import CONNECT_TIMEOUT, explain
+from bezoar.acquire.http.interrupts import held_back
 from bezoar.acquire.http.slot import Settings, Slot, load_pycurl
 from bezoar.acquire.http.transfer import Transfer, check_headers
 from bezoar.acquire.http.turns import Turns
@@ -59,15 +60,19 @@ class Engine:
         source: Iterator[Request] | None = iter(requests)
         look = 0.0
         while True:
-            source = self._fill(source)
-            if not self._done:
-                if source is None and not self._busy and not self._turns.waiting:
-                    return
-                self._drive()
-                if (now := self._now()) >= look:
-                    self._enforce_deadlines(now)
-                    look = now + _LOOK_AROUND_S
-                source = self._fill(source)
+            source = self._draw(source)
+            if self._busy or self._turns.ready or self._turns.waiting:
+                with held_back():
+                    self._start_ready()
+                    self._drive()
+                    if (now := self._now()) >= look:
+                        self._enforce_deadlines(now)
+                        look = now + _LOOK_AROUND_S
+                source = self._draw(source)  # so that connections are busy while the caller is
+                with held_back():
+                    self._start_ready()
+            elif source is None and not self._done:
+                return
             while self._done:
                 reply = self._done.popleft()
                 began = time.monotonic()
@@ -76,34 +81,33 @@ class Engine:
 
     def close(self) -> None:
         """Drop all connections."""
-        for curl in self._busy:
-            self._multi.remove_handle(curl)
-        self._busy.clear()
-        for slot in self._slots:
-            slot.curl.close()
-        self._multi.close()
-        self._close_opened()
+        with held_back():
+            for curl in self._busy:
+                self._multi.remove_handle(curl)
+            self._busy.clear()
+            for slot in self._slots:
+                slot.curl.close()
+            self._multi.close()
+            self._close_opened()
 
     def _now(self) -> float:
         return time.monotonic() - self._paused
 
-    def _fill(self, source: Iterator[Request] | None) -> Iterator[Request] | None:
-        """Give every connection something to do; returns the source, None once it is exhausted."""
+    def _draw(self, source: Iterator[Request] | None) -> Iterator[Request] | None:
+        """Take as many requests as there are connections for; returns the source, None once it is exhausted."""
         connections = self._settings.limits.connections
-        while len(self._busy) < connections and len(self._done) < connections:
-            transfer = self._turns.next(time.monotonic())
-            if transfer is not None:
-                self._start(transfer)
-            elif source is None or self._turns.waiting >= _WAITING:
-                break
-            else:
-                began = time.monotonic()
-                request = next(source, None)
-                self._paused += time.monotonic() - began
-                if request is None:
-                    source = None
-                else:
-                    self._admit(request)
+        while (
+            source is not None
+            and len(self._busy) + self._turns.ready < connections
+            and len(self._done) < connections
+            and self._turns.waiting < _WAITING
+        ):
+            began = time.monotonic()
+            request = next(source, None)
+            self._paused += time.monotonic() - began
+            if request is None:
+                return None
+            self._admit(request)
         return source
 
     def _admit(self, request: Request) -> None:
@@ -130,15 +134,21 @@ class Engine:
         if target.address is None or not allowed.address(target.address, target.port):
             raise Refused(Reason.BLOCKED_ADDRESS, f"{target.host} is not a public address")
 
-    def _start(self, transfer: Transfer) -> None:
-        if self._idle:
-            slot = self._idle.pop()
-        else:
-            slot = Slot(self._settings, self._opened)
-            self._slots.append(slot)
-        slot.start(transfer)
-        self._busy[slot.curl] = _Hop(slot, self._now())
-        self._multi.add_handle(slot.curl)
+    def _start_ready(self) -> None:
+        """Begin the next hops, as far as there are connections."""
+        now, clock = time.monotonic(), self._now()
+        while len(self._busy) < self._settings.limits.connections:
+            transfer = self._turns.next(now)
+            if transfer is None:
+                return
+            if self._idle:
+                slot = self._idle.pop()
+            else:
+                slot = Slot(self._settings, self._opened)
+                self._slots.append(slot)
+            slot.start(transfer)
+            self._busy[slot.curl] = _Hop(slot, clock)
+            self._multi.add_handle(slot.curl)
 
     def _drive(self) -> None:
         """Wait for the network, let libcurl do its work, take in what has ended."""
@@ -158,6 +168,8 @@ class Engine:
                 self._end(curl, code, message)
 
     def _patience(self) -> float:
+        if self._done:
+            return 0.0
         patience = _LOOK_AROUND_S
         now = time.monotonic()
         for until in (self._timer, self._turns.due()):
@@ -203,6 +215,8 @@ class Engine:
         self._multi.remove_handle(curl)
         slot, transfer = hop.slot, hop.slot.transfer
         self._turns.release(transfer.target.place)
+        if slot.error is not None:
+            raise slot.error
         slot.finish()
         if not self._goes_on(hop, code):
             self._settle(hop, code, message)

@@ -60,6 +60,7 @@ class Slot:
         size: bytes of the body so far.
         fetched: when the answer began, seconds since 1970.
         blocked: the address that was refused last.
+        error: what the request's `receive` raised.
 
     Args:
         settings: of the client.
@@ -91,6 +92,7 @@ class Slot:
         self.size = 0
         self.fetched = 0.0
         self.blocked = ""
+        self.error: Exception | None = None
         self._hash = hashlib.sha256()
         self._receive: Callable[[bytes], None] | None = None
         self._room = 0
@@ -142,6 +144,13 @@ class Slot:
 
     def _write(self, piece: bytes) -> int | None:
         """Called by libcurl with a piece of the body; 0 breaks the connection off."""
+        try:
+            return self._take(piece)
+        except Exception as error:  # pycurl would print it and go on
+            self.error = error
+            return 0
+
+    def _take(self, piece: bytes) -> int | None:
         if self.answer is None:
             self._begin()
         over = self.size + len(piece) - self._room
@@ -169,7 +178,10 @@ class Slot:
         ):
             self.blocked = address
             return self._bad_socket
-        opened = socket.socket(family, kind, protocol)
+        try:
+            opened = socket.socket(family, kind, protocol)
+        except OSError:  # no IPv6 here, or too many open files
+            return self._bad_socket
         self._opened.append(opened)
         return opened
 

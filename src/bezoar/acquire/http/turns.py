@@ -64,6 +64,11 @@ class Turns(Generic[T]):
         if not self._taken[host]:
             del self._taken[host]
 
+    @property
+    def ready(self) -> int:
+        """Items that may go at once."""
+        return len(self._ready)
+
     def due(self) -> float | None:
         """When the first of the items put off is due."""
         return self._later[0][0] if self._later else None
