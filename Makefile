@@ -7,7 +7,8 @@
 #   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day)
 #   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
 #   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
-#   make interop  signatures and descriptions beside other people's tools, both ways (minutes)
+#   make bench-fetch  fetching beside img2dataset, and what hashing costs (ten minutes)
+#   make interop  signatures, descriptions and downloads beside other people's tools, both ways (minutes)
 #   make fuzz    every parser for FUZZ_SECONDS each (60), FUZZ_JOBS at a time (8)
 #   make docs    the web pages into site/
 #   make clean   remove the environment and everything that was built
@@ -30,7 +31,7 @@ STEP = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pytest bench bench-scan bench-peers bench-seal interop fuzz docs clean
+.PHONY: help demo test lint pytest bench bench-scan bench-peers bench-seal bench-fetch interop fuzz docs clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +66,9 @@ bench-peers: $(VENV)/.installed-dev
 bench-seal: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/seal.py
 	@$(BIN)/python benchmarks/proofs.py
+
+bench-fetch: $(VENV)/.installed-dev
+	@$(BIN)/python benchmarks/fetch.py
 
 interop: $(VENV)/.installed-dev
 	@$(BIN)/python tests/interop/run.py

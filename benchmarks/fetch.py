@@ -9,7 +9,7 @@ with two processes of 32 connections or threads each, keep the bytes as they cam
 stats.
 They take turns, medians count. CPU time is that of all their processes; the server's is not in it.
 
-Every picture is one of CIFAR-10, enlarged to 64 x 64 and saved as a JPEG of about 3 KB (BEZOAR_DATA, see the tests).
+Every picture is one of CIFAR-10, enlarged to 80 x 80 and saved as a JPEG of about 3 KB (BEZOAR_DATA, see the tests).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ VENV = Path.home() / ".cache" / "bezoar" / "peers" / "img2dataset"
 PEER = {"img2dataset": "img2dataset==1.47.0"}
 CONTENDERS = ("bezoar fetch", "img2dataset")
 PROCESSES, CONNECTIONS, PER_SHARD = 2, 32, 1000
+SIDE, QUALITY = 80, 95
 GOALS = {"cpu_s": ("CPU time", 0.4), "wall_s": ("wall time", 0.6)}
 HASHING = ("as it is", "arriving bytes not hashed", "nothing hashed")
 MOST_OF_HASHING = 0.05
@@ -204,10 +205,10 @@ def _pictures(site: Path, count: int) -> int:
         if number % 1000 == 0:
             folder.mkdir(parents=True)
         image = Image.open(io.BytesIO(images[number]["bytes"].as_py())).resize(
-            (64, 64), Image.Resampling.BICUBIC
+            (SIDE, SIDE), Image.Resampling.BICUBIC
         )
         buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=92)
+        image.save(buffer, "JPEG", quality=QUALITY)
         (folder / f"{number:06d}.jpg").write_bytes(buffer.getvalue())
         total += buffer.tell()
     return total

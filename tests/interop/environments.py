@@ -20,6 +20,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bezo
 PEERS = {
     "model_signing": ["model-signing[pkcs11]==1.1.1", "pyopenssl"],
     "mlcroissant": ["mlcroissant[parquet]==1.1.1"],
+    "mitmproxy": ["mitmproxy==11.0.2"],
+    "img2dataset": ["img2dataset==1.47.0"],
+    "readers": ["datasets==5.2.0", "webdataset==1.0.2", "pillow"],
 }
 EXTRAS = ["python-pkcs11>=0.8,<1", "sigstore>=4,<5"]
 

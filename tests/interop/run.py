@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cases_croissant
 import cases_faults
+import cases_fetch
 import cases_signatures
 import cases_token
 from environments import ours, peer
@@ -37,6 +38,7 @@ def main() -> int:
             cases_faults.run(table, tool, folder / "faults")
             cases_token.run(table, tool, ours(), folder / "token")
         cases_croissant.run(table, peer("mlcroissant"), folder / "croissant")
+        cases_fetch.run(table, peer("mitmproxy"), peer("readers"), peer("img2dataset"), folder / "fetch")
     sys.stdout.write(table.text() + "\n")
     return 0 if table.holds else 1
 
