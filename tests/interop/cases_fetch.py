@@ -91,8 +91,8 @@ def _of_img2dataset(
         out = folder / f"theirs-{form}"
         command = [
             environment.program("img2dataset"), "--url_list", listed, "--input_format", "csv", "--url_col", "url",
-            "--caption_col", "caption", "--output_format", form, "--output_folder", out, "--processes_count", 1, "--thread_count", 4,
-            "--number_sample_per_shard", 10, "--verify_hash", '["sha256","sha256"]', "--disable_all_reencoding", True,
+            "--caption_col", "caption", "--output_format", form, "--output_folder", out, "--processes_count", 1, "--thread_count",
+            4, "--number_sample_per_shard", 10, "--verify_hash", '["sha256","sha256"]', "--disable_all_reencoding", True,
         ]  # fmt: skip
         done = subprocess.run(
             [str(part) for part in command],
