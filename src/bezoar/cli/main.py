@@ -35,6 +35,8 @@ atexit.register(gc.freeze)  # the process ends: nothing in it is worth another s
 
 VERBS = {
     "fetch": "Download a list, repository or archive and verify every byte.",
+    "quarantine": "List, show and release what a fetch set aside.",
+    "index": "Sign, verify and analyse a list of URLs before fetching it.",
     "scan": "Look for poison in a dataset and give a verdict.",
     "clean": "Write a dataset without the records that a scan flagged.",
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
