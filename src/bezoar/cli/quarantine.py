@@ -11,7 +11,7 @@ import click
 
 from bezoar.cli.options import PATH, format_option
 from bezoar.cli.signers import signer_options
-from bezoar.errors import InputError, UsageError
+from bezoar.errors import BezoarError, InputError, UsageError
 
 if TYPE_CHECKING:
     from bezoar.acquire.quarantine.held import Held
@@ -77,8 +77,7 @@ def show(out: Path, name: str, file: Path | None, form: str) -> int:
     KEY is the key of the row, or the SHA-256 of what came. Only with --out the bytes are handed out: they are what somebody
     served instead of what was promised, so do not open them with a viewer that you would not trust with that.
     """
-    from bezoar.acquire.quarantine.held import Stored
-    from bezoar.acquire.quarantine.kinds import hex_lines, kind_of
+    from bezoar.acquire.quarantine.kinds import hex_lines
     from bezoar.acquire.quarantine.releasing import named
     from bezoar.cli.quarantine_text import as_json, entry_lines
 
@@ -88,8 +87,7 @@ def show(out: Path, name: str, file: Path | None, form: str) -> int:
         entries = [named(entries, name, out)]
     told = []
     for entry in entries:
-        content = store.content(entry.sha256) if entry.stored is Stored.KEPT else b""
-        kind = kind_of(content)
+        content, kind = _content(store, entry, file)
         settled = [each for each in store.settled() if each.key == entry.key]
         if form == "json":
             told.append({**as_json(entry), "kind": kind, "begins": content[:64].hex()})
@@ -170,6 +168,22 @@ def _store(out: Path) -> Quarantine:
             f"{out}: has no {state.folder.name} beside it; give the output folder of `bezoar fetch`"
         )
     return Quarantine.at(state.quarantine)
+
+
+def _content(store: Quarantine, entry: Held, file: Path | None) -> tuple[bytes, str]:
+    """The bytes and what they seem to be. An entry whose bytes were damaged or lost can be shown, but not handed out."""
+    from bezoar.acquire.quarantine.held import Stored
+    from bezoar.acquire.quarantine.kinds import kind_of
+
+    if entry.stored is not Stored.KEPT:
+        return b"", ""
+    try:
+        content = store.content(entry.sha256)
+    except BezoarError as error:
+        if file is not None:
+            raise
+        return b"", str(error)
+    return content, kind_of(content)
 
 
 def _domains(entries: Sequence[Held]) -> dict[str, str]:

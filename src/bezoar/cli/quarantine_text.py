@@ -74,7 +74,7 @@ def as_json(entry: Held) -> dict[str, Any]:
     return {**members, "fetched": _time(entry.fetched), "redirects": list(entry.redirects)}
 
 
-def entry_lines(entry: Held, kind: str | None, dump: Iterable[str], settled: Iterable[Settled]) -> list[str]:
+def entry_lines(entry: Held, kind: str, dump: Iterable[str], settled: Iterable[Settled]) -> list[str]:
     """Everything about one entry."""
     came = f"{entry.sha256 or 'nothing'}{f', {size(entry.size)}' if entry.size else ''}"
     signed = f" (signed by {entry.expected_by})" if entry.expected_by else " (signed by nobody)"

@@ -9,7 +9,7 @@ The answer sorts a long list for a person, and is no evidence: a copy with a tri
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,16 +18,13 @@ from typing import TYPE_CHECKING
 from bezoar.acquire.images.checking import Problem
 from bezoar.acquire.quarantine.held import Held, Stored
 from bezoar.acquire.quarantine.store import Quarantine
-from bezoar.errors import VerificationError
+from bezoar.errors import BezoarError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from bezoar.acquire.images.workshop import Workshop
     from bezoar.data import Dataset
 
-SAME_BITS = 10  # of 64 that a re-encoded, resized or slightly cropped copy may differ in
+SAME_BITS = 10  # of 64: all of 120 signs re-encoded or halved, and 0.04 % of 7,140 pairs of different signs, are as close
 _SIDE = 64  # pixels that the workshop hands out
 _FLAT = 4.0  # grey levels: a picture with a smaller deviation has no shape to compare
 _URL_COLUMNS = ("url", "URL")
@@ -66,8 +63,9 @@ def triage(
     with Workshop(shape, workers=1) as workshop:
         for dataset in known:
             waiting = [entry for entry in entries if found[entry.identity].why == "no known copy"]
-            for row, entry in _copies(waiting, dataset):
-                copy = next(iter(dataset.select(_only(row, len(dataset))).contents()))
+            copies = _copies(waiting, dataset)
+            contents = dataset.contents([row for row, _ in copies])
+            for (_, entry), copy in zip(copies, contents, strict=True):
                 found[entry.identity] = _compare(entry, copy, store, workshop)
     return found
 
@@ -97,7 +95,7 @@ def _compare(entry: Held, copy: bytes, store: Quarantine, workshop: Workshop) ->
         return Triage(Looks.UNKNOWN, why="its bytes are not kept")
     try:
         came = store.content(entry.sha256)
-    except VerificationError as error:
+    except BezoarError as error:
         return Triage(Looks.UNKNOWN, why=str(error))
     if came == copy:
         return Triage(Looks.SAME_BYTES, 0)
@@ -121,37 +119,20 @@ def _copies(entries: Sequence[Held], dataset: Dataset) -> list[tuple[int, Held]]
 
     column = next((name for name in _URL_COLUMNS if name in dataset.columns.column_names), None)
     if column is not None:
-        names: pa.ChunkedArray | pa.Array = dataset.columns[column]
+        names = dataset.columns[column].chunks
         wanted = {entry.identity: entry.url for entry in entries}
     else:
         from bezoar.acquire.custody import row_key
 
-        names = pa.array([row_key(key) for key in dataset.keys.to_pylist()], pa.string())
+        names = [pa.array([row_key(key) for key in dataset.keys.to_pylist()], pa.string())]
         wanted = {entry.identity: entry.key for entry in entries}
-    if not pa.types.is_string(names.type):
-        return []
-    texts = pa.array([_encodable(text) for text in wanted.values()], pa.string())
-    places: Mapping[str, int] = dict(
-        zip(texts.to_pylist(), pc.index_in(texts, _whole(names)).to_pylist(), strict=True)
-    )
-    rows = ((places[_encodable(wanted[entry.identity])], entry) for entry in entries)
-    return [(row, entry) for row, entry in rows if row is not None]
-
-
-def _whole(names: object) -> object:
-    return names.combine_chunks() if hasattr(names, "combine_chunks") else names
+    texts = pa.array([_encodable(wanted[entry.identity]) for entry in entries], pa.string())
+    rows = pc.index_in(texts, pa.chunked_array(names).combine_chunks().cast(pa.string())).to_pylist()
+    return [(row, entry) for row, entry in zip(rows, entries, strict=True) if row is not None]
 
 
 def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _only(row: int, size: int) -> NDArray[np.bool_]:
-    import numpy as np
-
-    chosen = np.zeros(size, bool)
-    chosen[row] = True
-    return chosen
 
 
 def open_known(paths: Iterable[Path]) -> list[Dataset]:
