@@ -224,11 +224,12 @@ class _Accounting:
         """What the dataset holds with other content, label or source than the books."""
         held = self._books.held
         was, now = [], []
-        for row, key in self._row_of.items():
-            before = held.get(key) or held.get(row)
-            if before is not None and before.leaf != self._sealed[key]:
+        for key, leaf in self._sealed.items():
+            row = row_key(key)
+            before = held.get(key) or (held.get(row) if row in self._releases else None)
+            if before is not None and before.leaf != leaf:
                 was.append(before.leaf)
-                now.append(self._sealed[key])
+                now.append(leaf)
         self._step("transformed", now, was, reason="as the dataset keeps it")
 
     def _step(

@@ -235,6 +235,19 @@ def test_many_records_are_told_by_several_events(tmp_path: Path, monkeypatch: py
     assert balanced(desk, out) == (4, 5)
 
 
+def test_files_of_one_name_in_several_folders(tmp_path: Path) -> None:
+    """What a repository or an archive brings has paths for keys."""
+    desk = Desk(tmp_path)
+    out = tmp_path / "repository"
+    for round_ in range(3):
+        for folder in "abc":
+            (out / folder).mkdir(parents=True, exist_ok=True)
+            (out / folder / "x.bin").write_bytes(f"{folder}{round_ if folder != 'c' else ''}".encode())
+        desk.account(out)
+        assert balanced(desk, out) == (3, 0)
+    assert desk.told("repository")[-2] == ("transformed", ["a/x.bin", "b/x.bin"], ["a/x.bin", "b/x.bin"])
+
+
 def test_without_a_log_there_is_only_a_seal(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     out = desk.output("pets", GOOD)
