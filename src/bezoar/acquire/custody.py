@@ -39,15 +39,23 @@ GONE = "missing: the fetch has it no longer"
 
 
 @dataclass(frozen=True)
+class Released:
+    """The content (SHA-256, hex) that a person lets into the dataset, and why."""
+
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Fetched:
-    """What an output and its quarantine hold. `releases`: rows (by key) that a person lets into the dataset, and why."""
+    """What an output and its quarantine hold; `releases` by the key of the row."""
 
     entries: tuple[Held, ...]
     settled: tuple[Settled, ...]
-    releases: Mapping[str, str] = field(default_factory=dict)
+    releases: Mapping[str, Released] = field(default_factory=dict)
 
     @classmethod
-    def beside(cls, out: Path, releases: Mapping[str, str] | None = None) -> Fetched:
+    def beside(cls, out: Path, releases: Mapping[str, Released] | None = None) -> Fetched:
         """As the quarantine of the output `out` has it."""
         store = Quarantine.at(RunState(out, "").quarantine)
         return cls(tuple(store.entries()), tuple(store.settled()), releases or {})
@@ -61,7 +69,7 @@ def seal_and_log(
     log_signer: NoteSigner | None,
     origin: str,
     reason: str = "",
-    releases: Mapping[str, str] | None = None,
+    releases: Mapping[str, Released] | None = None,
     now: datetime | None = None,
 ) -> Seal:
     """Seal the output of a fetch; with a log, append what came, what was set aside and what was released, and the seal.
@@ -138,9 +146,13 @@ class _Accounting:
     def _place(self, held: Held) -> None:
         """Whether an entry still tells where its row is: not when the row has come since with other content."""
         there = self._sealed.get(self._row_of.get(held.key, ""))
-        if there is not None and held.sha256 not in (there.sha256.hex(), there.source.get("sha256")):
+        release = self._releases.get(held.key)
+        let_in_other = release is not None and release.sha256 != held.sha256
+        if let_in_other or (
+            there is not None and held.sha256 not in (there.sha256.hex(), there.source.get("sha256"))
+        ):
             self._over.add((held.key, held.sha256))
-        elif there is not None and held.key not in self._releases:
+        elif there is not None and release is None:
             raise InputError(
                 f"{self._seal.location}: holds {held.key!r}, which lies in quarantine with the same content; "
                 "finish its release with `bezoar quarantine release`"
@@ -212,11 +224,11 @@ class _Accounting:
         """What a person lets into the dataset, and rows that came again as they were."""
         back = [leaf for leaf in self._sealed.values() if self._is_back(leaf)]
         groups: dict[str, list[Leaf]] = {"the row was fetched again, and is what it was": back}
-        for key, why in self._releases.items():
+        for key, release in self._releases.items():
             if self._row_of.get(key) is None:
                 raise InputError(f"{self._seal.location}: does not hold {key!r}, which is to be released")
             if key in self._books.quarantine:
-                groups.setdefault(why, []).append(self._books.quarantine[key].leaf)
+                groups.setdefault(release.reason, []).append(self._books.quarantine[key].leaf)
         for why, leaves in groups.items():
             self._step("released", leaves, reason=why)
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acquire.quarantine.desk import ORIGIN, Desk, held
+from bezoar.acquire.custody import Released
 from bezoar.acquire.quarantine.held import Settled
 from bezoar.acquire.reasons import Reason
 from bezoar.custody.events import building
@@ -176,7 +177,12 @@ def test_a_release_is_a_signed_event_and_the_same_call_completes_it(tmp_path: Pa
     with pytest.raises(InputError, match="finish its release"):
         desk.account(out)
     for _ in range(2):  # the second time as after a crash before the entry was settled
-        desk.account(out, releases={"000000004": "Ada asked the owner of the page"})
+        desk.account(
+            out,
+            releases={
+                "000000004": Released(held("000000004", BAD).sha256, "Ada asked the owner of the page")
+            },
+        )
     assert desk.told("pets")[3:] == [
         ("released", ["000000004"], []),
         ("transformed", ["000000004.bin"], ["000000004"]),
@@ -195,11 +201,12 @@ def test_a_release_that_the_log_does_not_know_of_yet(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     out = desk.output("pets", {**GOOD, "000000004": BAD})
     desk.store(out).put(held("000000004", BAD), BAD)
-    desk.account(out, releases={"000000004": "why not"})
+    release = {"000000004": Released(held("000000004", BAD).sha256, "why not")}
+    desk.account(out, releases=release)
     kinds = [kind for kind, *_ in desk.told("pets")]
     assert kinds == ["acquired", "quarantined", "released", "transformed", "sealed"]
     with pytest.raises(InputError, match="does not hold '000000009'"):
-        desk.account(out, releases={"000000004": "why not", "000000009": "absent"})
+        desk.account(out, releases={**release, "000000009": Released("0" * 64, "absent")})
 
 
 def test_bytes_that_were_not_kept_are_not_in_custody(tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ but the person vouches for it.
 from __future__ import annotations
 
 import hashlib
-import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.acquire.custody import RELEASED, seal_and_log
+from bezoar.acquire.custody import RELEASED, Released, seal_and_log
 from bezoar.acquire.finished import FinishedShard
 from bezoar.acquire.images.checking import Checked, Problem, check
 from bezoar.acquire.lists.rows import Row
@@ -69,11 +68,13 @@ def release(
         finish_replacing(state.staged, out)
         store = Quarantine.at(state.quarantine)
         entries = [named(store.entries(), name, out) for name in dict.fromkeys(names)]
-        images = {entry.key: _image(entry, store, run.reencode) for entry in entries}
+        if len({entry.key for entry in entries}) < len(entries):
+            raise UsageError("two of the entries are of the same row of the list; a row has one picture")
+        images = {entry.key: _image(entry, store, run) for entry in entries}
         _put_back(out, state, run, {entry.key: entry for entry in entries}, images, reason)
         seal = seal_and_log(
             out, signer, log=log, log_signer=log_signer, origin=f"released from {store.folder.parent.name}",
-            reason=reason, releases={entry.key: reason for entry in entries},
+            reason=reason, releases={entry.key: Released(entry.sha256, reason) for entry in entries},
         )  # fmt: skip
         for entry in entries:
             store.settle(Settled(entry.key, entry.sha256, RELEASED, reason, time.time()))
@@ -99,49 +100,67 @@ def named(entries: Sequence[Held], name: str, out: Path) -> Held:
 
 @dataclass(frozen=True)
 class _Run:
-    """How the fetch lays its output out."""
+    """How the fetch lays its output out, and which pictures it keeps."""
 
     per_shard: int
     output_format: str
-    reencode: Reencode | None
+    images: Reencode
+    reencode: bool
 
     @classmethod
     def of(cls, out: Path) -> _Run:
         """As `run.json` has it."""
-        from bezoar.acquire.images.options import Reencode
-
         shape = pinned(out)["shape"]
         try:
-            per_shard, form, how = (shape[name] for name in ("rows a shard", "output format", "re-encoding"))
-            options: dict[str, Any] = {
-                name: math.inf if value == "inf" else value for name, value in (how or {}).items()
-            }
-            if type(per_shard) is not int or per_shard < 1:
-                raise ValueError("rows a shard")
-            return cls(per_shard, writer_of(form).name, Reencode(**options) if how else None)
-        except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            per_shard, form, reencode = (
+                shape[name] for name in ("rows a shard", "output format", "re-encoding")
+            )
+            if type(per_shard) is not int or per_shard < 1 or type(reencode) is not bool:
+                raise ValueError("its rows a shard or its re-encoding")
+            return cls(per_shard, writer_of(form).name, _images(shape), reencode)
+        except (KeyError, TypeError, ValueError, UsageError) as error:
             raise InputError(f"{out}: run.json of its fetch is malformed ({error})") from error
 
 
-def _image(entry: Held, store: Quarantine, reencode: Reencode | None) -> Checked:
+def _images(shape: Mapping[str, Any]) -> Reencode:
+    """The options of pictures that decided the result; `FetchOptions.shape` wrote them as texts."""
+    from bezoar.acquire.images.options import Reencode
+
+    read: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": "True".__eq__, "str": str}
+    given: dict[str, Any] = {}
+    for each in fields(Reencode):
+        text = shape.get(each.name.replace("_", " "))
+        if text is not None:
+            given[each.name] = read[str(each.type)](text)
+    return Reencode(**given)
+
+
+def _image(entry: Held, store: Quarantine, run: _Run) -> Checked:
     """What came, as the dataset keeps pictures."""
     if entry.stored is not Stored.KEPT:
         raise InputError(
             f"{entry.key}: its bytes were not kept ({entry.stored.value}); fetch it again instead"
         )
-    content = store.content(entry.sha256)
-    if reencode is None:
-        made = check(content)
-    else:
-        from bezoar.acquire.images.workshop import Workshop
-
-        with Workshop(reencode, workers=1) as workshop:
-            made = workshop.reencode(content)
+    made = _made(store.content(entry.sha256), run)
     if isinstance(made, Problem):
         raise InputError(
             f"{entry.key}: is no picture that a fetch would keep ({made.detail}); it stays in quarantine"
         )
     return made
+
+
+def _made(content: bytes, run: _Run) -> Checked | Problem:
+    from bezoar.acquire.images.options import unsuitable
+
+    if run.reencode:
+        from bezoar.acquire.images.workshop import Workshop
+
+        with Workshop(run.images, workers=1) as workshop:
+            return workshop.reencode(content)
+    image = check(content)
+    if isinstance(image, Checked) and (why := unsuitable(image.width, image.height, run.images)):
+        return Problem(why)
+    return image
 
 
 def _put_back(
@@ -187,9 +206,16 @@ class _Shard:
             if found.get("url") != entry.url:
                 raise InputError(f"{self._old.folder}: has no row {entry.key!r} with the URL of the entry")
         rows = [(self._found[self._place[entry.key]], entry) for entry in entries]
-        return not all(
-            found["status"] == "success" and found["source_sha256"] == entry.sha256 for found, entry in rows
-        )
+        kept = [
+            (found["source_sha256"] == entry.sha256, entry.key)
+            for found, entry in rows
+            if found["status"] == "success"
+        ]
+        if other := next((key for same, key in kept if not same), None):
+            raise InputError(
+                f"{self._old.folder}: holds another picture as {other!r}; its entry in quarantine is out of date"
+            )
+        return len(kept) < len(rows)
 
     def rewrite(
         self, state: RunState, images: Mapping[str, Checked], entries: Mapping[str, Held], reason: str
@@ -265,6 +291,9 @@ def _released(entry: Held, image: Checked, reason: str) -> dict[str, Any]:
         "original_width": image.original_width,
         "original_height": image.original_height,
         "stored_sha256": hashlib.sha256(image.content).hexdigest(),
+        "sha256": entry.sha256,
+        "source_sha256": entry.sha256,
+        "bytes": entry.size,
     }
 
 
