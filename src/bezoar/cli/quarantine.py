@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,8 @@ def ls(out: Path, reason: str | None, known: tuple[Path, ...], form: str) -> int
     from bezoar.cli.quarantine_text import list_json, list_text
 
     store = _store(out)
-    entries = [entry for entry in store.entries() if reason in (None, entry.reason.value)]
+    chosen = (entry for entry in store.entries() if reason in (None, entry.reason.value))
+    entries = sorted(chosen, key=lambda entry: entry.identity)
     looked = None
     if known:
         from bezoar.acquire.quarantine.triage import open_known, triage
@@ -217,5 +219,6 @@ def _write(file: Path, entry: Held, content: bytes) -> None:
             f"{entry.key}: its bytes are not kept ({entry.stored.value}); there is nothing to write"
         )
     with atomic_file(file) as stream:
+        os.fchmod(stream.fileno(), 0o600)
         stream.write(content)
     click.echo(f"{file}: {len(content):,} bytes, as they came", err=True)

@@ -160,7 +160,7 @@ def test_it_is_encoded_as_the_others_are(tmp_path: Path) -> None:
 
 def test_an_entry_is_named_by_its_key_or_by_its_content(tmp_path: Path) -> None:
     case = Case(tmp_path)
-    case.release(hashlib.sha256(OTHER).hexdigest(), KEYS[0])
+    case.release(hashlib.sha256(OTHER).hexdigest(), KEYS[0], KEYS[0])
     assert case.held_keys() == ["000007", "000021"]
     for name in ("000003", "", "0" * 64, "../x"):
         with pytest.raises(InputError, match="has no entry"):

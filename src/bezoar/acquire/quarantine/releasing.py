@@ -67,7 +67,8 @@ def release(
         state = RunState(out, "")
         finish_replacing(state.staged, out)
         store = Quarantine.at(state.quarantine)
-        entries = [named(store.entries(), name, out) for name in dict.fromkeys(names)]
+        there = store.entries()
+        entries = list({each.identity: each for each in (named(there, name, out) for name in names)}.values())
         if len({entry.key for entry in entries}) < len(entries):
             raise UsageError("two of the entries are of the same row of the list; a row has one picture")
         images = {entry.key: _image(entry, store, run) for entry in entries}
