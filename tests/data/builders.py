@@ -71,6 +71,19 @@ def metadata_jsonl(root: Path) -> Path:
     return path
 
 
+def sidecars(root: Path) -> Path:
+    """Shards of files, each image with its JSON and its text, as img2dataset writes them."""
+    path = root / "shards"
+    for i, label in enumerate(LABELS):
+        file = path / f"{i // 5:05d}" / f"{i // 5:05d}{i % 5}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(i))
+        fields = {"label": CLASSES[label], "url": f"https://example.org/{i}", "n": i}
+        file.with_suffix(".json").write_text(json.dumps(fields, indent=4))
+        file.with_suffix(".txt").write_text(f"caption {i}")
+    return path
+
+
 def _flat_images(path: Path) -> Path:
     (path / "img").mkdir(parents=True)
     for i in range(COUNT):
@@ -248,6 +261,7 @@ CASES = {
     "folder": Case(folder, "folder", png),
     "metadata_csv": Case(metadata_csv, "folder", png, columns=("note",)),
     "metadata_jsonl": Case(metadata_jsonl, "folder", png, names=_DIGITS, columns=("note",)),
+    "sidecars": Case(sidecars, "folder", png, columns=("url", "n")),
     "parquet": Case(parquet_file, "parquet", png, "out.parquet", columns=("track",)),
     "parquet_shards": Case(parquet_shards, "parquet", png, columns=("track",)),
     "parquet_glob": Case(parquet_glob, "parquet", png, columns=("track",)),

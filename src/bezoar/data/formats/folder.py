@@ -1,5 +1,5 @@
-"""Image folders: one sub-folder per class, or Hugging Face's `metadata.csv` / `metadata.jsonl` beside the
-images.
+"""Image folders: one sub-folder per class, Hugging Face's `metadata.csv` / `metadata.jsonl` beside the images, or shards
+with a JSON file beside each image (`sidecars`).
 
 Keys are relative POSIX paths. Files that do not have an image's suffix are no records; links that lead out of
 the folder are refused.
@@ -22,6 +22,7 @@ from bezoar.data.formats import lines
 from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import label_column, read_labels
 from bezoar.data.formats.paths import is_clean, safe_name, split_of, unused
+from bezoar.data.formats.sidecars import has_sidecars, read_sidecars, sidecars
 from bezoar.data.image_files import MAX_BYTES, SUFFIXES, suffix
 from bezoar.errors import InputError
 from bezoar.files import atomic_directory
@@ -58,6 +59,8 @@ class ImageFolderFormat:
         metadata = metadata_file(path)
         if metadata is not None:
             return _open_metadata(path, metadata, options)
+        if has_sidecars(path):
+            return _open_sidecars(path, options)
         if options.label_column is not None:
             raise InputError(f"{path}: no label column {options.label_column!r}: sub-folders are the labels")
         names = sorted(image_names(path, strict=True))
@@ -76,10 +79,8 @@ class ImageFolderFormat:
 
     def write(self, dataset: Dataset, path: Path) -> list[str]:
         """A folder again; a record whose label was changed moves to the folder of its new class."""
-        if "metadata" in dataset.layout:
-            names = [str(key) for key in dataset.keys.to_pylist()]
-        else:
-            names = _names(dataset)
+        kept = "metadata" in dataset.layout or "sidecars" in dataset.layout
+        names = [str(key) for key in dataset.keys.to_pylist()] if kept else _names(dataset)
         with atomic_directory(path) as folder:
             for name, content in zip(names, _files(dataset), strict=True):
                 target = folder / name
@@ -88,6 +89,9 @@ class ImageFolderFormat:
                     file.write(content)
             if "metadata" in dataset.layout:
                 _write_metadata(dataset, folder)
+            if "sidecars" in dataset.layout:
+                for name, content in sidecars(dataset):
+                    (folder / name).write_bytes(content)
         return names
 
 
@@ -224,6 +228,13 @@ def _open_metadata(path: Path, metadata: Path, options: OpenOptions) -> Dataset:
     others = table.columns.drop_columns(["file_name", label])
     layout = {"metadata": table, "label": label, "values": labels.values}
     return _dataset(path, keys, labels.indices, labels.names, others, layout)
+
+
+def _open_sidecars(path: Path, options: OpenOptions) -> Dataset:
+    names = sorted(image_names(path, strict=True))
+    labels, columns, label = read_sidecars(path, names, options)
+    layout: dict[str, object] = {"sidecars": True, "label": label, "values": labels.values}
+    return _dataset(path, names, labels.indices, labels.names, columns, layout)
 
 
 def _write_metadata(dataset: Dataset, folder: Path) -> None:

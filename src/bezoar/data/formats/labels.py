@@ -37,6 +37,22 @@ def label_column(wanted: str | None, columns: Sequence[str], where: object) -> s
     )
 
 
+def optional_label_column(wanted: str | None, columns: Sequence[str], where: object) -> str | None:
+    """As `label_column`, but None where none was asked for, none has a usual name, and none is to be expected.
+
+    That is so of records that a caption describes, and of downloads, which have a key and a URL: what img2dataset writes.
+    """
+    described = "caption" in columns or {"key", "url"} <= set(columns)
+    if wanted is None and described and not set(USUAL_LABELS) & set(columns):
+        return None
+    return label_column(wanted, columns, where)
+
+
+def no_labels(count: int) -> Labels:
+    """The labels of `count` records that have none."""
+    return Labels(np.full(count, NO_LABEL, np.int32), (), ())
+
+
 def read_labels(values: pa.Array | pa.ChunkedArray, names: Sequence[str] | None, where: object) -> Labels:
     """Labels of a column of integers or strings; null and the integer -1 mean "no label".
 

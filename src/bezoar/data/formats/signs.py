@@ -21,7 +21,8 @@ def parquet(path: Path) -> bool:
     if path.is_file() and not path.name.endswith(".parquet"):
         with path.open("rb") as file:
             return file.read(4) == _PARQUET
-    return bool(shards(path, ".parquet"))
+    found = shards(path, ".parquet")
+    return bool(found) and not (path.is_dir() and any(map(_tells_of_a_shard, found)))
 
 
 def webdataset(path: Path) -> bool:
@@ -66,6 +67,11 @@ def folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     return metadata_file(path) is not None or next(image_names(path, strict=False), None) is not None
+
+
+def _tells_of_a_shard(table: Path) -> bool:
+    """Whether img2dataset's `00000.tar` or `00000/` lies beside `00000.parquet`: the records are in there."""
+    return table.with_suffix(".tar").is_file() or table.with_suffix("").is_dir()
 
 
 def _has_suffix(suffix: str, path: Path) -> bool:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bezoar.data.dataset import Dataset, Modality
 from bezoar.data.formats.base import OpenOptions
-from bezoar.data.formats.labels import label_column, label_values, read_labels
+from bezoar.data.formats.labels import label_values, no_labels, optional_label_column, read_labels
 from bezoar.data.formats.paths import is_clean, row_keys
 from bezoar.data.images import encode_png
 from bezoar.errors import InputError, OutputError
@@ -29,6 +29,7 @@ from bezoar.errors import InputError, OutputError
 HF_METADATA = b"huggingface"
 USUAL_IMAGES = ("image", "img", "jpg", "jpeg", "png", "pixels", "bytes")
 USUAL_TEXTS = ("text", "sentence", "content", "document", "review")
+DOWNLOADS = frozenset(("key", "url", "status"))  # the columns by which img2dataset's tables are known
 WRITE_ROWS = 1024  # rows per record batch / row group of what is written, at most
 _WINDOW_BYTES = 16 * 2**20  # content held at a time
 
@@ -85,28 +86,38 @@ def open_table(
     """The dataset of a table; `features` are Hugging Face's, which hold the class names."""
     if sum(source.shard_rows) == 0:
         raise InputError(f"{path}: holds no records")
-    label = label_column(options.label_column, source.schema.names, path)
+    label = optional_label_column(options.label_column, source.schema.names, path)
     content = content_column(source.schema, label, options.content_column, path)
     kind = source.schema.field(content).type
     modality = _modality(kind)
     assert modality is not None  # noqa: S101 - `content_column` chose it so
     named = _is_image_struct(kind) and "path" in [field.name for field in kind]
     small = [f.name for f in source.schema if f.name not in (content, label) and _is_small(f.type)]
-    table = source.scan([label, *small, *([f"{content}.path"] if named else [])])
+    wanted = [*([] if label is None else [label]), *small, *([f"{content}.path"] if named else [])]
+    table = source.scan(wanted)
     table.validate(full=True)  # text that is not UTF-8 would fail wherever it is first shown
-    keys = table[f"{content}.path"].cast(pa.string()).to_pylist() if named else []
-    keyed = named and are_clean_keys(keys)
-    labels = read_labels(table[label], class_names(features, label), f"{path}: column {label!r}")
+    rows = np.arange(table.num_rows, dtype=np.int64)
+    if downloads := set(table.column_names) >= DOWNLOADS:
+        rows = _downloaded(table, path)
+        table = table.take(pa.array(rows))
+    origin = f"{content}.path" if named else "key" if downloads else None
+    keys = [] if origin is None else table[origin].cast(pa.string()).to_pylist()
+    keyed = origin is not None and are_clean_keys(keys)
+    labels = (
+        no_labels(table.num_rows)
+        if label is None
+        else read_labels(table[label], class_names(features, label), f"{path}: column {label!r}")
+    )
     return Dataset(
         path=path,
         format=name,
         modality=modality,
-        keys=pa.array(keys if keyed else _numbered(source), pa.string()),
+        keys=pa.array(keys, pa.string()) if keyed else _numbered(source, rows),
         labels=labels.indices,
         label_names=labels.names,
         columns=table.select(small),
         reader=TableReader(source, content),
-        rows=np.arange(table.num_rows, dtype=np.int64),
+        rows=rows,
         layout={"label": label, "values": labels.values, "keyed": keyed, "features": features, **layout},
     )
 
@@ -134,7 +145,7 @@ def class_names(features: Mapping[str, Any], column: str) -> tuple[str, ...] | N
     return None
 
 
-def content_column(schema: pa.Schema, label: str, wanted: str | None, where: object) -> str:
+def content_column(schema: pa.Schema, label: str | None, wanted: str | None, where: object) -> str:
     """The column with the images or texts: the one asked for, a usual name, or the only one possible."""
     known = ", ".join(schema.names)
     if wanted is not None:
@@ -169,17 +180,18 @@ def rewritten(dataset: Dataset, indices: NDArray[np.int64]) -> Iterator[pa.Table
     for table in reader.source.take(dataset.rows[indices], schema.names):
         window = indices[done : done + table.num_rows]
         done += table.num_rows
-        column, label = schema.get_field_index(reader.column), schema.get_field_index(dataset.layout["label"])
+        column, label = schema.get_field_index(reader.column), dataset.layout["label"]
         changed = {
             place: dataset.changes[i] for place, i in enumerate(window.tolist()) if i in dataset.changes
         }
         if changed:
             cells = _replaced(table.column(column).combine_chunks(), changed)
             table = table.set_column(column, schema.field(column), cells)
-        cells = _relabelled(
-            table.column(label).combine_chunks(), dataset.labels[window], dataset.layout["values"]
-        )
-        yield table.set_column(label, schema.field(label), cells).cast(schema)
+        if label is not None:
+            old = table.column(label).combine_chunks()
+            cells = _relabelled(old, dataset.labels[window], dataset.layout["values"])
+            table = table.set_column(schema.get_field_index(label), schema.field(label), cells)
+        yield table.cast(schema)
 
 
 def converted_schema(dataset: Dataset) -> pa.Schema:
@@ -270,9 +282,21 @@ def leaf(table: pa.Table, dotted: str) -> pa.ChunkedArray:
     return pc.struct_field(table[column], field)
 
 
-def _numbered(source: TableSource) -> list[str]:
+def _downloaded(table: pa.Table, path: Path) -> NDArray[np.int64]:
+    """The rows of what a download brought; the table also has one for each that failed, without content."""
+    status = table["status"]
+    if not (pa.types.is_string(status.type) or pa.types.is_large_string(status.type)):
+        return np.arange(table.num_rows, dtype=np.int64)
+    there = np.flatnonzero(pc.fill_null(pc.equal(status, "success"), False).to_numpy(zero_copy_only=False))
+    if not len(there):
+        raise InputError(f"{path}: holds no records, all downloads failed")
+    return there.astype(np.int64)
+
+
+def _numbered(source: TableSource, rows: NDArray[np.int64]) -> pa.Array:
     shards = zip(source.shard_names, source.shard_rows, strict=True)
-    return [key for name, rows in shards for key in row_keys(name, range(rows))]
+    keys = [key for name, count in shards for key in row_keys(name, range(count))]
+    return pa.array(keys, pa.string()).take(pa.array(rows))
 
 
 def _content(values: pa.Array) -> pa.Array:

@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 from bezoar.data.dataset import Dataset
 from bezoar.data.formats import tar
 from bezoar.data.formats.base import OpenOptions
-from bezoar.data.formats.labels import Labels, label_column, read_labels
-from bezoar.data.formats.lines import json_column
+from bezoar.data.formats.labels import USUAL_LABELS, Labels, no_labels, optional_label_column, read_labels
 from bezoar.data.formats.paths import one_split, safe_name, shard_names, shards, unused
+from bezoar.data.formats.samples import MAX_SMALL, captioned, field_columns, parse_fields, with_field
 from bezoar.data.image_files import MAX_BYTES, SUFFIXES, suffix
 from bezoar.data.images import encode_png
 from bezoar.errors import InputError, LimitError, OutputError
 from bezoar.files import atomic_directory, atomic_file
 
 _BLOCK = 2**20  # bytes copied at a time
-_MAX_LABEL = 2**20  # bytes of a .cls or .json member
 _MEMBER = np.dtype([("start", "i8"), ("data", "i8"), ("size", "i8"), ("end", "i8")])
 
 
@@ -105,6 +104,7 @@ class _Index:
     members: list[list[tar.Member]] = field(default_factory=list)
     classes: list[str | None] = field(default_factory=list)
     fields: list[dict[str, Any]] = field(default_factory=list)
+    texts: dict[int, tar.Member] = field(default_factory=dict)  # by sample; read when they are captions
 
 
 class WebDatasetFormat:
@@ -121,7 +121,9 @@ class WebDatasetFormat:
         reader = _reader(index, files)
         if not (reader.image >= 0).any():
             raise InputError(f"{path}: holds no images ({', '.join(sorted(SUFFIXES))})")
-        columns = _columns(index.fields)
+        columns = field_columns(index.fields)
+        if index.texts and not _has_labels(index, columns, options):
+            columns = captioned(columns, lambda: _texts(index, files))
         labels, source = _labels(index, columns, options, path)
         keys = index.keys
         if len(set(keys)) < len(keys):
@@ -134,7 +136,7 @@ class WebDatasetFormat:
             keys=pa.array(keys, pa.string()),
             labels=labels.indices,
             label_names=labels.names,
-            columns=columns.drop_columns([source]) if source in columns.column_names else columns,
+            columns=columns.select([name for name in columns.column_names if name != source]),
             reader=reader,
             rows=np.arange(len(keys), dtype=np.int64),
             layout={
@@ -192,7 +194,10 @@ def _add(index: _Index, file: Path, number: int) -> None:
             if extension == "cls":
                 index.classes[sample] = _small(file, stream, member).strip()
             elif extension == "json":
-                index.fields[sample] = _fields(file, member, _small(file, stream, member))
+                text = _small(file, stream, member)
+                index.fields[sample] = parse_fields(text, f"{file}: {member.name!r}")
+            elif extension == "txt":
+                index.texts[sample] = member
 
 
 def _split_name(name: str) -> tuple[str, str | None]:
@@ -203,8 +208,8 @@ def _split_name(name: str) -> tuple[str, str | None]:
 
 
 def _small(file: Path, stream: BinaryIO, member: tar.Member) -> str:
-    if member.size > _MAX_LABEL:
-        raise LimitError(f"{file}: {member.name!r} exceeds the limit of {_MAX_LABEL} bytes for labels")
+    if member.size > MAX_SMALL:
+        raise LimitError(f"{file}: {member.name!r} exceeds the limit of {MAX_SMALL} bytes for labels")
     stream.seek(member.data)
     try:
         return stream.read(member.size).decode()
@@ -212,14 +217,15 @@ def _small(file: Path, stream: BinaryIO, member: tar.Member) -> str:
         raise InputError(f"{file}: {member.name!r} is not valid UTF-8") from None
 
 
-def _fields(file: Path, member: tar.Member, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: {member.name!r} is not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{file}: {member.name!r} is not a JSON object")
-    return {name: v for name, v in value.items() if v is None or isinstance(v, str | int | float)}
+def _texts(index: _Index, files: list[Path]) -> list[str | None]:
+    """The `.txt` of each sample."""
+    texts: list[str | None] = [None] * len(index.keys)
+    for number, file in enumerate(files):
+        with file.open("rb") as stream:
+            for sample, member in index.texts.items():
+                if index.shard[sample] == number:
+                    texts[sample] = _small(file, stream, member)
+    return texts
 
 
 def _reader(index: _Index, files: list[Path]) -> TarReader:
@@ -240,20 +246,20 @@ def _reader(index: _Index, files: list[Path]) -> TarReader:
     )
 
 
-def _columns(fields: list[dict[str, Any]]) -> pa.Table:
-    names = dict.fromkeys(name for sample in fields for name in sample)
-    if not names:
-        return pa.table({})
-    return pa.table({name: json_column([sample.get(name) for sample in fields]) for name in names})
+def _has_labels(index: _Index, columns: pa.Table, options: OpenOptions) -> bool:
+    asked = options.label_column is not None or any(value is not None for value in index.classes)
+    return asked or bool(set(USUAL_LABELS) & set(columns.column_names))
 
 
-def _labels(index: _Index, columns: pa.Table, options: OpenOptions, path: Path) -> tuple[Labels, str]:
-    """Labels from `.cls` members, or else from a field of the `.json` members; and which it was."""
+def _labels(index: _Index, columns: pa.Table, options: OpenOptions, path: Path) -> tuple[Labels, str | None]:
+    """Labels from `.cls` members, or else from a field of the `.json` members; and which it was, None where there are none."""
     if options.label_column in (None, "cls") and any(value is not None for value in index.classes):
         numbers = all(value is None or value.removeprefix("-").isdecimal() for value in index.classes)
         values = [value if value is None or not numbers else int(value) for value in index.classes]
         return read_labels(pa.array(values), None, f"{path}: .cls"), "cls"
-    source = label_column(options.label_column, columns.column_names, f"{path}: no .cls members and")
+    source = optional_label_column(options.label_column, columns.column_names, f"{path}: no .cls members and")
+    if source is None:
+        return no_labels(len(index.keys)), None
     return read_labels(columns[source], None, f"{path}: json field {source!r}"), source
 
 
@@ -291,22 +297,20 @@ def _copy_sample(
         new = None
         if place == reader.image[row]:
             new = dataset.changes.get(index)
-        elif value is not None and reader.members[place]["size"] <= _MAX_LABEL:
-            content = reader.content(shards, row, place, _MAX_LABEL)
+        elif value is not None and reader.members[place]["size"] <= MAX_SMALL:
+            content = reader.content(shards, row, place, MAX_SMALL)
             new = _with_label(name, content, dataset.layout["label"], value)
         reader.copy(shards, row, place, out, prefix + name[len(old) :], new)
     return prefix
 
 
-def _with_label(name: str, content: bytes, source: str, value: int | str) -> bytes | None:
+def _with_label(name: str, content: bytes, source: str | None, value: int | str) -> bytes | None:
     """New content of a member that holds another label; None for any other member."""
     _, extension = _split_name(name)
     if source == "cls" and extension == "cls":
         return None if content.decode().strip() == str(value) else str(value).encode()
-    if source != "cls" and extension == "json":
-        fields = json.loads(content)
-        same = fields.get(source) == value or str(fields.get(source)) == value
-        return None if same else json.dumps({**fields, source: value}, ensure_ascii=False).encode()
+    if source not in (None, "cls") and extension == "json":
+        return with_field(content, source, value)
     return None
 
 
