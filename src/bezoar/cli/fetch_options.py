@@ -128,9 +128,13 @@ _OUTPUT = (
     ),
 )
 _NETWORK = (
-    click.option("--processes-count", type=COUNT, help="Processes that fetch; by default one a core."),
     click.option(
-        "--thread-count", type=COUNT, default=64, show_default=True, help="Connections of each process."
+        "--processes-count",
+        type=COUNT,
+        help="Processes that fetch; by default one for two cores, or one a core where images are encoded anew.",
+    ),
+    click.option(
+        "--thread-count", type=COUNT, default=256, show_default=True, help="Connections of each process."
     ),
     click.option("--per-host", type=COUNT, default=16, show_default=True, help="Of these, to one host."),
     click.option(
