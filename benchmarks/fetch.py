@@ -5,8 +5,7 @@
     python benchmarks/fetch.py --only hashing
 
 Both get the same list with the SHA-256 of every row, from a server on loopback in a process of its own (nginx where installed),
-with two processes of 32 connections or threads each, keep the bytes as they came, and write WebDataset tar, Parquet and
-stats.
+have 64 connections or threads in all, keep the bytes as they came, and write WebDataset tar, Parquet and stats.
 They take turns, medians count. CPU time is that of all their processes; the server's is not in it.
 
 Every picture is one of CIFAR-10, enlarged to 80 x 80 and saved as a JPEG of about 3 KB (BEZOAR_DATA, see the tests).

@@ -166,9 +166,9 @@ def _kill_at_random(tmp_path: Path, wanted: int) -> None:
     assert kills >= wanted
 
 
-def _start(path: Path, out: Path) -> subprocess.Popen[str]:
+def _start(path: Path, out: Path, processes: int = 2) -> subprocess.Popen[str]:
     command = [
-        sys.executable, "-m", "bezoar", "fetch", path, out, "--number_sample_per_shard", "10", "--processes_count", "2",
+        sys.executable, "-m", "bezoar", "fetch", path, out, "--number_sample_per_shard", "10", "--processes_count", processes,
         "--thread_count", "8", "--allow-host", "127.0.0.1", "--retries", "0",
     ]  # fmt: skip
     return subprocess.Popen(
@@ -233,7 +233,8 @@ def _wait_until_free(out: Path) -> None:
             time.sleep(0.02)
 
 
-def test_ctrl_c_is_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_is_one_line_and_nothing_is_lost(processes: int, tmp_path: Path) -> None:
     contents = pictures(60)
 
     def slow(asked: Asked) -> Iterator[bytes | float]:
@@ -242,7 +243,7 @@ def test_ctrl_c_is_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
 
     with serve(slow) as server:
         path = write_list(tmp_path / "list.csv", server.url, contents)
-        process = _start(path, tmp_path / "out")
+        process = _start(path, tmp_path / "out", processes)
         while len(server.asked) < 45:
             time.sleep(0.02)
             assert process.poll() is None
