@@ -74,7 +74,8 @@ def seal_and_log(
 ) -> Seal:
     """Seal the output of a fetch; with a log, append what came, what was set aside and what was released, and the seal.
 
-    `origin` says where the records came from (the list and the run), `reason` what came of its rows. All events are appended or
+    `origin` says where the records came from (the list and the run), `reason` what came of its rows, also of
+    those that are not in custody. All events are appended or
     none; what the log has already is not told again, so that the same call after a crash completes what is missing.
     InputError when the books, the dataset and the quarantine do not agree.
     """
@@ -105,7 +106,7 @@ def events_of(
     work.set_aside()
     work.releases()
     work.changes()
-    return [*work.made, *events(seal, books, Request(SEALED, time))]
+    return [*work.made, *events(seal, books, Request(SEALED, time, reason=reason))]
 
 
 def row_key(key: str) -> str:
