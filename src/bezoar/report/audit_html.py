@@ -152,7 +152,7 @@ def _events(statement: AuditStatement) -> list[_EventView]:
             records="all" if line.records is None else text.count(line.records),
             signers=", ".join(shown(name, 60) for name in line.signers) or "nobody who may",
             valid=bool(line.signers),
-            reason=shown(line.reason, 160),
+            reason=shown(line.reason, 300),
         )
         for line in statement.events[-MAX_EVENTS:]
     ]
