@@ -19,7 +19,7 @@ from pathlib import Path
 from cli.support import image_folder
 
 PAGE = Path(__file__).parents[2] / "docs" / "custody.md"
-_BLOCK = re.compile(r"(?<=```console\n)(.*?)(?=```\n)", re.DOTALL)
+BLOCK = re.compile(r"(?<=```console\n)(.*?)(?=```\n)", re.DOTALL)
 _VKEY = re.compile(r"[\w./-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*")
 _PORT = "8471"
 _END = "-- end"
@@ -37,8 +37,8 @@ _CHANGING = (
 def run_page(page: str, folder: Path) -> str:
     """The page with what its commands print now."""
     image_folder(folder / "signs")
-    with _Shell(folder) as shell:
-        return _BLOCK.sub(lambda match: shell.block(match[1]), page)
+    with Shell(folder) as shell:
+        return BLOCK.sub(lambda match: shell.block(match[1]), page)
 
 
 def masked(page: str) -> str:
@@ -48,7 +48,9 @@ def masked(page: str) -> str:
     return page
 
 
-class _Shell:
+class Shell:
+    """One bash in a folder; a page's commands run in it one after the other."""
+
     def __init__(self, folder: Path) -> None:
         self._port = str(_free_port())
         self._now: dict[str, str] = {}  # the page's verifier keys, and those of this run
@@ -64,7 +66,7 @@ class _Shell:
             text=True,
         )
 
-    def __enter__(self) -> _Shell:
+    def __enter__(self) -> Shell:
         return self
 
     def __exit__(self, *_: object) -> None:
