@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
-from bezoar.data.image_files import MAX_BYTES
+from bezoar.data.image_files import MAX_BYTES, MAX_PIXELS
 from bezoar.errors import InputError, LimitError
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), RGB
 RawShape = tuple[int, int, int]  # (height, width, channels)
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-MAX_PIXELS = 64 * 2**20
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
 
 

@@ -1,10 +1,10 @@
 """Whether bytes are an image that may be kept, from its container alone: no decoder touches them.
 
 Every container is walked from its first marker to its end mark, so that a file that was cut anywhere, or that is no image at
-all, is noticed, and its pixels are counted before anybody decodes them. That takes 5 to 30 microseconds for a JPEG of a few to
-a hundred kilobytes (Pillow takes 40 for the header alone, 150 and more to decode), and leaves hostile bytes to no native
-code in the process that holds sockets and keys. What it cannot see is a picture that is damaged *within* whole markers: such
-a record decodes to grey blocks, or is reported as unreadable by whatever reads it. `Workshop` decodes in full, under limits.
+all, is noticed, and its pixels are counted before anybody decodes them. That takes 6 microseconds for a JPEG of 1.4 KB, 14 for
+22 KB, 164 for 347 KB (Pillow takes 20 for the header alone, and 52, 395 and 8,007 to decode), and leaves hostile bytes to no
+native code in the process that holds sockets and keys. What it cannot see is a picture that is damaged *within* whole markers:
+such a record decodes to grey blocks, or is reported as unreadable by whatever reads it. `Workshop` decodes in full, under limits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bezoar.acquire.images import bmp, gif, jpeg, png, webp
-from bezoar.acquire.images.facts import MAX_ANIMATION, MAX_BYTES, MAX_FRAMES, MAX_PIXELS, Broken, Facts
+from bezoar.acquire.images.facts import MAX_ANIMATION, MAX_FRAMES, Broken, Facts
 from bezoar.acquire.reasons import Reason
+from bezoar.data.image_files import MAX_BYTES, MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_PIXELS = 64 * 2**20  # of one frame; as `bezoar.data.images` decodes at most
-MAX_BYTES = 256 * 2**20
+from bezoar.data.image_files import MAX_PIXELS
+
 MAX_FRAMES = 1000
 MAX_ANIMATION = 8 * MAX_PIXELS  # of all frames together
 MAX_PARTS = 100_000  # segments, chunks or blocks that are walked

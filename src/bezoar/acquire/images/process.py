@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-from bezoar.acquire.images.facts import MAX_BYTES
 from bezoar.acquire.images.protocol import KEPT, LENGTH, LIFE_S, PROBLEM, READY, REQUEST, SIZES, Encoded
+from bezoar.data.image_files import MAX_BYTES
 from bezoar.errors import BezoarError
 
 _STARTING_S = 60

@@ -12,9 +12,9 @@ import warnings
 
 from PIL import Image, ImageOps
 
-from bezoar.acquire.images.facts import MAX_PIXELS
 from bezoar.acquire.images.options import ENCODE_FORMATS, Reencode, unsuitable
 from bezoar.acquire.images.protocol import Encoded
+from bezoar.data.image_files import MAX_PIXELS
 
 READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _ORIENTATION = 0x0112
@@ -49,7 +49,7 @@ def _transform(content: bytes, options: Reencode) -> Encoded | str:
     if kept and not target and not image.has_transparency_data:
         return Encoded(content, *original, *original)
     orientation = image.getexif().get(_ORIENTATION, 1)
-    image = ImageOps.exif_transpose(_plain(image)) if orientation != 1 else _plain(image)
+    image = _plain(ImageOps.exif_transpose(image) if orientation != 1 else image)
     if target:
         method = Image.Resampling.BOX if max(target) < max(original) else Image.Resampling.LANCZOS
         image = image.resize(target[::-1] if orientation in _SIDEWAYS else target, method)
@@ -69,7 +69,7 @@ def _target(size: tuple[int, int], options: Reencode) -> tuple[int, int] | None:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Grey or RGB, 8 bits."""
+    """Grey or RGB, 8 bits, without metadata."""
     if image.mode.startswith("I"):
         plain = image.convert("I").point(lambda value: value * (255 / 65_535) + 0.5).convert("L")
     elif image.has_transparency_data:
@@ -78,10 +78,10 @@ def _plain(image: Image.Image) -> Image.Image:
         plain.alpha_composite(above)
         plain = plain.convert("RGB")
     elif image.mode in ("L", "RGB"):
-        return image
+        plain = image
     else:
         plain = image.convert("L" if image.mode == "1" else "RGB")
-    plain.info = dict(image.info)  # the orientation is in it
+    plain.info = {}  # encoders would write down what is left in it
     return plain
 
 

@@ -13,10 +13,12 @@ from dataclasses import asdict
 from bezoar.acquire.images.checking import Checked, Problem, check
 from bezoar.acquire.images.options import Reencode, unsuitable
 from bezoar.acquire.images.process import Ended, LimitedProcess
+from bezoar.errors import UsageError
 
 MEMORY = (
     2 * 2**30
 )  # bytes of address space a process; the largest picture takes an eighth of it, several times
+_LEAST_MEMORY = 256 * 2**20
 CPU_SECONDS = 20  # an image
 _SLACK = 6  # as many times that on the clock, for a machine that does other things as well
 
@@ -27,7 +29,14 @@ class Workshop:
     def __init__(
         self, options: Reencode, workers: int | None = None, memory: int = MEMORY, seconds: int = CPU_SECONDS
     ) -> None:
-        """At most `workers` processes (None: one a core), each with `memory` bytes, and `seconds` of processor time an image."""
+        """At most `workers` processes (None: one a core), each with `memory` bytes, and `seconds` of processor time an image.
+
+        UsageError for less memory than a process takes by itself.
+        """
+        if memory < _LEAST_MEMORY:
+            raise UsageError(
+                f"{memory:,} bytes are too few to decode images in; at least {_LEAST_MEMORY:,} are needed"
+            )
         self._options, self._seconds = options, seconds
         self._settings = json.dumps({"options": asdict(options), "memory": memory, "seconds": seconds})
         self._workers = workers or os.cpu_count() or 1
