@@ -60,7 +60,8 @@ class Workplace:
         self.setup = setup
         options = setup.options
         self.quarantine = Quarantine.at(setup.state.quarantine, options.cap)
-        self._writer = writer_of(options.output_format)
+        named = options.images.encode_format if options.reencode else "jpg"
+        self._writer = writer_of(options.output_format, named)
         self._stack = ExitStack()
         token = options.policy.token
         self.client = self._stack.enter_context(

@@ -73,4 +73,5 @@ def provenance(shard: int, count: int = 7, *, caption: str | None = "", run: str
         rows.append(
             cells | {"run_id": run, "peer": f"192.0.2.{run}:80", "redirects": ["http://a", "http://b"]}
         )
-    return provenance_table(rows, EXTRA, [row(i, caption).extra for i in range(count)])
+    extras = [row(shard * PER_SHARD + index, caption).extra for index in range(count)]
+    return provenance_table(rows, EXTRA, extras)

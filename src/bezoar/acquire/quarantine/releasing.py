@@ -30,7 +30,7 @@ from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER, PROVENANCE_SCHEM
 from bezoar.acquire.shards.spool import Spool
 from bezoar.acquire.shards.stats import is_complete, read_stats
 from bezoar.acquire.shards.writers import writer_of
-from bezoar.acquire.shards.writing import Kept
+from bezoar.acquire.shards.writing import Kept, ShardWriter
 from bezoar.acquire.tally import Tally
 from bezoar.errors import InputError, UsageError
 
@@ -178,14 +178,15 @@ def _put_back(
         if entry.row is None:
             raise InputError(f"{entry.key}: its row in the list is not known; it cannot be put back")
         shards.setdefault(entry.row // run.per_shard, []).append(entry)
+    writer = writer_of(run.output_format, run.images.encode_format if run.reencode else "jpg")
     for number, chosen in sorted(shards.items()):
-        if not is_complete(out, number, writer_of(run.output_format)):
+        if not is_complete(out, number, writer):
             raise InputError(
                 f"{out}: shard {shard_name(number)} is missing or damaged; run the fetch again, then the release"
             )
         shard = _Shard(FinishedShard(out, number, run.output_format), run.per_shard, chosen)
         if shard.lacks(chosen):
-            shard.rewrite(state, {entry.key: images[entry.key] for entry in chosen}, entries, reason)
+            shard.rewrite(state, writer, {entry.key: images[entry.key] for entry in chosen}, entries, reason)
 
 
 class _Shard:
@@ -219,7 +220,12 @@ class _Shard:
         return len(kept) < len(rows)
 
     def rewrite(
-        self, state: RunState, images: Mapping[str, Checked], entries: Mapping[str, Held], reason: str
+        self,
+        state: RunState,
+        writer: ShardWriter,
+        images: Mapping[str, Checked],
+        entries: Mapping[str, Held],
+        reason: str,
     ) -> None:
         """The shard with these pictures in it, over the old one."""
         for key, image in images.items():
@@ -237,7 +243,6 @@ class _Shard:
                 suffixes[key] = image.suffix
             rows = [self._row(place) for place in range(len(self._found))]
             provenance = provenance_table(self._found, self._extra(), [row.extra for row in rows])
-            writer = writer_of(self._old.output_format)
             writer.write(folder, self._old.number, self._kept(spool, suffixes), provenance, self._stats())
         replace_shard(folder, state.out, self._old.number)
         shutil.rmtree(folder, ignore_errors=True)

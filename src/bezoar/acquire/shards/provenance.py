@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,22 @@ PROVENANCE_SCHEMA = pa.schema(
 
 def provenance_schema(extra: pa.Schema | None = None) -> pa.Schema:
     """`PROVENANCE_SCHEMA` and the list's extra columns; one whose name is taken becomes `list_<name>`."""
-    schema = PROVENANCE_SCHEMA
-    for field in extra or ():
-        schema = schema.append(field.with_name(_free(field.name, [*schema.names, "image"])))
-    return schema
+    fields = list(extra or ())
+    names = listed_names(tuple(field.name for field in fields))
+    renamed = [field.with_name(name) for field, name in zip(fields, names, strict=True)]
+    return pa.schema([*PROVENANCE_SCHEMA, *renamed])
+
+
+@lru_cache(maxsize=64)
+def listed_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """What the list's extra columns are called beside ours: `list_<name>` where the name is taken."""
+    taken, found = {*PROVENANCE_SCHEMA.names, "image"}, []
+    for name in names:
+        while name in taken:
+            name = f"list_{name}"
+        taken.add(name)
+        found.append(name)
+    return tuple(found)
 
 
 def provenance_files(folder: Path) -> list[Path]:
@@ -103,9 +116,3 @@ def _text(value: Any) -> str | None:
         return None
     words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return words if words.isascii() else words.encode("utf-8", "replace").decode()
-
-
-def _free(name: str, taken: list[str]) -> str:
-    while name in taken:
-        name = f"list_{name}"
-    return name

@@ -1,11 +1,13 @@
 """Shards as WebDataset reads them: NNNNN.tar, in which a sample is its image, `.json` and `.txt`, as img2dataset writes them.
 
-NNNNN.parquet beside it is the provenance.
+NNNNN.parquet beside it is the provenance. All images have one suffix, img2dataset's `.jpg` where they are kept as they came,
+whatever they are: readers take a suffix for a column, and `datasets` drops what the first samples do not have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+@dataclass(frozen=True)
 class WebDatasetWriter:
-    """NNNNN.tar, NNNNN.parquet, NNNNN_stats.json."""
+    """NNNNN.tar, NNNNN.parquet, NNNNN_stats.json; `image` is the suffix of all images."""
 
-    name = "webdataset"
+    image: str = "jpg"
+    name: str = field(default="webdataset", init=False)
 
     def write(
         self, folder: Path, number: int, kept: Iterable[Kept], provenance: pa.Table, stats: Mapping[str, Any]
@@ -32,7 +36,7 @@ class WebDatasetWriter:
         with commit(folder, number, self.name, stats) as written:
             with replaced(folder / f"{name}.tar", written) as out:
                 for sample in kept:
-                    tar.write_member(out, f"{sample.key}.{sample.suffix}", sample.content)
+                    tar.write_member(out, f"{sample.key}.{self.image}", sample.content)
                     tar.write_member(out, f"{sample.key}.json", sample_json(sample))
                     if sample.row.caption is not None:
                         tar.write_member(

@@ -16,12 +16,12 @@ WRITERS: Mapping[str, ShardWriter] = {
 }
 
 
-def writer_of(name: str) -> ShardWriter:
-    """The writer of this name; UsageError for another."""
+def writer_of(name: str, image: str = "jpg") -> ShardWriter:
+    """The writer of this name; UsageError for another. `image` is the suffix of images where all must have the same."""
     if name == "tfrecord":
         raise UsageError(
             "output format 'tfrecord' needs TensorFlow and is not written; choose webdataset or parquet"
         )
     if name not in WRITERS:
         raise UsageError(f"no output format {name!r}; known: {', '.join(WRITERS)}")
-    return WRITERS[name]
+    return WebDatasetWriter(image) if name == WebDatasetWriter.name else WRITERS[name]

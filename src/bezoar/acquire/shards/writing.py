@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bezoar.acquire.lists.rows import Row
 from bezoar.acquire.shards.durable import Written, replaced
 from bezoar.acquire.shards.naming import shard_name
+from bezoar.acquire.shards.provenance import listed_names
 from bezoar.files import sync_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Kept:
         key: from `key_of`.
         row: of the list.
         content: the bytes to store.
-        suffix: of their format, such as "jpg", without a dot.
+        suffix: of their format, such as "jpg", without a dot; WebDataset's shards have one for all.
         fields: for its `.json` or its columns: width, height, original_width, original_height, sha256, and whatever else stays
             the same when it is fetched again.
 
@@ -43,9 +44,12 @@ class Kept:
 
 
 class ShardWriter(Protocol):
-    """One way to lay a shard out; `name` is img2dataset's word for it."""
+    """One way to lay a shard out."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """img2dataset's word for it."""
+        ...
 
     def write(
         self, folder: Path, number: int, kept: Iterable[Kept], provenance: pa.Table, stats: Mapping[str, Any]
@@ -83,9 +87,10 @@ def sample_json(kept: Kept) -> bytes:
 
 
 def sample_fields(kept: Kept) -> dict[str, Any]:
-    """Key, URL, caption and what came along in the list; then the record's own fields, which prevail."""
+    """Key, URL, caption, the record's own fields, and what came along in the list, under the names of the provenance table."""
     caption = {} if kept.row.caption is None else {"caption": kept.row.caption}
-    return {**kept.row.extra, "key": kept.key, "url": kept.row.url, **caption, **kept.fields}
+    listed = zip(listed_names(tuple(kept.row.extra)), kept.row.extra.values(), strict=True)
+    return {"key": kept.key, "url": kept.row.url, **caption, **kept.fields, **dict(listed)}
 
 
 def _plain(value: Any) -> Any:
