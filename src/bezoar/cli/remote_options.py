@@ -97,6 +97,17 @@ def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def refuse_remote(given: Mapping[str, Any]) -> None:
+    """UsageError for an option that says nothing of a list of URLs."""
+    names = {"trusted_seal": "--seal", "pin": "--pin", "include": "--include", "exclude": "--exclude"}
+    names |= {"unverified": "--unverified", "as_is": "--as-is"}
+    for name, option in names.items():
+        if given[name]:
+            raise UsageError(
+                f"{option} is for repositories, archives and stores; a list holds its hashes itself"
+            )
+
+
 def promise_of(given: Mapping[str, Any]) -> Promise:
     """What a single file must be."""
     from bezoar.acquire.archives.fetching import Promise

@@ -28,7 +28,7 @@ def zip_entries(file: BinaryIO, where: str, limits: ArchiveLimits) -> Iterator[E
     names = Names(where)
     total = 0
     packed = 0
-    for slot, end in zip(slots, [*(slot.header for slot in slots[1:]), directory], strict=True):
+    for slot, end in zip(slots, [*(slot.header for slot in slots), directory][1:], strict=True):
         start = data_start(file, slot, end, where)
         if _is_folder(slot, where):
             yield Entry(names.folder(slot.name), None)
