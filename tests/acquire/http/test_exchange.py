@@ -237,6 +237,37 @@ class TestRetries:
             reply = client.get(Request(server.url + "/a"))
         assert (reply.reason, reply.body, reply.attempts) == (None, b"whole", 3)
 
+    def test_a_connection_that_was_kept_and_is_gone_costs_no_attempt(self, client: Client) -> None:
+        def closing_without_a_word(_: Asked) -> Script:
+            yield page(b"x" * 500)
+
+        with serve(closing_without_a_word) as server:
+            replies = list(client.exchange(Request(f"{server.url}/{at}") for at in range(400)))
+        assert {(reply.reason, reply.attempts) for reply in replies} == {(None, 1)}
+
+    def test_a_server_that_answers_once_a_connection_is_asked_on_another(self, client: Client) -> None:
+        def cut(_: Asked) -> Script:
+            raise ConnectionAbortedError
+            yield b""
+
+        def once(asked: Asked) -> bytes | Script:
+            first = [earlier.connection for earlier in server.asked].count(asked.connection) == 1
+            return page(b"x") if first else cut(asked)
+
+        with serve(once) as server:
+            assert [client.get(Request(server.url + "/a")).body for _ in range(5)] == [b"x"] * 5
+            assert server.connections == 5
+
+    def test_a_server_that_never_answers_is_not_asked_for_ever(self, client: Client) -> None:
+        def cut(_: Asked) -> Script:
+            raise ConnectionAbortedError
+            yield b""
+
+        with serve({"/a": page(b"x"), "/b": cut}) as server:
+            assert client.get(Request(server.url + "/a")).body == b"x"
+            assert client.get(Request(server.url + "/b")).reason is Reason.CONNECTION
+            assert server.targets() == ["/a", "/b", "/b"]
+
     def test_only_so_often(self) -> None:
         with serve({"/a": page(b"busy", 503)}) as server, Client(Limits(retries=3), LOOPBACK) as client:
             reply = client.get(Request(server.url + "/a"))

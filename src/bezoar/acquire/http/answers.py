@@ -25,9 +25,12 @@ CHOSEN = (
     "x-repo-commit",
     "x-linked-etag",
     "x-linked-size",
+    "x-error-code",
+    "x-error-message",
+    "retry-after",
 )
 REDIRECTS = (301, 302, 303, 307, 308)
-_READ = {name.encode(): name for name in (*CHOSEN, "location", "retry-after")}
+_READ = {name.encode(): name for name in (*CHOSEN, "location")}
 _EMPTY = (b"\r\n", b"\n")
 _LONGEST_VALUE = 4096  # characters; a longer one is left out of what is kept
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")

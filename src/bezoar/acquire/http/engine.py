@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from bezoar.acquire.http.exchange import Reply, Request
-from bezoar.acquire.http.failures import CONNECT_TIMEOUT, explain
+from bezoar.acquire.http.failures import CONNECT_TIMEOUT, LINE_LOST, explain
 from bezoar.acquire.http.interrupts import held_back
 from bezoar.acquire.http.slot import Settings, Slot, load_pycurl
 from bezoar.acquire.http.transfer import Transfer, check_headers
@@ -35,9 +35,8 @@ class Engine:
         self._settings = settings
         self._pycurl = pycurl = load_pycurl()
         self._multi = pycurl.CurlMulti()
-        self._poll = (
-            select.poll()
-        )  # not select: that ends at 1024 descriptors; not epoll: three more system calls each
+        # Not select, which ends at 1024 descriptors; not epoll, which takes three more system calls a connection.
+        self._poll = select.poll()
         self._masks = {
             pycurl.POLL_IN: select.POLLIN,
             pycurl.POLL_OUT: select.POLLOUT,
@@ -226,8 +225,9 @@ class Engine:
         """Queue the next hop of the same attempt, if there is one."""
         slot, transfer = hop.slot, hop.slot.transfer
         spent = self._now() - hop.began
-        if code == CONNECT_TIMEOUT and hop.late is None and spent < 0.9 * self._settings.limits.timeout_s:
-            self._turns.add(transfer.target.place, transfer)  # the caller took its time, not the server
+        if hop.late is None and self._is_nobodys_fault(slot, code, spent):
+            transfer.spent_s += spent
+            self._turns.add(transfer.target.place, transfer)
             return True
         if slot.answer is None or slot.answer.location is None or (hop.late is not None and not hop.may_pass):
             return False  # the body of a redirect does not matter, only the deadline does
@@ -241,6 +241,13 @@ class Engine:
         transfer.spent_s += spent
         self._turns.add(transfer.target.place, transfer)
         return True
+
+    def _is_nobodys_fault(self, slot: Slot, code: int, spent_s: float) -> bool:
+        """Whether this hop is simply to be made once more."""
+        if code == CONNECT_TIMEOUT:  # the caller took its time, not the server
+            return spent_s < 0.9 * self._settings.limits.timeout_s
+        reused = slot.curl.getinfo(self._pycurl.NUM_CONNECTS) == 0
+        return code in LINE_LOST and reused and not slot.head_size() and not slot.blocked
 
     def _next_target(self, transfer: Transfer, location: str) -> Target:
         most = self._settings.limits.max_redirects

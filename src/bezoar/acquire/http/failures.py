@@ -22,6 +22,7 @@ _REASONS = {
     100: Reason.TOO_LARGE,  # TOO_LARGE: of heads
 }
 _MOST_OF_A_HEAD = 200 << 10  # bytes; libcurl gives up at 300 KB, with the error of a broken connection
+LINE_LOST = (52, 55, 56)  # GOT_NOTHING, SEND_ERROR, RECV_ERROR
 CONNECT_TIMEOUT = 28  # OPERATION_TIMEDOUT; deadlines are kept by the engine
 
 

@@ -80,7 +80,7 @@ class Slot:
         self.curl = _handle(pycurl, settings)
         self.curl.setopt(
             pycurl.HEADERFUNCTION, self._lines.append
-        )  # the cheapest callback; libcurl caps heads at 300 KB
+        )  # the cheapest; libcurl caps heads at 300 KB
         self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
         self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from urllib.parse import quote, urljoin
 
@@ -132,6 +133,7 @@ def _bad(detail: str) -> Refused:
     return Refused(Reason.BAD_URL, detail)
 
 
+@lru_cache(maxsize=4096)
 def _authority(text: str, default: int) -> tuple[str, int, Address | None]:
     if "@" in text:
         raise _bad("a user name in front of the host")
