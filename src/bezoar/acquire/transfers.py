@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bezoar.acquire.http.client import Client
     from bezoar.acquire.quarantine.store import Quarantine
 
+FIRST_PAUSE_S = 0.5  # before files that broke are asked for again; doubled each time
 SLOWEST = 64 << 10  # bytes a second; a transfer that is slower for long is given up, and resumed
 _BASE_S, _MOST_S = 60.0, 86400.0
 _BLOCK = 1 << 20
@@ -100,7 +101,7 @@ def transfer(
         yield from done
         if not again:
             return
-        pause(min(0.5 * 2**number, 30.0))
+        pause(min(FIRST_PAUSE_S * 2**number, 30.0))
         queue, number = again, number + 1
 
 
@@ -129,6 +130,11 @@ def commit(part: Path, target: Path) -> None:
         ) from error
 
 
+def without_query(url: str) -> str:
+    """A URL as it may be recorded and shown: a signature or token in its query is a secret for as long as it is valid."""
+    return url.split("?", 1)[0]
+
+
 def set_aside(quarantine: Quarantine, arrived: Arrived, run_id: str = "") -> None:
     """Put a rejected file into quarantine and remove its part; of one that is larger than the quarantine's cap only the entry."""
     from bezoar.acquire.quarantine.held import Held
@@ -140,7 +146,7 @@ def set_aside(quarantine: Quarantine, arrived: Arrived, run_id: str = "") -> Non
     expected = wanted.sha256 or wanted.git_oid
     held = Held(
         key=wanted.name,
-        url=wanted.url,
+        url=without_query(wanted.url),
         reason=arrived.reason or Reason.HASH_MISMATCH,
         detail=arrived.detail,
         expected=expected.hex() if expected else None,
@@ -148,8 +154,8 @@ def set_aside(quarantine: Quarantine, arrived: Arrived, run_id: str = "") -> Non
         size=arrived.size,
         fetched=reply.fetched if reply else 0.0,
         status=reply.status if reply else None,
-        final_url=_without_query(reply.final_url) if reply else "",
-        redirects=tuple(_without_query(url) for url in reply.redirects) if reply else (),
+        final_url=without_query(reply.final_url) if reply else "",
+        redirects=tuple(without_query(url) for url in reply.redirects) if reply else (),
         peer=reply.peer if reply else "",
         tls_verified=reply.tls_verified if reply else None,
         content_type=reply.headers.get("content-type", "") if reply else "",
@@ -158,11 +164,6 @@ def set_aside(quarantine: Quarantine, arrived: Arrived, run_id: str = "") -> Non
     quarantine.put(held, content)
     quarantine.sync()
     wanted.part.unlink(missing_ok=True)
-
-
-def _without_query(url: str) -> str:
-    """A storage address without its signature, which is a secret for as long as it is valid."""
-    return url.split("?", 1)[0]
 
 
 def _requests(queue: Iterable[_Job], done: list[Arrived]) -> Iterator[Request]:

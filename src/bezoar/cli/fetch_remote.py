@@ -122,6 +122,7 @@ def _fetch_file(
     source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
 ) -> int:
     from bezoar.acquire.archives.fetching import fetch_archive, fetch_file, unpack_archive
+    from bezoar.acquire.transfers import without_query
 
     promise, limits = promise_of(given), limits_of(given)
     if "://" not in source:
@@ -130,20 +131,20 @@ def _fetch_file(
         found = unpack_archive(Path(source), out, promise, limits)
     else:
         unpacked = _is_archive(source) and not given["as_is"]
-        promise.check(source)  # before the extra that the client needs is asked for
+        promise.check(without_query(source))  # before the extra that the client needs is asked for
         with client_of(given) as client:
             found = (
                 fetch_archive(client, source, out, promise, limits)
                 if unpacked
                 else fetch_file(client, source, out, promise)
             )
-    return _tell_file(source, out, found, form, seal_with)
+    return _tell_file(without_query(source), out, found, form, seal_with)
 
 
 def _tell_file(source: str, out: Path, found: OneFile, form: str, seal_with: SealWith | None) -> int:
     from bezoar.report.text import count, shown
 
-    origin = f"{source.split('?', 1)[0]}, SHA-256 {found.sha256}"
+    origin = f"{source}, SHA-256 {found.sha256}"
     seal = seal_with(out, origin, f"1 file {found.verdict}") if seal_with is not None else None
     unpacking = found.unpacking
     if form == "json":
@@ -157,7 +158,7 @@ def _tell_file(source: str, out: Path, found: OneFile, form: str, seal_with: Sea
         }
         show_json(out, value, [], seal)
         return 0
-    lines = [f"{shown(str(out), 1000)}: {shown(source.split('?', 1)[0], 300)}"]
+    lines = [f"{shown(str(out), 1000)}: {shown(source, 300)}"]
     if unpacking is not None:
         lines.append(f"  {count(unpacking.files, 'file')}, {count(unpacking.size, 'byte')} unpacked")
     lines.append(f"  {found.verdict}: sha256 {found.sha256}, {count(found.size, 'byte')}")

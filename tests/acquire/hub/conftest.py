@@ -14,6 +14,11 @@ FILES = {"README.md": b"# Signs\n", ".gitattributes": b"*.bin filter=lfs\n", "da
 LFS = {"data/train/0.bin": b"\x00\x01" * 40_000, "data/train/1.bin": b"\x02\x03" * 50_000}
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bezoar.acquire.transfers.FIRST_PAUSE_S", 0.01)
+
+
 @pytest.fixture
 def site() -> HubSite:
     return HubSite(files=dict(FILES), lfs=dict(LFS))

@@ -18,7 +18,7 @@ from bezoar.acquire.archives.limits import DEFAULT, ArchiveLimits
 from bezoar.acquire.placing import Place
 from bezoar.acquire.reasons import Reason, Verdict
 from bezoar.acquire.run_state import locked, state_folder
-from bezoar.acquire.transfers import Arrived, Wanted, commit, transfer
+from bezoar.acquire.transfers import Arrived, Wanted, commit, transfer, without_query
 from bezoar.errors import InputError, UsageError, VerificationError
 from bezoar.files import atomic_file, refuse_existing
 from bezoar.progress import track
@@ -97,11 +97,11 @@ def unpack_archive(archive: Path, out: Path, promise: Promise, limits: ArchiveLi
 
 
 def _fetched(client: Client, url: str, out: Path, promise: Promise, limits: ArchiveLimits | None) -> OneFile:
-    promise.check(url)
+    promise.check(without_query(url))
     refuse_existing(out)
     with locked(out):
         arrived = download(client, url, out, promise.sha256)
-        return finish(arrived, url, out, promise, limits)
+        return finish(arrived, without_query(url), out, promise, limits)
 
 
 def download(client: Client, url: str, out: Path, sha256: bytes | None) -> Arrived:
@@ -116,14 +116,17 @@ def download(client: Client, url: str, out: Path, sha256: bytes | None) -> Arriv
     if arrived.reason is Reason.HASH_MISMATCH:
         place.reject(arrived)
         raise VerificationError(
-            _mismatch(url, arrived.sha256, sha256) + f"; what came is in {place.quarantine.folder}"
+            _mismatch(without_query(url), arrived.sha256, sha256)
+            + f"; what came is in {place.quarantine.folder}"
         )
     hint = (
         "; name the host with --allow-host if you trust it"
         if arrived.reason is Reason.BLOCKED_ADDRESS
         else ""
     )
-    raise InputError(f"{url[:300]}: cannot be fetched ({arrived.reason}: {arrived.detail}){hint}")
+    raise InputError(
+        f"{without_query(url)[:300]}: cannot be fetched ({arrived.reason}: {arrived.detail}){hint}"
+    )
 
 
 def finish(
@@ -135,7 +138,7 @@ def finish(
     """
     part, reply = arrived.wanted.part, arrived.reply
     about = {} if reply is None else {
-        "final_url": reply.final_url.split("?", 1)[0],
+        "final_url": without_query(reply.final_url),
         "peer": reply.peer,
         "tls_verified": reply.tls_verified,
         "fetched": round(reply.fetched, 3),
@@ -169,7 +172,7 @@ def _finish(
             file,
             out,
             limits=limits,
-            name=source.rpartition("/")[2].split("?", 1)[0],
+            name=source.rpartition("/")[2],
             expected=None if sealed is None else sealed.files,
             ignored=frozenset() if sealed is None else sealed.ignored,
         )
