@@ -461,6 +461,15 @@ def test_a_header_of_the_request_replaces_ours(client: Client) -> None:
     assert server.asked[0].raw.lower().count(b"accept:") == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C works as at a terminal, also where the tests run in the background."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("interruptible")
 class TestInterruption:
     def test_while_waiting(self, client: Client) -> None:
         with serve({"/a": silent()}) as server:

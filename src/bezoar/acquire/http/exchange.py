@@ -16,8 +16,8 @@ class Limits:
     """What one body may cost.
 
     Attributes:
-        max_bytes: of a body, as sent and as decoded.
-        timeout_s: to connect, and the longest silence.
+        max_bytes: of a body as it is sent; content codings are never undone.
+        timeout_s: to connect, and the longest silence. Neither it nor the deadline runs while the caller is busy with a reply.
         deadline_s: of one attempt from the first connection to the last byte, redirects included.
         retries: further attempts after failures that may pass (no connection, 429, 5xx, truncated), with exponential backoff.
         max_redirects: followed in one attempt.
@@ -40,7 +40,8 @@ class Policy:
     """Where one may connect to, and whose wishes are respected.
 
     Attributes:
-        allowed: hosts (names, addresses, or networks such as 10.0.0.0/8) that may be reached at non-public addresses.
+        allowed: hosts (names, addresses, or networks such as 10.0.0.0/8; one port of it with `:8080`) that may be reached at
+            non-public addresses, and at any port by redirects.
         opt_outs: directives of X-Robots-Tag that keep a record out; empty: the header is not looked at.
         token: the user agent token that such directives may be addressed to; those without a token are for everybody.
 
@@ -60,7 +61,8 @@ class Request:
         tag: whatever the caller wants back with the reply.
         headers: sent at each hop.
         secret: headers (Authorization) that are sent only to the scheme, host and port of `url`.
-        receive: takes the body of the final, successful answer piece by piece; without it the body is kept.
+        receive: takes the body of the final, successful answer piece by piece; without it the body is kept. Once it got a
+            piece, the request is not attempted again.
         max_bytes: instead of the limits' own.
         deadline_s: instead of the limits' own.
 
@@ -89,7 +91,7 @@ class Reply:
         status: of the last answer; None when no server answered.
         final_url: where that answer came from.
         redirects: URLs that led there, in order, without `final_url`.
-        peer: address and port connected to last, such as 93.184.216.34:443 or [2606:2800::1]:443.
+        peer: address and port connected to last, such as 93.184.216.34:443 or [2606:2800::1]:443; with a proxy, the proxy's.
         tls_verified: of the last connection; None for http.
         fetched: when the last answer began, seconds since 1970, UTC.
         headers: chosen ones of the last answer, names in lower case.
