@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from bezoar.cli.remote_options import client_of, digest_of, hub_of, limits_of, promise_of, sealed_of
 from bezoar.cli.remote_text import common_lines, hub_lines, show_json, show_text
 from bezoar.errors import UsageError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from bezoar.custody.seal.reading import Seal
 
 REJECTED = 1
+INTERRUPTED = 130
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip")
 
 SealWith = Callable[[Path, str, str], "Seal"]  # the output, where it came from, what came of it
@@ -31,6 +34,14 @@ def fetch_remote(
     source: str, out: Path, *, given: Mapping[str, Any], form: str, seal_with: SealWith | None
 ) -> int:
     """Fetch SOURCE into OUT, seal it if `seal_with` is given, and say what came of it; the exit code."""
+    try:
+        return _fetch(source, out, given, form, seal_with)
+    except KeyboardInterrupt:
+        click.echo("interrupted; what came so far is kept, the same command goes on there", err=True)
+        return INTERRUPTED
+
+
+def _fetch(source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None) -> int:
     scheme = source.partition("://")[0].lower() if "://" in source else ""
     if scheme == "hf":
         return _fetch_hub(source, out, given, form, seal_with)
