@@ -317,12 +317,29 @@ def test_a_field_of_csv_may_be_as_long_as_a_line(tmp_path: Path) -> None:
 
 
 def test_one_long_text_that_stands_for_many_rows_of_parquet(tmp_path: Path) -> None:
-    """A dictionary page of 1 MB, referred to by 100,000 rows, would be 100 GB."""
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 2**20]))
+    """A dictionary page of 4 MB, referred to by 5,000 rows, would be 20 GB; each row by itself is none too large."""
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["x" * (4 << 20)]))
+    path = tmp_path / "l.parquet"
     pq.write_table(
-        pa.table({"url": ["http://a"] * 100_000, "text": text}), tmp_path / "l.parquet", compression="zstd"
+        pa.table({"url": ["http://a"] * 5_000, "text": text}).cast(
+            pa.schema([("url", pa.string()), ("text", text.type)])
+        ),
+        path,
+        store_schema=False,
+        compression="zstd",
     )
-    assert (tmp_path / "l.parquet").stat().st_size < 2**20
+    assert path.stat().st_size < 2**20
+    rows = UrlList.open(path).rows()
+    before = pa.default_memory_pool().max_memory()
+    assert [len(next(rows).caption or "") for _ in range(40)] == [4 << 20] * 40
+    assert pa.default_memory_pool().max_memory() - before < 400 << 20
+    with pytest.raises(LimitError, match="choose fewer samples a shard"):
+        dict(UrlList.open(path).slices(5_000))[0]()
+
+
+def test_rows_of_parquet_that_are_too_large(tmp_path: Path) -> None:
+    table = pa.table({"url": ["http://a"] * 65, "text": ["", *["x" * (3 << 20)] * 64]})
+    pq.write_table(table, tmp_path / "l.parquet", compression="zstd", use_dictionary=False)
     with pytest.raises(LimitError, match="rows of more than"):
         list(UrlList.open(tmp_path / "l.parquet").rows())
 

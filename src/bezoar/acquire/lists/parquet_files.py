@@ -42,32 +42,37 @@ class ParquetRows:
             return self._metadata.schema.to_arrow_schema()
 
     def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
-        """Text stays dictionary-encoded until its size is known: a page of one long text may stand for many rows."""
-        import pyarrow.parquet as pq
-
-        group, skip = self._group(start)
+        """Row groups before `start` are not read; the others page by page."""
+        first, skip = self._group(start)
         left = self.count() - start
         with _corrupt(self._file):
-            file = pq.ParquetFile(
-                self._file,
-                metadata=self._metadata,
-                read_dictionary=[name for name in columns if is_text(self.schema.field(name).type)],
-                buffer_size=_BUFFER,
-                pre_buffer=False,
-            )
-            groups = list(range(group, self._metadata.num_row_groups))
-            for batch in file.iter_batches(_ROWS, groups, list(columns), use_threads=False):
-                wanted = batch.slice(min(skip, batch.num_rows))
-                skip -= batch.num_rows - wanted.num_rows
-                left -= wanted.num_rows
-                yield from self._cells(wanted)
+            texts = [name for name in columns if is_text(self.schema.field(name).type)]
+            file, probe = self._opened([]), self._opened(texts)
+            for group in range(first, self._metadata.num_row_groups):
+                rows = _fitting_rows(probe, group, texts)
+                for batch in file.iter_batches(rows, [group], list(columns), use_threads=False):
+                    wanted = batch.slice(min(skip, batch.num_rows))
+                    skip -= batch.num_rows - wanted.num_rows
+                    left -= wanted.num_rows
+                    yield from self._cells(wanted)
         if left > 0:
             raise InputError(f"{self._file}: has {left:,} rows fewer than its footer says; it is corrupt")
 
+    def _opened(self, as_dictionaries: list[str]) -> pq.ParquetFile:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(
+            self._file,
+            metadata=self._metadata,
+            read_dictionary=as_dictionaries,
+            buffer_size=_BUFFER,
+            pre_buffer=False,
+        )
+
     def _cells(self, batch: pa.RecordBatch) -> Iterator[Cells]:
-        if sum(map(_weight, batch.columns)) > _MAX_BATCH:
+        if batch.nbytes > 2 * _MAX_BATCH:
             raise LimitError(
-                f"{self._file}: has {batch.num_rows} rows of more than {_MAX_BATCH:,} bytes; it is no list of URLs"
+                f"{self._file}: has {batch.num_rows} rows of more than {2 * _MAX_BATCH:,} bytes; it is no list of URLs"
             )
         values = [_values(column) for column in batch.columns]
         for cells in zip(*values, strict=True):
@@ -100,16 +105,17 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(plain) or pa.types.is_large_string(plain))
 
 
-def _weight(column: pa.Array) -> int:
-    """Bytes that the cells take as Python values, about."""
-    import pyarrow as pa
+def _fitting_rows(probe: pq.ParquetFile, group: int, texts: list[str]) -> int:
+    """How many rows of a row group are held at a time: one text in its dictionary may stand for each of them.
+
+    `probe` leaves texts in their dictionaries, which lie before the first row.
+    """
     import pyarrow.compute as pc
 
-    if not pa.types.is_dictionary(column.type):
-        return int(column.nbytes)
-    if not is_text(column.type):
-        return len(column) * int(column.dictionary.nbytes)
-    return int(pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0)
+    batch = next(probe.iter_batches(1, [group], texts, use_threads=False), None) if texts else None
+    columns = [] if batch is None else batch.columns
+    lengths = [pc.max(pc.binary_length(column.dictionary)).as_py() or 1 for column in columns]
+    return max(1, min(_ROWS, _MAX_BATCH // max(lengths, default=1)))
 
 
 def _values(column: pa.Array) -> list[Any]:
