@@ -231,3 +231,19 @@ def test_ctrl_c_says_how_to_go_on(cli: Cli, hub: Server, monkeypatch: pytest.Mon
     assert done.code == 130
     assert done.error == "interrupted; what came so far is kept, the same command goes on there"
     monkeypatch.undo()
+
+
+def test_a_rejected_file_is_in_the_books_until_it_comes_right(
+    cli: Cli, hub: Server, site: HubSite, tmp_path: Path
+) -> None:
+    desk(cli, tmp_path)
+    signer = ("--key", tmp_path / "ada.key", "--log", tmp_path / "log", "--log-key", tmp_path / "log.key")
+    site.sent["Stop/1.png"] = lambda _: page(b"\0" * len(PICTURES["Stop/1.png"]))
+    assert cli("fetch", SOURCE, tmp_path / "out", "--include", "*.png", *signer).code == 1
+    assert "quarantined" in cli("log", "show", tmp_path / "log").out
+    site.sent.clear()
+    done = cli("fetch", SOURCE, tmp_path / "out", "--include", "*.png", *signer)
+    assert done.code == 0, done.err
+    assert cli("verify", tmp_path / "out", "--key", tmp_path / "ada.pub").code == 0
+    left = cli("quarantine", "ls", tmp_path / "out", "--format", "json")
+    assert "Stop/1.png" not in left.out
