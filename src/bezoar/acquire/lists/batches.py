@@ -10,8 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.acquire.lists.files import kind_of
-from bezoar.acquire.lists.parquet_files import is_text
+from bezoar.acquire.lists.parquet_files import ParquetRows, is_text
 from bezoar.acquire.lists.reading import Columns, UrlList
 from bezoar.acquire.lists.rows import text
 from bezoar.errors import InputError, LimitError
@@ -29,7 +28,7 @@ def batches(source: UrlList, rows: int = ROWS) -> Iterator[pa.RecordBatch]:
 
     InputError, one line, for a file that is corrupt or has other rows than before.
     """
-    if all(kind_of(file) == "parquet" for file in source.files):
+    if all(isinstance(part, ParquetRows) for part in source.parts):
         for file in source.files:
             yield from _of_parquet(file, source.columns, rows)
     else:

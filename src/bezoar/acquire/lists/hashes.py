@@ -54,10 +54,8 @@ def faults(digests: pa.Array) -> dict[HashFault, int]:
 
     counts: dict[HashFault, int] = {}
     for kind, pattern in _KINDS:
-        if not len(digests):
-            return counts
         fits = pc.match_substring_regex(digests, pattern)
-        counts[kind] = int(pc.sum(fits.cast(pa.int64())).as_py())
+        counts[kind] = int(pc.sum(fits.cast(pa.int64())).as_py() or 0)
         digests = digests.filter(pc.invert(fits))
     counts[HashFault.OTHER] = len(digests)
     return {kind: count for kind, count in counts.items() if count}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PARTITIONS = 64
 _SHIFT = 64 - 6  # 2**6 partitions
-_HELD = 1 << 21  # rows in memory
+_HELD = 1 << 19  # rows in memory
 
 
 class Partitions:

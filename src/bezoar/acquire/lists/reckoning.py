@@ -119,11 +119,14 @@ class Reckoning:
         import numpy as np
 
         found: dict[int, Site] = {}
-        for oddity in {oddity for site in sites for oddity, _ in site.oddities}:
+        odd = [(number, site.oddities) for number, site in enumerate(sites) if site.oddities]
+        for oddity in {oddity for _, oddities in odd for oddity, _ in oddities}:
             left = self._listed - len(self.named[oddity])
             if left > 0:
                 has = np.zeros(len(sites) + 1, bool)
-                has[:-1] = [any(odd is oddity for odd, _ in site.oddities) for site in sites]
+                has[[number for number, oddities in odd if any(each is oddity for each, _ in oddities)]] = (
+                    True
+                )
                 found |= {row: sites[place[row]] for row in np.flatnonzero(has[place])[:left].tolist()}
         return list(found.items())
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.acquire.lists.binding import Binding, check_bound
+from bezoar.acquire.lists.files import found
 from bezoar.acquire.lists.reading import UrlList
 from bezoar.custody.seal.comparing import compare_files
 from bezoar.custody.seal.hashing import SIZE, Files, hash_tree
@@ -94,7 +95,7 @@ def sign_index(
         raise UsageError(
             "OpenSSF Model Signing takes ECDSA keys; sign with a P-256, P-384 or P-521 key (bezoar keygen)"
         )
-    files = _hashed(root, source)
+    files = _hashed(root, source.files)
     bound = check_bound(source)
     changed = _changed(files)
     if changed is not None:
@@ -108,7 +109,7 @@ def sign_index(
     bundle = sign_tree(tree, signer)
     with atomic_file(target) as file:
         file.write(bundle)
-    return _made(target, "", tree, source, files), bound
+    return _made(target, "", tree, source.files, files), bound
 
 
 def verify_index(
@@ -122,8 +123,8 @@ def verify_index(
     list or the signature is missing or malformed. Call `check_unchanged` on the result after rows were read, before they are
     used: what was read until then is what was signed. Whether each row carries a hash is not looked at (`check_bound`).
     """
-    source = source if isinstance(source, UrlList) else UrlList.open(source)
-    root = dataset_path(source.path)
+    root, own = (source.path, source.files) if isinstance(source, UrlList) else (Path(source), None)
+    root = dataset_path(root)
     path = Path(signature) if signature is not None else default_signature(root)
     if not path.exists():
         raise InputError(
@@ -135,7 +136,8 @@ def verify_index(
     if signer is None:
         raise VerificationError(problems[0] if problems else f"{path}: nobody is trusted; say whose key is")
     _check_hashing(tree, path)
-    files = _hashed(root, source)
+    own = own or found(root)
+    files = _hashed(root, own)
     difference = compare_files(((r.name, r.digest) for r in tree.resources), files.digest_of_each())
     for names, what in (
         ([change.key for change in difference.changed], "is not what was signed; it was changed"),
@@ -145,7 +147,7 @@ def verify_index(
         if names:
             more = f" (and {len(names) - 1:,} more)" if len(names) > 1 else ""
             raise VerificationError(f"{root if names[0] == '.' else root / names[0]}: {what}{more}")
-    return _made(path, signer, tree, source, files)
+    return _made(path, signer, tree, own, files)
 
 
 def default_signature(path: Path) -> Path:
@@ -153,11 +155,11 @@ def default_signature(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX) if path.name else path.resolve().with_suffix(SUFFIX)
 
 
-def _hashed(root: Path, source: UrlList) -> Files:
+def _hashed(root: Path, own: Sequence[Path]) -> Files:
     """The list's own files, hashed; other files of the folder are no part of the list and of its signature."""
-    names = {_name(root, file) for file in source.files}
+    names = {_name(root, file) for file in own}
     refused: dict[str, str] = {}
-    _settle(source.files)
+    _settle(own)
     # a single file is called "." where it is the whole tree, and by its own name where it is looked for
     wanted = None if root.is_file() else names.__contains__
     files = hash_tree(root, wanted=wanted, on_refused=refused.__setitem__)
@@ -186,15 +188,14 @@ def _check_hashing(tree: SignedTree, where: Path) -> None:
         )
 
 
-def _made(path: Path, signer: str, tree: SignedTree, source: UrlList, files: Files) -> IndexSignature:
-    root = dataset_path(source.path)
+def _made(path: Path, signer: str, tree: SignedTree, own: Sequence[Path], files: Files) -> IndexSignature:
     by_name = dict(
         zip(files.paths, zip(files.digests(), files.status[:, SIZE].tolist(), strict=True), strict=True)
     )
-    own = [by_name[_name(root, file)] for file in source.files]
-    total = hashlib.sha256(b"".join(size.to_bytes(8, "big") + digest for digest, size in own))
+    parts = [by_name[_name(files.root, file)] for file in own]
+    total = hashlib.sha256(b"".join(size.to_bytes(8, "big") + digest for digest, size in parts))
     return IndexSignature(
-        path, signer, tree.root.hex(), total.hexdigest(), tuple(d.hex() for d, _ in own), files
+        path, signer, tree.root.hex(), total.hexdigest(), tuple(d.hex() for d, _ in parts), files
     )
 
 
