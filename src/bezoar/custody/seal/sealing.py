@@ -78,7 +78,8 @@ def seal(
         )
     how = layout or Layout()
     cache = Cache.open(dataset, how, trusted=not full)
-    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, known=cache)
+    known = cache if cache.remembers else None  # asking costs a look at each file
+    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, known=known)
     if not len(files):
         raise InputError(f"{dataset}: holds no files; there is nothing to seal")
     records = read_records(files, how, cache)
