@@ -222,9 +222,9 @@ def table(rows: list[Row]) -> str:
         [
             "# Lists of URLs",
             "",
-            "Made by `python benchmarks/index.py --rows N`; medians, of whole processes in one thread, start included. In brackets: "
-            "processor time, which does not count other work that the machine did meanwhile. The generated list has planted rows of "
-            "every kind, and each run found exactly these.",
+            "Made by `python benchmarks/index.py --rows N`; medians, of whole processes in one thread, start included. In "
+            "brackets: processor time, which does not count other work that the machine did meanwhile. The generated list has "
+            "planted rows of every kind, and each run found exactly these.",
             "",
             *text,
             "",

@@ -72,7 +72,6 @@ def index_to_html(analysis: IndexAnalysis) -> str:
             rows=analysis.rows,
             spread=spread,
             suspicious=analysis.suspicious,
-            odd=sum(finding.rows for finding in analysis.findings),
             basis=words.basis(analysis),
             control=[(words.ppm(ppm), count(domains, "domain")) for ppm, domains in spread.control],
             largest=[(count(n), words.share(rows, spread.rows)) for n, rows in spread.largest],

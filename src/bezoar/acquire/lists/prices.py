@@ -35,6 +35,8 @@ class Offer:
 
 def read_prices(path: Path, suffixes: SuffixList) -> Mapping[str, Offer]:
     """The offers by registrable domain. InputError, with the line, for anything that is not as described above."""
+    if not path.is_file():
+        raise InputError(f"{path}: {'not an ordinary file' if path.exists() else 'no such file'}")
     offers: dict[str, Offer] = {}
     with opened(path) as stream:
         reader = _rows(lines(stream, path), path)
