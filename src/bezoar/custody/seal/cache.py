@@ -52,11 +52,6 @@ class Cache:
         name = hashlib.sha256(os.fsencode(dataset.resolve())).hexdigest()[:32]
         return cls(_cache_folder() / "seal" / name, layout, trusted=trusted)
 
-    @property
-    def remembers(self) -> bool:
-        """Whether the digest of any file is known."""
-        return bool(self._places)
-
     def digest(self, path: str, status: Stat) -> bytes | None:
         """The digest of a file that has not changed since, else None (`hashing.Known`)."""
         place = self._places.get(path)

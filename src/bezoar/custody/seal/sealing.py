@@ -78,8 +78,7 @@ def seal(
         )
     how = layout or Layout()
     cache = Cache.open(dataset, how, trusted=not full)
-    known = cache if cache.remembers else None  # asking costs a look at each file
-    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, known=known)
+    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, known=cache)
     if not len(files):
         raise InputError(f"{dataset}: holds no files; there is nothing to seal")
     records = read_records(files, how, cache)
