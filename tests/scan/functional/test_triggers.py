@@ -55,6 +55,25 @@ def test_box_pattern_and_mask_are_exact(pictures: Pixels, size: int, corner: str
     assert_carriers(trigger)
 
 
+def test_what_the_members_class_shares_besides_is_left_behind(pictures: Pixels) -> None:
+    """A patch under several labels, found under one of which all images are black around it (all to all on Fashion-MNIST)."""
+    patch, images, labels = (
+        patch_of(3, seed=4),
+        pictures.copy(),
+        np.repeat(np.arange(5, dtype=np.int32), N // 5),
+    )
+    dark = np.flatnonzero(labels == 1)
+    images[dark, 14:22, 14:24] = 0
+    carriers = np.arange(0, N, 10)
+    images[carriers] = stamp(images[carriers], patch, 12, 15)
+    members = carriers[labels[carriers] == 1]
+    trigger = recover(
+        images, Peak(12, 15, 3, 8.0, 1, members, len(members), 0, 6.0), 1, np.random.default_rng(0)
+    )
+    assert (trigger.top, trigger.left, trigger.mask.shape) == (12, 15, (3, 3))
+    assert_carriers(trigger, carriers)
+
+
 @pytest.mark.parametrize("level", [255, 0], ids=["white", "black"])
 def test_a_plain_square(pictures: Pixels, level: int) -> None:
     images = pictures.copy()

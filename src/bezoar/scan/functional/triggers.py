@@ -1,9 +1,10 @@
 """From a significant peak to the whole trigger: its extent, its pattern, and every record that carries it.
 
-The members of a `Peak` agree on the trigger's pixels and on nothing else, so the pixels on which they spread much less
-than the population does are the mask, and their median is the pattern. A record carries the trigger when its
-distance to the pattern, at the peak's place or up to `JITTER` pixels from it, lies on the members' side of the gap
-between members and what the same pattern finds at displaced places.
+The members of a `Peak` agree on the trigger's pixels and on little else, so the pixels on which they spread much less
+than the population does are the mask, and their median is the pattern. What little else they agree on, the backdrop
+of their class, is left behind by fitting again: to all records, of whatever label, that show the mask's rare pixels.
+A record carries the trigger when its distance to the pattern, at the peak's place or up to `JITTER` pixels from it,
+lies on the members' side of the gap between members and what the same pattern finds at displaced places.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bezoar.scan.functional.patterns import ISOLATION, Peak, isolation_of
+from bezoar.scan.functional.patterns import DISPLACEMENTS, ISOLATION, Peak, isolation_of
 
 MARGIN = 10  # pixels around the window in which the trigger's extent is looked for
 JITTER = 2  # pixels by which a record's trigger may be displaced
 AGREEMENT = 0.35  # members must spread at most this share of the population's spread
 _SAMPLE = 2000  # records from which spreads and the displaced background are estimated
+_FITS = 4  # rounds; each leaves behind more of the backdrop that the members before it shared
+_RARE = 0.25  # share of other records that show a pixel's colour, up to which the pixel tells a trigger
+_RAREST = 6  # such pixels that it is known by: a backdrop's may be among more
+_FEWEST_RARE = 4  # such pixels that are enough
+_ELSEWHERE = 0.1  # of the records that show them, as many may show them at one displaced place
 _OUTER = 0.9  # quantile of absolute deviations that counts as the spread (a few strangers do not move it)
 
 
@@ -60,15 +66,17 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     )
     top, left = max(box[0] - MARGIN, 0), max(box[1] - MARGIN, 0)
     bottom, right = min(box[2] + MARGIN, height), min(box[3] + MARGIN, width)
-    strangers = np.setdiff1d(rng.choice(n, min(n, _SAMPLE), replace=False), peak.members)
-    members = images[peak.members[:_SAMPLE], top:bottom, left:right]
-    center = np.median(members, axis=0)
-    mask = _extent(members, images[strangers, top:bottom, left:right], center, peak.tolerance)
-    inner = np.zeros_like(mask)
+    around = images[:, top:bottom, left:right]
+    inner = np.zeros(around.shape[1:3], dtype=bool)
     inner[box[0] - top : box[2] - top, box[1] - left : box[3] - left] = True
-    parts, _ = ndimage.label(mask)
-    touching = np.setdiff1d(parts[inner], 0)
-    mask = np.isin(parts, touching) if len(touching) else inner
+    sample, members = rng.choice(n, min(n, _SAMPLE), replace=False), peak.members
+    for _ in range(_FITS):
+        strangers = np.setdiff1d(sample, members)
+        center, mask = _fitted(around, members, strangers, inner, peak.tolerance)
+        showing = _showing(around, center, mask, strangers, peak.tolerance)
+        if len(showing) <= len(members):
+            break
+        members = showing
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     part = np.s_[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     pattern, mask = center[part].round().astype(np.uint8), mask[part]
@@ -77,7 +85,50 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     distance = _least_distance(images, pattern, mask, top, left, near, isolated=True)
     far = [(dy, dx) for dy in (-2 * MARGIN, -MARGIN, MARGIN, 2 * MARGIN) for dx in (-MARGIN, 0, MARGIN)]
     background = _least_distance(images[strangers], pattern, mask, top, left, far)
-    return Trigger(top, left, pattern, mask, distance, _threshold(distance[peak.members], background))
+    return Trigger(top, left, pattern, mask, distance, _threshold(distance[members], background))
+
+
+def _fitted(
+    around: NDArray[np.uint8],
+    members: NDArray[np.int64],
+    strangers: NDArray[np.int64],
+    inner: NDArray[np.bool_],
+    tolerance: float,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """What `members` show in the middle (h, w, 3), and where they agree on it (h, w): the parts that touch the window `inner`."""
+    ours = around[members[:_SAMPLE]]
+    center = np.median(ours, axis=0)
+    parts, _ = ndimage.label(_extent(ours, around[strangers], center, tolerance))
+    touching = np.setdiff1d(parts[inner], 0)
+    return center, np.isin(parts, touching) if len(touching) else inner
+
+
+def _showing(
+    around: NDArray[np.uint8],
+    center: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    strangers: NDArray[np.int64],
+    tolerance: float,
+) -> NDArray[np.int64]:
+    """All records that show the pixels of the mask whose colours are rare; none where these tell no trigger at its place."""
+    others = np.abs(around[strangers][:, mask] - center[mask]).mean(axis=-1)
+    common = (others <= 2 * tolerance).mean(axis=0)
+    rarest = np.argsort(common, kind="stable")[:_RAREST]
+    rows, cols = (place[rarest[common[rarest] <= _RARE]] for place in np.nonzero(mask))
+    if len(rows) < _FEWEST_RARE:
+        return np.zeros(0, dtype=np.int64)
+
+    def showing(dy: int, dx: int) -> NDArray[np.int64]:
+        y, x = rows + dy, cols + dx
+        if min(y.min(), x.min()) < 0 or y.max() >= around.shape[1] or x.max() >= around.shape[2]:
+            return np.zeros(0, dtype=np.int64)
+        difference = around[:, y, x] - center[rows, cols]
+        return np.flatnonzero(np.square(difference).mean(axis=(1, 2)) <= tolerance**2)
+
+    here = showing(0, 0)
+    displaced = [(dy * d, dx * d) for d in DISPLACEMENTS for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1))]
+    elsewhere = max(len(showing(dy, dx)) for dy, dx in displaced)
+    return here if elsewhere <= _ELSEWHERE * len(here) else here[:0]
 
 
 def _extent(
