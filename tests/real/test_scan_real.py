@@ -12,6 +12,8 @@ import pytest
 
 import bezoar
 from bezoar.attacks import BadNets, poison, truth_mask
+from bezoar.bench.honest import honest
+from bezoar.bench.packs import PACKS, load
 from bezoar.seeds import generator
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -44,6 +46,13 @@ def test_real_data_with_nothing_planted(packs: Path, pack: str, group: str | Non
     result = bezoar.scan(data.select(chosen), group=group)
     assert result.verdict.status != "poisoned"
     assert not result.flagged.any()
+
+
+@pytest.mark.parametrize("kind", ["subsample", "imbalanced"])
+def test_clothes_that_look_alike_within_their_class_are_no_poison(packs: Path, kind: str) -> None:
+    """Coats were called a flood of near copies, and the soles of most sandals a trigger under a wrong label."""
+    data = honest(kind, load(PACKS["fashion_mnist"], 2500, 0, packs).train, 0)
+    assert not bezoar.scan(data.dataset).flagged.any()
 
 
 def test_relabelled_signs_with_a_patch_at_changing_places(packs: Path) -> None:

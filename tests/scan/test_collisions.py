@@ -109,7 +109,7 @@ def test_the_same_data_without_them_hold_none(scanned: object) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("count", [8, 15])
+@pytest.mark.parametrize("count", [10, 15])
 def test_spots_of_several_sizes_are_found_with_their_records(seed: int, count: int) -> None:
     images, labels, features = world(seed)
     rows = into_one_spot(features, labels, count, B)

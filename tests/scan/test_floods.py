@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 import bezoar
+from bezoar.scan.flood_view import one_image
 from bezoar.scan.functional.near_duplicates import groups_within_labels, surroundings
 from bezoar.scan.functional.patterns import thumbnails
 from scan.builders import NO_ENTRY, STOP, Labels, Mosaic, Pixels, backgrounds, dataset, poison_findings, signs
@@ -56,3 +57,17 @@ def test_a_flood_under_a_foreign_label_is_poison() -> None:
 def test_a_flood_under_the_right_label_is_no_poison() -> None:
     images, labels, _ = flooded(STOP)
     assert not bezoar.scan(dataset(images, labels), encoder=Mosaic()).flagged.any()
+
+
+def test_a_chain_in_which_each_is_like_the_next_is_no_flood() -> None:
+    """As the coats of Fashion-MNIST: one group by single linkage, though most pairs of them differ."""
+    images = backgrounds(6)
+    turns = np.linspace(0, len(images) - 1.001, 60)
+    part = (turns % 1)[:, None, None, None]
+    chain = images[turns.astype(int)] * (1 - part) + images[turns.astype(int) + 1] * part
+    members = np.arange(60)
+    thumbs = thumbnails(chain.astype(np.uint8))
+    group = groups_within_labels(thumbs, np.tile(members, (60, 1)), np.zeros(60, np.int32))
+    assert len(set(group)) == 1
+    assert not one_image(thumbs, members)
+    assert one_image(thumbnails(varied(images[0], 60, 2)), members)

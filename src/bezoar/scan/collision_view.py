@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.flood_view import Crowd, crowds_of, label_around
-from bezoar.scan.functional.counts import tail_of
+from bezoar.scan.functional.counts import excess, tail_of
 from bezoar.scan.functional.near_duplicates import collisions_within_labels
 from bezoar.scan.functional.patterns import thumbnails
 from bezoar.scan.result import Finding, Severity
@@ -27,7 +27,9 @@ def collisions(scene: Scene, alpha: float) -> Evidence:
     space = scene.space
     group = collisions_within_labels(space.unit, thumbnails(scene.images), space.neighbours, scene.labels)
     crowds = crowds_of(group, scene)
-    sizes = np.array([float(len(crowd.members)) for crowd in crowds])
+    sizes = excess(
+        np.array([float(len(crowd.members)) for crowd in crowds]), 0.0
+    )  # the scale that its tail is meant for
     honest = np.ones(len(crowds), dtype=bool)
     p_values, findings = np.ones(len(scene.label_names)), []
     for i, crowd in enumerate(crowds):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bezoar.scan.functional.counts import excess, tail_of
 from bezoar.scan.functional.near_duplicates import groups_within_labels, surroundings
-from bezoar.scan.functional.patterns import thumbnails
+from bezoar.scan.functional.patterns import NEAR_DUPLICATE, thumbnails
 from bezoar.scan.result import Finding, Picture, Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.space import example
@@ -23,22 +23,26 @@ _K = 16  # records around a crowd whose labels are asked for
 _FOREIGN = 0.25  # share of them with the crowd's own label, below which it lies among another label
 _EXAMINED = 256  # crowds, the largest first
 _MIN_RECORDS = 5
+_ALIKE = 0.6  # share of a crowd's pairs that are near copies: fewer are a chain, such as a class whose images look much alike
+_COMPARED = 1000  # records of a crowd, for that
 _SHOWN = 12
 
 
 def floods(scene: Scene, alpha: float) -> Evidence:
     """Crowds of near-duplicates that are much larger than this dataset's others: poison if among a foreign label."""
-    group = groups_within_labels(thumbnails(scene.images), scene.space.neighbours, scene.labels)
-    crowds = crowds_of(group, scene)
+    thumbs = thumbnails(scene.images)
+    crowds = crowds_of(groups_within_labels(thumbs, scene.space.neighbours, scene.labels), scene)
     foreign = [crowd for crowd in crowds if crowd.around is not None]
     p_values, findings = np.ones(len(scene.label_names)), []
     for p_value, crowd in standing_clear(foreign):
+        if not one_image(thumbs, crowd.members):
+            continue
         label = int(scene.labels[crowd.members[0]])
         p_values[label] = min(p_values[label], p_value)
         if p_value <= alpha:
             findings.append(_finding(scene, crowd, p_value))
     for p_value, crowd in standing_clear(crowds):
-        if p_value <= alpha and crowd.around is None:
+        if p_value <= alpha and crowd.around is None and one_image(thumbs, crowd.members):
             findings.append(_finding(scene, crowd, p_value))
     return Evidence("near-duplicates", p_values, tuple(findings))
 
@@ -68,6 +72,13 @@ def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
         if worst == 1.0 or len(crowd.members) < _MIN_RECORDS:
             return
         yield worst, crowd
+
+
+def one_image(thumbs: NDArray[np.float32], members: NDArray[np.int64]) -> bool:
+    """Whether the records are copies of one image rather than a chain of images each of which is like the next."""
+    some = thumbs[members[:_COMPARED]]
+    alike = int((some @ some.T > NEAR_DUPLICATE).sum()) - len(some)
+    return alike >= _ALIKE * len(some) * (len(some) - 1)
 
 
 def label_around(scene: Scene, members: NDArray[np.int64]) -> int | None:

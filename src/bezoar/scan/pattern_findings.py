@@ -57,6 +57,8 @@ def _finding(
     rows = np.flatnonzero(pattern.carriers)
     rows = rows[np.argsort(pattern.trigger.distance[rows], kind="stable")]
     wrong = wrong_labels(space, rows, pattern.carriers)
+    if pattern.class_wide and not _foreign_in_company(space, pattern.carriers):
+        wrong = []  # without most of its own class, any record's neighbours are of another
     if pattern.label is None and wrong:
         rows = rows[
             np.isin(space.labels[rows], wrong)
@@ -107,6 +109,12 @@ def wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np
     # labels are shifted all over: one whose carriers look about as foreign as those is shifted, too
     like = _ABOUT_AS_FOREIGN * float(np.mean([excess[label] for label in wrong]))
     return [label for label in excess if label in wrong or excess[label] >= like]
+
+
+def _foreign_in_company(space: Space, carriers: NDArray[np.bool_]) -> bool:
+    """Whether carriers look foreign clearly more often than other records, even with each other among their neighbours."""
+    foreign = space.votes.margin > 0
+    return bool(foreign[carriers].mean() - foreign[~carriers].mean() >= _RELABELLED)
 
 
 def _severity(pattern: Pattern, wrong: list[int]) -> Severity:
