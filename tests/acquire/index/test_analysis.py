@@ -7,10 +7,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from acquire.index.lists import good, sha256, url, write
-from bezoar.acquire.lists import concentration, partitions
+from bezoar.acquire.lists import batches, concentration, parquet_files, partitions
 from bezoar.acquire.lists.analysis import IndexAnalysis, analyze
 from bezoar.acquire.lists.domains import Suffixes, suffix_list
 from bezoar.acquire.lists.hashes import HashFault
@@ -165,10 +167,8 @@ def spilled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("spilled")
 @pytest.mark.parametrize("rows", [64, 1 << 16])
 def test_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    from bezoar.acquire.lists import analysis as module
-    from bezoar.acquire.lists.batches import batches
-
-    monkeypatch.setattr(module, "batches", lambda source: batches(source, rows))
+    monkeypatch.setattr(batches, "ROWS", rows)
+    monkeypatch.setattr(parquet_files, "_ROWS", min(rows, 1024))
     urls: list[str | None] = [url(n) for n in range(500)]
     digests: list[str | None] = [sha256(n) for n in range(500)]
     urls[100], digests[100] = url(3), sha256(3).upper()  # the same twice
@@ -248,18 +248,17 @@ def test_an_empty_list(tmp_path: Path) -> None:
     assert of(write(tmp_path / "list2.csv", [], []), offers={"a.com": Offer(None, 5)}).purchase is not None
 
 
-def test_same_as_row_by_row(tmp_path: Path) -> None:
+def test_same_as_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the batches say of a list is what its rows say: broken rows have no URL in both."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from bezoar.acquire.lists.batches import batches
+    monkeypatch.setattr(batches, "ROWS", 3)
+    monkeypatch.setattr(parquet_files, "_ROWS", 2)
 
     def both(path: Path) -> Sequence[tuple[str | None, str | None]]:
         source = UrlList.open(path)
         columns = [
             row
-            for batch in batches(source, 3)
+            for batch in batches.batches(source)
             for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)
         ]
         assert columns == [(row.url or None, row.expected or None) for row in source.rows()]
@@ -285,3 +284,23 @@ def test_same_as_row_by_row(tmp_path: Path) -> None:
     both(tmp_path / "d.parquet")
     (tmp_path / "e.csv").write_bytes(b'url,sha256\nhttps://a.com,\xff\nx\n"",y\n')
     both(tmp_path / "e.csv")
+
+
+def test_a_row_group_is_not_held(tmp_path: Path) -> None:
+    """300,000 rows in one row group, 45 MB of texts, go through less."""
+    rows = 300_000
+    pq.write_table(
+        pa.table(
+            {"url": [url(n) + "x" * 80 for n in range(rows)], "sha256": [sha256(n) for n in range(rows)]}
+        ),
+        tmp_path / "list.parquet",
+        row_group_size=rows,
+    )
+    source = UrlList.open(tmp_path / "list.parquet")
+    before = pa.total_allocated_bytes()
+    held = []
+    for batch in batches.batches(source):
+        held.append(pa.total_allocated_bytes() - before)
+        del batch
+    assert len(held) >= 3
+    assert max(held) < 40 << 20

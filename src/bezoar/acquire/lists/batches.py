@@ -7,39 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.acquire.lists.parquet_files import ParquetRows, is_text
 from bezoar.acquire.lists.reading import Columns, UrlList
 from bezoar.acquire.lists.rows import text
-from bezoar.errors import InputError, LimitError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 1 << 16
 _MAX_BYTES = 64 << 20  # of the texts of one batch; more is given in smaller ones
-_BUFFER = 1 << 20
 
 
-def batches(source: UrlList, rows: int = ROWS) -> Iterator[pa.RecordBatch]:
-    """All rows in order, at most `rows` a batch: `url` and `expected`, strings or null, never empty.
+def batches(source: UrlList) -> Iterator[pa.RecordBatch]:
+    """All rows in order, at most `ROWS` a batch: `url` and `expected`, strings or null, never empty.
 
     InputError, one line, for a file that is corrupt or has other rows than before.
     """
-    if all(isinstance(part, ParquetRows) for part in source.parts):
-        for file in source.files:
-            yield from _of_parquet(file, source.columns, rows)
+    parquet = [part for part in source.parts if isinstance(part, ParquetRows)]
+    if len(parquet) == len(source.parts):
+        for part in parquet:
+            yield from _of_parquet(part, source.columns)
     else:
-        yield from _of_rows(source, rows)
+        yield from _of_rows(source)
 
 
-def _of_rows(source: UrlList, size: int) -> Iterator[pa.RecordBatch]:
+def _of_rows(source: UrlList) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     rows = source.rows()
-    while some := list(islice(rows, size)):
+    while some := list(islice(rows, ROWS)):
         yield pa.record_batch(
             {
                 "url": pa.array([row.url or None for row in some], pa.string()),
@@ -48,53 +46,25 @@ def _of_rows(source: UrlList, size: int) -> Iterator[pa.RecordBatch]:
         )
 
 
-def _of_parquet(file: Path, columns: Columns, size: int) -> Iterator[pa.RecordBatch]:
-    """Texts stay dictionary-encoded until their size is known, for a page of one long text may stand for many rows."""
+def _of_parquet(part: ParquetRows, columns: Columns) -> Iterator[pa.RecordBatch]:
+    names = tuple(dict.fromkeys(name for name in (columns.url, columns.hash) if name is not None))
+    held: list[pa.RecordBatch] = []
+    rows = weight = 0
+    for batch in part.batches(names):
+        if held and (rows + batch.num_rows > ROWS or weight + batch.nbytes > _MAX_BYTES):
+            yield _together(held)
+            held, rows, weight = [], 0, 0
+        held.append(_named(batch, columns))
+        rows += batch.num_rows
+        weight += batch.nbytes
+    if held:
+        yield _together(held)
+
+
+def _together(some: list[pa.RecordBatch]) -> pa.RecordBatch:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    names = list(dict.fromkeys(name for name in (columns.url, columns.hash) if name is not None))
-    try:
-        with pq.ParquetFile(file) as plain:
-            texts = [name for name in names if is_text(plain.schema_arrow.field(name).type)]
-            metadata = plain.metadata
-        with pq.ParquetFile(
-            file, metadata=metadata, read_dictionary=texts, buffer_size=_BUFFER, pre_buffer=False
-        ) as opened:
-            left = metadata.num_rows
-            for batch in opened.iter_batches(size, columns=names, use_threads=False):
-                left -= batch.num_rows
-                for part in _weighed(batch, file):
-                    yield _named(part, columns)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        what = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"{file}: is not a readable Parquet file, it is truncated or corrupt ({what})"
-        ) from error
-    if left:
-        raise InputError(f"{file}: has {left:,} rows fewer than its footer says; it is corrupt")
-
-
-def _weighed(batch: pa.RecordBatch, file: Path) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces whose texts fit into memory."""
-    if sum(map(_weight, batch.columns)) <= _MAX_BYTES:
-        yield batch
-    elif batch.num_rows == 1:
-        raise LimitError(f"{file}: has a row of more than {_MAX_BYTES:,} bytes; it is no list of URLs")
-    else:
-        half = batch.num_rows // 2
-        yield from _weighed(batch.slice(0, half), file)
-        yield from _weighed(batch.slice(half), file)
-
-
-def _weight(column: pa.Array) -> int:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_dictionary(column.type):
-        return int(column.nbytes)
-    lengths = pc.binary_length(column.dictionary).take(column.indices)
-    return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+    return pa.Table.from_batches(some).combine_chunks().to_batches()[0]
 
 
 def _named(batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:

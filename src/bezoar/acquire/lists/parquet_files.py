@@ -42,7 +42,12 @@ class ParquetRows:
             return self._metadata.schema.to_arrow_schema()
 
     def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
-        """Row groups before `start` are not read; the others page by page."""
+        """From row `start` on, counted from 0."""
+        for batch in self.batches(columns, start):
+            yield from _cells(batch)
+
+    def batches(self, columns: tuple[str, ...], start: int = 0) -> Iterator[pa.RecordBatch]:
+        """The same as Arrow batches of few rows: row groups before `start` are not read, the others page by page."""
         first, skip = self._group(start)
         left = self.count() - start
         with _corrupt(self._file):
@@ -54,7 +59,7 @@ class ParquetRows:
                     wanted = batch.slice(min(skip, batch.num_rows))
                     skip -= batch.num_rows - wanted.num_rows
                     left -= wanted.num_rows
-                    yield from self._cells(wanted)
+                    yield self._small(wanted)
         if left > 0:
             raise InputError(f"{self._file}: has {left:,} rows fewer than its footer says; it is corrupt")
 
@@ -69,15 +74,12 @@ class ParquetRows:
             pre_buffer=False,
         )
 
-    def _cells(self, batch: pa.RecordBatch) -> Iterator[Cells]:
+    def _small(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if batch.nbytes > 2 * _MAX_BATCH:
             raise LimitError(
                 f"{self._file}: has {batch.num_rows} rows of more than {2 * _MAX_BATCH:,} bytes; it is no list of URLs"
             )
-        values = [_values(column) for column in batch.columns]
-        for cells in zip(*values, strict=True):
-            broken = any(cell is _BROKEN for cell in cells)
-            yield "is not valid UTF-8" if broken else dict(zip(batch.schema.names, cells, strict=True))
+        return batch
 
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
@@ -116,6 +118,13 @@ def _fitting_rows(probe: pq.ParquetFile, group: int, texts: list[str]) -> int:
     columns = [] if batch is None else batch.columns
     lengths = [pc.max(pc.binary_length(column.dictionary)).as_py() or 1 for column in columns]
     return max(1, min(_ROWS, _MAX_BATCH // max(lengths, default=1)))
+
+
+def _cells(batch: pa.RecordBatch) -> Iterator[Cells]:
+    values = [_values(column) for column in batch.columns]
+    for cells in zip(*values, strict=True):
+        broken = any(cell is _BROKEN for cell in cells)
+        yield "is not valid UTF-8" if broken else dict(zip(batch.schema.names, cells, strict=True))
 
 
 def _values(column: pa.Array) -> list[Any]:
