@@ -187,7 +187,7 @@ def test_what_one_image_does_costs_only_itself(name: str, attacked: object) -> N
     encode_format = "png" if name == "another format" else "jpg"
     options = Reencode(16, encode_format=encode_format, quality=9)
     before = set(threading.enumerate())
-    with Workshop(options, workers=1, seconds=1) as workshop:
+    with Workshop(options, workers=1, memory=1 << 29, seconds=1) as workshop:  # filled well within a second
         assert workshop.reencode(jpeg() + b"innocent") == Problem("fine")
         problem = workshop.reencode(jpeg())
         assert isinstance(problem, Problem)
