@@ -51,11 +51,14 @@ def masked(page: str) -> str:
 class Shell:
     """One bash in a folder; a page's commands run in it one after the other."""
 
-    def __init__(self, folder: Path) -> None:
-        self._port = str(_free_port())
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        """`port`: that the page's 8471 stands for; by default a free one."""
+        self._port = str(port or _free_port())
         self._now: dict[str, str] = {}  # the page's verifier keys, and those of this run
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         places = {"BEZOAR_STATE": str(folder / ".state"), "BEZOAR_CACHE": str(folder / ".cache")}
+        places |= {"HF_HOME": str(folder / ".hub"), "HF_TOKEN_PATH": "", "HF_ENDPOINT": ""}
+        places |= dict.fromkeys(("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"), "")
         self._process = subprocess.Popen(
             ["bash", "--norc"],
             cwd=folder,

@@ -14,6 +14,7 @@ import pytest
 from acquire.archives.builders import tar
 from acquire.hub.hub_site import COMMIT, LATER, HubSite
 from acquire.servers import Server, page, ranged, serve
+from bezoar.cli import fetch, remote_options
 from cli.life_support import desk
 from cli.support import Cli, png
 
@@ -204,6 +205,53 @@ def test_a_remote_list(cli: Cli, server: Server) -> None:
         *options,
     )
     assert wrong.code == 1
+
+
+def test_a_list_at_the_hub_is_held_to_its_digest(cli: Cli, hub: Server, site: HubSite) -> None:
+    rows = f"url\n{hub.url}/a.png\n".encode()
+    site.files["list.csv"] = rows
+    listed = ("--url-list", f"{SOURCE}/list.csv", "--output-folder", "out")
+    wrong = cli("fetch", *listed, "--sha256", "0" * 64)
+    assert wrong.code == 1
+    assert f"sha256 is {hashlib.sha256(rows).hexdigest()}, not {'0' * 64}" in wrong.error
+    assert all("a.png" not in target for target in hub.targets())
+    right = cli("fetch", *listed, "--sha256", hashlib.sha256(rows).hexdigest(), "--retries", 0)
+    assert right.out.startswith("out: 0 of 1 row kept")
+
+
+@pytest.mark.parametrize(
+    ("source", "option", "said"),
+    [
+        ("list.csv", ("--sha256", "0" * 64), "--sha256 says what an archive must be, or a list at a URL"),
+        ("list.csv", ("--sha256", "xyz"), "--sha256 says what an archive must be, or a list at a URL"),
+        ("list.csv", ("--seal-key", "ada.pub"), "--seal-key is for repositories, archives and stores"),
+        ("list.csv", ("--max-total-bytes", 9), "--max-total-bytes is for repositories, archives and stores"),
+        (SOURCE, ("--index-key", "ada.pub"), "--index-key is for lists of URLs"),
+        (SOURCE, ("--require-hash",), "--require-hash is for lists of URLs"),
+        ("signs.tar", ("--max-bytes", 9), "--max-bytes is for lists of URLs"),
+        (
+            "https://a.example/list.csv?s3cret",
+            ("--verify_hash", "md5,md5"),
+            "name a list at a URL with --url-list",
+        ),
+        ("memory://signs", ("--proxy", "http://proxy.example"), "--proxy is for HTTP and the hub"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    cli: Cli, tmp_path: Path, source: str, option: tuple[object, ...], said: str
+) -> None:
+    Path("list.csv").write_text("url\nhttps://a.example/1.png\n")
+    done = cli("fetch", source, "out", *option)
+    assert done.code == 64
+    assert said in done.error
+    assert "s3cret" not in done.error
+    assert not Path("out").exists()
+    assert not Path("out.fetch").exists()
+
+
+def test_the_options_that_may_be_refused_are_options() -> None:
+    names = {each.name for each in fetch.command.params}
+    assert names >= remote_options._REMOTE_ONLY | remote_options._LIST_ONLY | remote_options._HTTP_ONLY
 
 
 def test_a_store(cli: Cli) -> None:

@@ -10,7 +10,7 @@ import click
 from bezoar.cli.fetch_options import check_foreign, fetch_options, list_options, open_list
 from bezoar.cli.fetch_remote import SealWith, fetch_remote, is_remote, remote_list
 from bezoar.cli.options import PATH, format_option
-from bezoar.cli.remote_options import refuse_remote, remote_options
+from bezoar.cli.remote_options import refuse_list, refuse_remote, remote_options
 from bezoar.cli.signers import signer_options
 from bezoar.errors import UsageError
 
@@ -54,20 +54,23 @@ def command(source: str | None, out: Path | None, form: str, **given: Any) -> in
     """Download SOURCE into the folder OUT, and keep only what is what was promised.
 
     Rows of a list with an expected hash are verified while they arrive; rows without one are kept as unverified, or rejected
-    with --require-hash. What has another hash is set aside in OUT.fetch/quarantine. Only public addresses are connected to.
+    with --require-hash. Files of a repository must be what the tree of one commit says, archives and objects of a store what
+    --sha256, --seal or --pin says. What is not is set aside in OUT.fetch/quarantine. Only public addresses are connected to.
 
     Interrupted or killed, the same command goes on where it ended, and comes to the same result. With a signer, OUT is sealed.
 
-    The options of img2dataset are understood, with dashes or underscores.
+    The options of img2dataset are understood, with dashes or underscores. Those for lists are refused where
+    SOURCE is none, and the other way round.
 
-    Exit codes: 0 all rows kept, 1 some rejected, 2 error, 130 interrupted.
+    Exit codes: 0 all kept, 1 some rejected, or not what was promised, 2 error, 64 usage, 130 interrupted.
     """
     check_foreign(given)
     place = _one("SOURCE", "--url-list", source, given["url_list"])
     target = _one("OUT", "--output-folder", out, given["output_folder"])
     if is_remote(place, given):
+        refuse_list(place)
         return fetch_remote(place, target, given=given, form=form, seal_with=_sealing(given))
-    refuse_remote(given)
+    refuse_remote(place)
     return _fetch_list(place, target, given, form)
 
 

@@ -85,7 +85,7 @@ _LIST = (
         help="Column of the expected hashes, and sha256, sha512, sha1 or md5; by default `sha256` where there is one.",
     ),
     click.option(
-        "--require-hash", is_flag=True, help="Reject rows without an expected hash, and do not ask for them."
+        "--require-hash", is_flag=True, help="Reject rows without an expected hash; they are not asked for."
     ),
     click.option(
         "--index-key",
@@ -95,7 +95,10 @@ _LIST = (
         help="Refuse the list unless this key has signed it (`bezoar index sign`); may be repeated.",
     ),
     click.option(
-        "--save-additional-columns", type=_words, metavar="A,B", help="Columns that are carried along."
+        "--save-additional-columns",
+        type=_words,
+        metavar="A,B",
+        help="Columns of the list that are carried along.",
     ),
 )
 _OUTPUT = (
@@ -124,7 +127,7 @@ _OUTPUT = (
         "--incremental-mode",
         type=click.Choice(["incremental", "overwrite", "extend"]),
         default="incremental",
-        help="An output is always gone on with (incremental).",
+        help="Only incremental is offered: an output is always gone on with.",
     ),
 )
 _NETWORK = (
@@ -158,14 +161,14 @@ _NETWORK = (
         type=click.IntRange(min=0, max=20),
         default=1,
         show_default=True,
-        help="After failures that may pass.",
+        help="Further attempts after failures that may pass.",
     ),
     click.option(
         "--max-bytes",
         type=COUNT,
         default=_MEGABYTES << 20,
         show_default=True,
-        help="Of one body, as sent and as decoded.",
+        help="Bytes of one body, as sent and as decoded.",
     ),
     click.option(
         "--max-redirects",
@@ -209,15 +212,26 @@ _IMAGES = (
     click.option(
         "--resize-mode",
         type=click.Choice(["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"]),
-        help="How; with a size border, else no.",
+        help="How to resize; by default border with --image-size, else no.",
     ),
     _yes("--resize-only-if-bigger", "Leave smaller images as they are."),
     _yes("--skip-reencode", "Keep the bytes of images that need no resizing."),
     _yes("--disable-all-reencoding", "Keep all bytes as they came, whatever the size."),
-    click.option("--encode-format", type=click.Choice(["jpg", "png", "webp"]), help="By default jpg."),
-    click.option("--encode-quality", type=click.IntRange(0, 100), help="By default 95; of png, 0 to 9."),
     click.option(
-        "--min-image-size", type=click.IntRange(min=0), default=0, help="Reject images with a shorter side."
+        "--encode-format",
+        type=click.Choice(["jpg", "png", "webp"]),
+        help="Format of images that are re-encoded; by default jpg.",
+    ),
+    click.option(
+        "--encode-quality",
+        type=click.IntRange(0, 100),
+        help="Their quality; by default 95. Of png the compression, 0 to 9; by default 9.",
+    ),
+    click.option(
+        "--min-image-size",
+        type=click.IntRange(min=0),
+        default=0,
+        help="Reject images whose shorter side has fewer pixels.",
     ),
     click.option(
         "--max-image-area",
@@ -231,7 +245,7 @@ _IMAGES = (
         metavar="RATIO",
         type=_number,
         default=float("inf"),
-        help="Reject images that are longer.",
+        help="Reject images whose longer side is more than so many times the shorter.",
     ),
 )
 

@@ -258,8 +258,10 @@ def _is_archive(source: str) -> bool:
 def _list_from_hub(source: str, out: Path, given: Mapping[str, Any]) -> Path:
     from bezoar.acquire.hub.fetching import fetch_hub
     from bezoar.acquire.hub.source import HubSource
+    from bezoar.acquire.transfers import hash_file
     from bezoar.errors import InputError, VerificationError
 
+    expected = digest_of(given)
     wanted = HubSource.parse(source)
     with client_of(given, hub=True) as client:
         report = fetch_hub(hub_of(client), wanted, out)
@@ -268,4 +270,9 @@ def _list_from_hub(source: str, out: Path, given: Mapping[str, Any]) -> Path:
     path = out / wanted.path
     if not wanted.path or not path.is_file():
         raise InputError(f"{source}: is no single file; name the list itself")
+    found, _ = hash_file(path, path.stat().st_size)
+    if expected is not None and found != expected:
+        raise VerificationError(
+            f"{source}: sha256 is {found.hex()}, not {expected.hex()}; it is not what was promised"
+        )
     return path

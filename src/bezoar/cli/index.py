@@ -185,7 +185,7 @@ def verify(
     "--prices",
     type=PATH,
     metavar="FILE",
-    help="CSV with the columns domain, expires (2027-01-31), price: what lapses or is for sale.",
+    help="CSV with the columns domain, expires (2027-01-31), price (12.50): what lapses or is for sale.",
 )
 @click.option("--html", type=PATH, metavar="FILE", help="Also write a page with plots to this new file.")
 @click.option(
@@ -201,10 +201,13 @@ def verify(
     type=click.IntRange(0, 10_000),
     default=20,
     show_default=True,
-    help="Rows to name of each oddity.",
+    help="Rows to name of each oddity; in the terminal at most 5.",
 )
 @click.option(
-    "--date", "day", metavar="DAY", help="The day as of which prices are looked at; by default today (UTC)."
+    "--date",
+    "day",
+    metavar="DAY",
+    help="The day as of which --prices are looked at, such as 2027-01-31; by default today (UTC).",
 )
 @list_options
 @format_option

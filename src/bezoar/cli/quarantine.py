@@ -27,7 +27,7 @@ REASONS = (
 
 @click.group("quarantine", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """List, show and release what a fetch into OUT set aside: bytes that are not what the list promises.
+    """List, show and release what a fetch into OUT set aside: bytes that are not what was promised.
 
     They lie in OUT.fetch/quarantine, outside the dataset, and are never decoded unless asked for.
     """
@@ -128,8 +128,9 @@ def release(
 ) -> int:
     """Put entries into the dataset after all, seal it anew, and log who did it and why.
 
-    KEY is the key of the row, or the SHA-256 of what came. The record goes where the fetch would have put it, as unverified. It
-    must be a picture that a fetch would keep. Killed at any moment, the same command completes what is missing.
+    KEY is the key of the row, or the SHA-256 of what came. It must be of a row of a list, and a picture that a fetch would keep;
+    the record goes where the fetch would have put it, as unverified. Killed at any moment, the same command completes what is
+    missing.
     """
     from bezoar.acquire.quarantine.releasing import release as let_out
     from bezoar.cli.attest import log_signer

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from bezoar.cli.options import PATH
 from bezoar.errors import UsageError
@@ -20,13 +21,31 @@ if TYPE_CHECKING:
     from bezoar.acquire.sealed_digests import Sealed
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_REMOTE_ONLY = frozenset(
+    {"trusted_seal", "seal_key", "seal_certificate_chain", "seal_identity", "seal_issuer", "pin", "include", "exclude"}
+    | {"unverified", "as_is", "max_entries", "max_total_bytes", "max_ratio"}
+)  # fmt: skip
+_LIST_ONLY = frozenset(
+    {"caption_col", "verify_hash", "require_hash", "index_key", "save_additional_columns", "output_format"}
+    | {"number_sample_per_shard", "retry_failed", "processes_count", "deadline", "retries", "max_bytes"}
+    | {"user_agent_token", "disallowed_header_directives", "image_size", "resize_mode", "resize_only_if_bigger"}
+    | {"skip_reencode", "disable_all_reencoding", "encode_format", "encode_quality", "min_image_size"}
+    | {"max_image_area", "max_aspect_ratio"}
+)  # fmt: skip
+_HTTP_ONLY = frozenset(
+    {"allow_host", "proxy", "ca_file", "timeout", "max_redirects", "thread_count", "per_host"}
+)
 
 
 def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What says of a repository, an archive or a store what it must be, and which of it is meant."""
     for option in reversed(
         (
-            click.option("--sha256", metavar="HEX", help="SHA-256 that the archive or file must have."),
+            click.option(
+                "--sha256",
+                metavar="HEX",
+                help="SHA-256 that the archive, the file, or the list at a URL must have.",
+            ),
             click.option(
                 "--seal", "trusted_seal", metavar="SEAL", help="Seal (folder or URL) of what must arrive."
             ),
@@ -56,13 +75,13 @@ def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--include",
                 multiple=True,
                 metavar="GLOB",
-                help="Only such paths of a repository; may be repeated.",
+                help="Only files of a repository whose paths match; may be repeated.",
             ),
             click.option(
                 "--exclude",
                 multiple=True,
                 metavar="GLOB",
-                help="No such paths of a repository; may be repeated.",
+                help="No files of a repository whose paths match; may be repeated.",
             ),
             click.option(
                 "--unverified",
@@ -82,7 +101,7 @@ def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.IntRange(min=1),
                 default=1 << 42,
                 show_default=True,
-                help="Of all files of one archive, repository or store.",
+                help="Bytes of all files of one archive, repository or store.",
             ),
             click.option(
                 "--max-ratio",
@@ -97,15 +116,40 @@ def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def refuse_remote(given: Mapping[str, Any]) -> None:
-    """UsageError for an option that says nothing of a list of URLs."""
-    names = {"trusted_seal": "--seal", "pin": "--pin", "include": "--include", "exclude": "--exclude"}
-    names |= {"unverified": "--unverified", "as_is": "--as-is"}
-    for name, option in names.items():
-        if given[name]:
+def refuse_remote(source: str) -> None:
+    """UsageError for an option that says nothing of the list of URLs at `source`."""
+    for option in _given(_REMOTE_ONLY):
+        raise UsageError(f"{option} is for repositories, archives and stores; a list holds its hashes itself")
+    if "://" not in source and _given({"sha256"}):
+        raise UsageError(
+            f"--sha256 says what an archive must be, or a list at a URL; {source[:200]} is taken for a list on this machine, "
+            "whose rows have their own hashes; --index-key says who must have signed it"
+        )
+
+
+def refuse_list(source: str) -> None:
+    """UsageError for an option that says nothing of a repository, an archive or a store at `source`."""
+    shown = source.split("?", 1)[0][:200]  # what follows may be a secret
+    for option in _given(_LIST_ONLY):
+        raise UsageError(
+            f"{option} is for lists of URLs, and {shown} is not taken for one; name a list at a URL with --url-list"
+        )
+    scheme = source.partition("://")[0].lower() if "://" in source else ""
+    if scheme not in ("", "hf", "http", "https"):
+        for option in _given(_HTTP_ONLY):
             raise UsageError(
-                f"{option} is for repositories, archives and stores; a list holds its hashes itself"
+                f"{option} is for HTTP and the hub; {scheme}:// is read by its own package, which has its own settings"
             )
+
+
+def _given(names: Collection[str]) -> list[str]:
+    """Those of these options that are on the command line, as they are spelled: what is silently ignored misleads."""
+    context = click.get_current_context()
+    return [
+        each.opts[0]
+        for each in context.command.params
+        if each.name in names and context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE
+    ]
 
 
 def promise_of(given: Mapping[str, Any]) -> Promise:
