@@ -74,6 +74,18 @@ def test_what_the_members_class_shares_besides_is_left_behind(pictures: Pixels) 
     assert_carriers(trigger, carriers)
 
 
+def test_what_most_carriers_share_besides_is_left_behind(pictures: Pixels) -> None:
+    """Poison whose images are black around the patch, and as much cover whose images mostly are (TaCT on Fashion-MNIST)."""
+    patch, images, carriers = patch_of(3, seed=5), pictures.copy(), np.arange(100, 160)
+    dark = carriers[: len(carriers) * 95 // 100]
+    images[dark, 18:30, 8:20] = 0
+    images[carriers] = stamp(images[carriers], patch, 20, 10)
+    peak = Peak(20, 10, 3, 20.0, 0, carriers[-12:], 12, 0, 5.0)
+    trigger = recover(images, peak, 1, np.random.default_rng(0))
+    assert (trigger.top, trigger.left, trigger.mask.sum()) == (20, 10, 9)
+    assert_carriers(trigger, carriers)
+
+
 @pytest.mark.parametrize("level", [255, 0], ids=["white", "black"])
 def test_a_plain_square(pictures: Pixels, level: int) -> None:
     images = pictures.copy()

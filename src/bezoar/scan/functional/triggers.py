@@ -27,6 +27,7 @@ _RAREST = 6  # such pixels that it is known by: a backdrop's may be among more
 _FEWEST_RARE = 4  # such pixels that are enough
 _ELSEWHERE = 0.1  # of the records that show them, as many may show them at one displaced place
 _OUTER = 0.9  # quantile of absolute deviations that counts as the spread (a few strangers do not move it)
+_ALL = 0.98  # the same among records that show the trigger: each of them has all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,9 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     inner = np.zeros(around.shape[1:3], dtype=bool)
     inner[box[0] - top : box[2] - top, box[1] - left : box[3] - left] = True
     sample, members = rng.choice(n, min(n, _SAMPLE), replace=False), peak.members
-    for _ in range(_FITS):
+    for outer in (_OUTER, *[_ALL] * (_FITS - 1)):
         strangers = np.setdiff1d(sample, members)
-        center, mask = _fitted(around, members, strangers, inner, peak.tolerance)
+        center, mask = _fitted(around, members, strangers, inner, peak.tolerance, outer)
         showing = _showing(around, center, mask, strangers, peak.tolerance)
         if len(showing) <= len(members):
             break
@@ -94,11 +95,12 @@ def _fitted(
     strangers: NDArray[np.int64],
     inner: NDArray[np.bool_],
     tolerance: float,
+    outer: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """What `members` show in the middle (h, w, 3), and where they agree on it (h, w): the parts that touch the window `inner`."""
     ours = around[members[:_SAMPLE]]
     center = np.median(ours, axis=0)
-    parts, _ = ndimage.label(_extent(ours, around[strangers], center, tolerance))
+    parts, _ = ndimage.label(_extent(ours, around[strangers], center, tolerance, outer))
     touching = np.setdiff1d(parts[inner], 0)
     return center, np.isin(parts, touching) if len(touching) else inner
 
@@ -132,12 +134,16 @@ def _showing(
 
 
 def _extent(
-    members: NDArray[np.uint8], strangers: NDArray[np.uint8], center: NDArray[np.float64], tolerance: float
+    members: NDArray[np.uint8],
+    strangers: NDArray[np.uint8],
+    center: NDArray[np.float64],
+    tolerance: float,
+    outer: float,
 ) -> NDArray[np.bool_]:
     """Pixels (h, w) on which the members agree, and agree more than other records do among themselves."""
 
     def spread(block: NDArray[np.uint8], middle: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.quantile(np.abs(block - middle).mean(axis=-1), _OUTER, axis=0))
+        return np.asarray(np.quantile(np.abs(block - middle).mean(axis=-1), outer, axis=0))
 
     ours, theirs = spread(members, center), spread(strangers, np.median(strangers, axis=0))
     return np.asarray((ours < AGREEMENT * theirs) & (ours <= 2 * tolerance))
