@@ -216,6 +216,33 @@ def test_only_a_signed_list_is_fetched_when_a_signature_is_demanded(
     assert not Path("out2").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "no column of SHA-256s is read"),
+        (("--verify-hash", "md5,md5"), "md5 binds no content"),
+        (("--verify-hash", "digest,sha256"), None),
+    ],
+)
+def test_the_column_that_is_read_must_be_one_that_a_signature_binds(
+    options: tuple[str, ...], words: str | None, cli: Cli, server: Server, urls: Path, tmp_path: Path
+) -> None:
+    assert cli("keygen", tmp_path / "ada", "--no-password").code == 0
+    first, *rows = urls.read_text().splitlines()
+    lines = [first.replace("sha256", "digest") + ",md5", *(f"{row},{'0' * 32}" for row in rows)]
+    urls.write_text("\n".join(lines))
+    signed = cli("index", "sign", urls, "--verify-hash", "digest,sha256", "--key", tmp_path / "ada.key")
+    assert signed.code == 0, signed.err
+    server.site = dict.fromkeys(server.site, page(pictures(1, 99)["/0.jpg"]))
+    done = cli("fetch", urls, "out", *LOOPBACK, "--index-key", tmp_path / "ada.pub", *options)
+    if words is None:
+        assert (done.code, "0 of 12 rows kept" in done.out) == (1, True)
+        return
+    assert (done.code, words in done.error) == (64, True)
+    assert not server.asked
+    assert not Path("out").exists()
+
+
 def test_a_list_may_not_be_gone_on_with_without_its_signature(cli: Cli, urls: Path, tmp_path: Path) -> None:
     assert cli("keygen", tmp_path / "ada", "--no-password").code == 0
     sign_index(UrlList.open(urls), KeySigner(load_private(tmp_path / "ada.key")))

@@ -92,7 +92,7 @@ _LIST = (
         type=PATH,
         multiple=True,
         metavar="PUB",
-        help="Refuse the list unless this key has signed it (`bezoar index sign`); may be repeated.",
+        help="Refuse the list unless this key has signed it with its SHA-256s (`bezoar index sign`); may be repeated.",
     ),
     click.option(
         "--save-additional-columns",

@@ -29,11 +29,8 @@ class Binding:
 
 
 def binding(source: UrlList) -> Binding:
-    """Look at the digest of every row. UsageError for another kind than SHA-256, which nobody may make a second content for."""
-    if source.columns.hash_kind != "sha256":
-        raise UsageError(
-            f"{source.path}: {source.columns.hash_kind} binds no content; a list is signed with SHA-256"
-        )
+    """Look at the digest of every row. UsageError for another kind than SHA-256."""
+    _check_kind(source)
     rows = missing = malformed = 0
     first = ""
     with track("digests") as bar:
@@ -65,6 +62,24 @@ def check_bound(source: UrlList) -> Binding:
             "Fetch the list and bind what arrived: bezoar index sign LIST --from OUT --out NEW"
         )
     return found
+
+
+def check_column(source: UrlList) -> None:
+    """UsageError when the rows are read without SHA-256s, whatever hashes another column may have."""
+    _check_kind(source)
+    if source.columns.hash is None:
+        raise UsageError(
+            f"{source.path}: no column of SHA-256s is read, and its signature binds nothing else; name the signed column with "
+            "--verify-hash COLUMN,sha256"
+        )
+
+
+def _check_kind(source: UrlList) -> None:
+    """Of the other kinds somebody may be able to make a second content with the same hash."""
+    if source.columns.hash_kind != "sha256":
+        raise UsageError(
+            f"{source.path}: {source.columns.hash_kind} binds no content; a list is signed with SHA-256"
+        )
 
 
 def _in_words(row: int, value: str | None) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.acquire.lists.binding import Binding, check_bound
+from bezoar.acquire.lists.binding import Binding, check_bound, check_column
 from bezoar.acquire.lists.files import found
 from bezoar.acquire.lists.reading import UrlList
 from bezoar.custody.seal.comparing import compare_files
@@ -120,9 +120,12 @@ def verify_index(
     """Who signed the list, when that is one of those whom `verifier` trusts, and its files are byte for byte the signed ones.
 
     VerificationError, one line, when they are not: another byte, a file more or less, another signer. InputError when the
-    list or the signature is missing or malformed. Call `check_unchanged` on the result after rows were read, before they are
-    used: what was read until then is what was signed. Whether each row carries a hash is not looked at (`check_bound`).
+    list or the signature is missing or malformed. UsageError when an opened list reads no column of SHA-256s: nothing of what
+    its rows bring would be bound. Call `check_unchanged` on the result after rows were read, before they are used: what was
+    read until then is what was signed. Whether each row carries a hash is not looked at (`check_bound`).
     """
+    if isinstance(source, UrlList):
+        check_column(source)
     root, own = (source.path, source.files) if isinstance(source, UrlList) else (Path(source), None)
     root = dataset_path(root)
     path = Path(signature) if signature is not None else default_signature(root)
