@@ -10,14 +10,17 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from acquire.servers import Asked, Script, head, in_turn, page, ranged, serve, silent
-from bezoar.acquire.http import engine
+from acquire.servers import Asked, Script, head, in_turn, page, ranged, redirect, serve, silent
+from bezoar.acquire.http import engine, slot
 from bezoar.acquire.http.answers import Answer
 from bezoar.acquire.http.client import Client
 from bezoar.acquire.http.exchange import Limits, Request
+from bezoar.acquire.http.urls import Target, check_url
 from bezoar.acquire.reasons import Reason
 from bezoar.errors import InputError, OutputError
 
@@ -367,10 +370,68 @@ def test_retry_after_as_a_date_to_come_is_the_time_until_then() -> None:
         "٣",
         "Wed, 99 Oct 2015 07:28:00 GMT",
         "Wed, 21 Oct 99999 07:28:00 GMT",
+        "Thu, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Thu, 01 Jan 2020 00:00:00 +99999999999999999999999",
+        "Thu, 01 Jan 2020 00:00:00 -9999999999",
+        "Thu, 01 Jan 2020 00:00:00 GMT" + " " * 40,
     ],
 )
 def test_a_retry_after_that_cannot_be_read_is_none(value: str) -> None:
     assert Answer(503, {"retry-after": [value]}).retry_after_s() is None
+
+
+class TestFaultsOfOneAnswer:
+    """Whatever a server sends costs its own request: none of the others may be lost with it."""
+
+    @pytest.mark.usefixtures("quick")
+    def test_a_retry_after_beyond_all_numbers(self) -> None:
+        absurd = page(b"", 503, retry_after="Thu, 01 Jan 2020 00:00:00 +99999999999999999999999")
+        with serve({"/a": absurd, "/b": page(b"x")}) as server, Client(Limits(retries=1), LOOPBACK) as client:
+            replies = {
+                r.request.tag: r for r in client.exchange(Request(server.url + p, p) for p in ("/a", "/b"))
+            }
+        assert (replies["/a"].reason, replies["/a"].attempts) == (Reason.HTTP_STATUS, 2)
+        assert replies["/b"].body == b"x"
+
+    @pytest.mark.parametrize(
+        ("module", "name", "odd"),
+        [
+            (slot, "read_head", page(b"y", etag="odd")),
+            (slot, "read_head", page(b"", etag="odd")),
+            (slot, "problem_of", page(b"y", etag="odd")),
+            (engine, "follow", redirect("http://odd.example/")),
+        ],
+    )
+    def test_what_no_reader_foresaw(
+        self, module: ModuleType, name: str, odd: bytes, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        honest = getattr(module, name)
+
+        def stumbles(*arguments: Any) -> Any:
+            if "odd" in repr(arguments):
+                raise IndexError("string index out of range")
+            return honest(*arguments)
+
+        monkeypatch.setattr(module, name, stumbles)
+        with serve({"/a": odd, "/b": page(b"x")}) as server:
+            paths = ("/a", "/b", "/a", "/b")
+            replies = list(client.exchange(Request(server.url + path, path) for path in paths))
+        assert sorted(reply.request.tag for reply in replies) == sorted(paths)
+        for reply in replies:
+            fault = reply.request.tag == "/a"
+            assert (reply.reason, reply.body) == ((Reason.CONNECTION, b"") if fault else (None, b"x"))
+            assert ("IndexError: string index out of range" in reply.detail) == fault
+
+    def test_a_url_that_no_reader_foresaw(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        def stumbles(url: str) -> Target:
+            if "odd" in url:
+                raise IndexError("string index out of range")
+            return check_url(url)
+
+        monkeypatch.setattr(engine, "check_url", stumbles)
+        with serve({"/b": page(b"x")}) as server:
+            replies = list(client.exchange([Request("http://odd/"), Request(server.url + "/b")]))
+        assert {reply.reason for reply in replies} == {Reason.BAD_URL, None}
 
 
 class TestReceiving:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bezoar.acquire.images import Checked, Problem, check
+from bezoar.acquire.images import Checked, Problem, check, gif
+from bezoar.acquire.images.facts import Facts
 from bezoar.acquire.reasons import Reason
 from bezoar.data import images
 from bezoar.data.image_files import MAX_PIXELS
@@ -144,6 +145,8 @@ def test_any_damage_gives_an_answer(name: str, place: float, change: bytes) -> N
         answer = check(damaged)
         if isinstance(answer, Checked):
             assert 0 < answer.width * answer.height <= MAX_PIXELS
+        else:
+            assert "fault" not in answer.detail
 
 
 @settings(max_examples=200, deadline=None)
@@ -152,4 +155,16 @@ def test_any_damage_gives_an_answer(name: str, place: float, change: bytes) -> N
     rest=st.binary(max_size=200),
 )
 def test_any_bytes_give_an_answer(magic: bytes, rest: bytes) -> None:
-    assert isinstance(check(magic + rest), Checked | Problem)
+    answer = check(magic + rest)
+    assert isinstance(answer, Checked) or "fault" not in answer.detail
+
+
+def test_what_no_reader_foresaw_costs_that_image_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumbles(_: bytes) -> Facts:
+        raise IndexError("index out of range")
+
+    monkeypatch.setattr(gif, "read", stumbles)
+    found = check(b"GIF89a")
+    assert isinstance(found, Problem)
+    assert "fault in bezoar" in found.detail
+    assert "IndexError" in found.detail

@@ -33,6 +33,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 _READ = {name.encode(): name for name in (*CHOSEN, "location")}
 _EMPTY = (b"\r\n", b"\n")
 _LONGEST_VALUE = 4096  # characters; a longer one is left out of what is kept
+_LONGEST_DATE = 64  # characters
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})?")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
@@ -55,19 +56,26 @@ class Answer:
         return {name: value for name, value in joined.items() if len(value) <= _LONGEST_VALUE}
 
     def retry_after_s(self) -> float | None:
-        """Seconds that the server asks to wait, given as such or as a date."""
+        """Seconds that the server asks to wait, given as such or as a date; None if it does not, or nobody can read it."""
         if "retry-after" not in self.fields:
             return None
         value = self.fields["retry-after"][0]
         if value.isascii() and value.isdigit() and len(value) < 10:
             return float(value)
+        if len(value) > _LONGEST_DATE:
+            return None
         try:
             until = parsedate_to_datetime(value)
-        except ValueError:
+            if until.tzinfo is None:
+                until = until.replace(tzinfo=UTC)
+            return max(0.0, (until - datetime.now(UTC)).total_seconds())
+        except (
+            ValueError,
+            OverflowError,
+            TypeError,
+            IndexError,
+        ):  # the standard library's reader foresees few
             return None
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=UTC)
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def read_head(lines: Sequence[bytes]) -> Answer:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from bezoar.acquire.http.exchange import Reply, Request
-from bezoar.acquire.http.failures import CONNECT_TIMEOUT, LINE_LOST, explain
+from bezoar.acquire.http.failures import CONNECT_TIMEOUT, LINE_LOST, explain, one_line
 from bezoar.acquire.http.interrupts import held_back
 from bezoar.acquire.http.slot import Settings, Slot, load_pycurl
 from bezoar.acquire.http.transfer import Transfer, check_headers
@@ -117,6 +117,11 @@ class Engine:
         except Refused as error:
             self._done.append(Reply(request, error.reason, error.detail, final_url=request.url))
             return
+        except (
+            Exception
+        ) as error:  # lists are full of URLs that no parser foresaw; each costs its own row only
+            self._done.append(Reply(request, Reason.BAD_URL, _unforeseen(error), final_url=request.url))
+            return
         transfer = Transfer(request, target, target)
         self._turns.add(transfer.target.place, transfer)
 
@@ -214,11 +219,14 @@ class Engine:
         self._multi.remove_handle(curl)
         slot, transfer = hop.slot, hop.slot.transfer
         self._turns.release(transfer.target.place)
-        if slot.error is not None:
-            raise slot.error
-        slot.finish()
-        if not self._goes_on(hop, code):
-            self._settle(hop, code, message)
+        if slot.raised is not None:
+            raise slot.raised
+        try:
+            slot.finish()
+            if not self._goes_on(hop, code):
+                self._settle(hop, code, message)
+        except Exception as error:  # whatever a server sends may cost its own row only
+            self._done.append(_unreadable(transfer, error))
         self._idle.append(slot)
 
     def _goes_on(self, hop: _Hop, code: int) -> bool:
@@ -315,6 +323,24 @@ class Engine:
             headers=answer.chosen() if answer is not None else {},
             attempts=transfer.attempts,
         )
+
+
+def _unreadable(transfer: Transfer, error: Exception) -> Reply:
+    """The reply where the answer made this client stumble: nothing of that answer is used."""
+    return Reply(
+        transfer.request,
+        Reason.CONNECTION,
+        _unforeseen(error),
+        final_url=transfer.target.url,
+        redirects=tuple(transfer.redirects),
+        attempts=transfer.attempts,
+    )
+
+
+def _unforeseen(error: Exception) -> str:
+    return one_line(
+        f"it cannot be read; a fault in bezoar, please report it ({type(error).__name__}: {error})"
+    )
 
 
 def _ready(pycurl: Any, events: int) -> int:

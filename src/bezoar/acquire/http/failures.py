@@ -28,7 +28,7 @@ CONNECT_TIMEOUT = 28  # OPERATION_TIMEDOUT; deadlines are kept by the engine
 
 def explain(slot: Slot, code: int, message: str) -> tuple[Reason, str]:
     """Reason and detail of a hop that libcurl gave up with this error."""
-    words = _one_line(message) or f"libcurl error {code}"
+    words = one_line(message) or f"libcurl error {code}"
     if slot.answer is None and slot.blocked:
         return (
             Reason.BLOCKED_ADDRESS,
@@ -41,5 +41,6 @@ def explain(slot: Slot, code: int, message: str) -> tuple[Reason, str]:
     return (Reason.CONNECTION if slot.answer is None else Reason.TRUNCATED), words
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """At most 200 characters, all of them printable."""
     return "".join(c if c.isprintable() else "?" for c in text)[:200]

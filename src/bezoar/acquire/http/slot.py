@@ -60,7 +60,8 @@ class Slot:
         size: bytes of the body so far.
         fetched: when the answer began, seconds since 1970.
         blocked: the address that was refused last.
-        error: what the request's `receive` raised.
+        raised: by the request's `receive`; the exchange ends with it.
+        fault: what this client stumbled over in the answer; only this request fails with it.
 
     Args:
         settings: of the client.
@@ -92,7 +93,8 @@ class Slot:
         self.size = 0
         self.fetched = 0.0
         self.blocked = ""
-        self.error: Exception | None = None
+        self.raised: Exception | None = None
+        self.fault: Exception | None = None
         self._hash = hashlib.sha256()
         self._receive: Callable[[bytes], None] | None = None
         self._room = 0
@@ -108,7 +110,9 @@ class Slot:
             self._sent = headers
 
     def finish(self) -> None:
-        """Read a head that no body came after, if it is whole."""
+        """Read a head that no body came after, if it is whole. Raises the fault that there was, or is found now."""
+        if self.fault is not None:
+            raise self.fault
         if self.answer is None and self._lines and self._lines[-1].strip() == b"":
             self._begin()
             if self.answer is not None and self.answer.status < 200:
@@ -147,7 +151,7 @@ class Slot:
         try:
             return self._take(piece)
         except Exception as error:  # pycurl would print it and go on
-            self.error = error
+            self.fault = error
             return 0
 
     def _take(self, piece: bytes) -> int | None:
@@ -164,7 +168,11 @@ class Slot:
             self.pieces.append(piece)
         elif piece:
             self.transfer.handed_on = True
-            self._receive(piece)
+            try:
+                self._receive(piece)
+            except Exception as error:
+                self.raised = error
+                return 0
         return 0 if over > 0 else None
 
     def _open_socket(self, _purpose: int, where: Any) -> Any:

@@ -51,6 +51,10 @@ def check(content: bytes) -> Checked | Problem:
         facts = read(content)
     except Broken as error:
         return Problem(str(error))
+    except Exception as error:  # whatever arrives may cost its own row only
+        return Problem(
+            f"{suffix} that cannot be read; a fault in bezoar, please report it ({type(error).__name__})"
+        )
     if facts.width * facts.height > MAX_PIXELS:
         return Problem(
             f"{facts.width} x {facts.height} pixels exceed the limit of {MAX_PIXELS:,} (a decompression bomb?)"
