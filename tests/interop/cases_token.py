@@ -80,8 +80,14 @@ def _sign_apart(folder: Path, tree: Path, signature: Path, uri: str) -> bool:
 
 
 def _tests(table: Table, extras: Environment) -> None:
-    table.heading("our own tests of the extras: tokens, and keyless signing through the sigstore client")
-    for name in ("test_pkcs11.py", "test_keyless.py"):
+    table.heading(
+        "our own tests of the extras: tokens, keyless signing through the sigstore client, a Ray cluster"
+    )
+    for path in (
+        "custody/signing/test_pkcs11.py",
+        "custody/signing/test_keyless.py",
+        "acquire/test_ray.py",
+    ):
         command = [
             extras.python,
             "-m",
@@ -90,8 +96,9 @@ def _tests(table: Table, extras: Environment) -> None:
             "-n0",
             "-p",
             "no:cacheprovider",
-            TESTS / "custody" / "signing" / name,
+            TESTS / path,
         ]
+        name = path.rsplit("/", 1)[-1]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=TESTS.parent)
         last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "no output"
         note(f"      {name}: {last}")

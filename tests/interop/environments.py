@@ -24,7 +24,7 @@ PEERS = {
     "img2dataset": ["img2dataset==1.47.0"],
     "readers": ["datasets==5.2.0", "webdataset==1.0.2", "pillow"],
 }
-EXTRAS = ["python-pkcs11>=0.8,<1", "sigstore>=4,<5"]
+EXTRAS = ["python-pkcs11>=0.8,<1", "ray>=2.40,<3", "sigstore>=4,<5"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def peer(name: str) -> Environment:
 
 
 def ours() -> Environment:
-    """The environment that this runs in, and Bezoar's extras for tokens and keyless signing on top of it."""
+    """The environment that this runs in, and Bezoar's extras for tokens, keyless signing and clusters on top of it."""
     return _environment("bezoar-extras", EXTRAS, sysconfig.get_path("purelib"))
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from bezoar.acquire import ray_workers
 from bezoar.acquire.lists.reading import UrlList
 from bezoar.acquire.lists.signing import IndexSignature
 from bezoar.acquire.options import FetchOptions
@@ -31,6 +32,8 @@ from bezoar.acquire.workers import Workers
 from bezoar.acquire.workplace import Setup
 from bezoar.errors import MissingExtraError, UsageError, VerificationError
 from bezoar.progress import track
+
+_DISTRIBUTORS = ("multiprocessing", "ray")
 
 
 @dataclass(frozen=True)
@@ -130,17 +133,21 @@ class _Run:
 
     def go(self, lock: int) -> None:
         """Fetch what is missing, and what is to be fetched again."""
-        count = min(self._options.processes or default_processes(self._options), max(self.shards, 1))
         with track("fetch", self.rows) as bar:
             self._bar, self._shown = bar, _Shown()
-            for event in self._events(count, lock):
+            for event in self._events(lock):
                 if isinstance(event, Done):
                     self.tally.add(event.tally)
                     self.finished += 1
                 else:
                     self._show(event.tally)
 
-    def _events(self, count: int, lock: int) -> Iterator[Progress | Done]:
+    def _events(self, lock: int) -> Iterator[Progress | Done]:
+        if self._options.distributor == "ray":
+            with ray_workers.RayWorkers(self._options.processes, self._setup) as cluster:
+                yield from cluster.run(self._tasks())
+            return
+        count = min(self._options.processes or default_processes(self._options), max(self.shards, 1))
         if count == 1:
             yield from run_tasks(self._tasks(), self._setup)
             return
@@ -196,5 +203,9 @@ def _check(options: FetchOptions) -> None:
     token = options.policy.token
     if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", token):
         raise UsageError(f"{token!r}: is no user agent token; give up to 64 letters, digits, - and _")
+    if options.distributor not in _DISTRIBUTORS:
+        raise UsageError(f"no distributor {options.distributor!r}; known: {', '.join(_DISTRIBUTORS)}")
     if find_spec("pycurl") is None:
         raise MissingExtraError("fetching", "fetch")
+    if options.distributor == "ray" and find_spec("ray") is None:
+        raise MissingExtraError("fetching on a Ray cluster", "ray")

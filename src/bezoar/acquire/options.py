@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bezoar.acquire.http.exchange import Limits, Policy
+from bezoar.acquire.http.proxies import check_proxy
 from bezoar.acquire.images.options import Reencode
 from bezoar.acquire.quarantine.store import Cap
 from bezoar.acquire.reasons import Reason
@@ -40,12 +41,13 @@ class Retry(StrEnum):
 
 @dataclass(frozen=True)
 class FetchOptions:
-    """How a list is fetched.
+    """How a list is fetched. UsageError for a proxy that is none.
 
     Attributes:
         output_format: `webdataset`, `parquet`, `files`, or `dummy`, which writes nothing.
         per_shard: rows of the list in one shard.
-        processes: that fetch at a time, each with its own connections; None: chosen for this machine.
+        distributor: `multiprocessing`, processes of this machine; or `ray`, workers of a cluster that all see the output.
+        processes: that fetch at a time, each with its own connections; None: chosen for this machine, or the whole cluster.
         limits: of each request; connections are those of one process.
         policy: where one may connect to, and whose wishes are respected.
         images: which are too small, too large or too long to be kept, and how they are encoded anew.
@@ -60,6 +62,7 @@ class FetchOptions:
 
     output_format: str = "webdataset"
     per_shard: int = 10_000
+    distributor: str = "multiprocessing"
     processes: int | None = None
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
@@ -70,6 +73,10 @@ class FetchOptions:
     ca_file: Path | None = None
     cap: Cap = field(default_factory=Cap)
     retry: Retry = Retry.NOTHING
+
+    def __post_init__(self) -> None:
+        if self.proxy is not None:
+            check_proxy(self.proxy)
 
     def shape(self, source: UrlList, expected_by: str | None) -> dict[str, Any]:
         """What must stay as it is for as long as an output is added to."""

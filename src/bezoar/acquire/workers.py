@@ -53,7 +53,7 @@ class Workers:
                 elif isinstance(event, Finished):
                     busy.discard(connection)
                 elif isinstance(event, Failed):
-                    raise _error(event)
+                    raise error_of(event)
                 elif isinstance(event, Progress | Done):
                     yield event
 
@@ -106,7 +106,8 @@ class Workers:
         )
 
 
-def _error(failed: Failed) -> BezoarError:
+def error_of(failed: Failed) -> BezoarError:
+    """The error that a worker ended with, as if it had been raised here."""
     kind = getattr(errors, failed.kind, None)
     if kind in (errors.InputError, errors.OutputError, errors.LimitError, errors.VerificationError):
         error: BezoarError = kind(failed.message)

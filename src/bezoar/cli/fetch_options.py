@@ -132,6 +132,13 @@ _OUTPUT = (
 )
 _NETWORK = (
     click.option(
+        "--distributor",
+        type=click.Choice(["multiprocessing", "ray", "pyspark"]),
+        default="multiprocessing",
+        show_default=True,
+        help="ray: over the cluster that RAY_ADDRESS names, all of whose machines must see the output; pyspark is not offered.",
+    ),
+    click.option(
         "--processes-count",
         type=COUNT,
         help="Processes that fetch; by default one for two cores, or one a core where images are encoded anew.",
@@ -259,9 +266,6 @@ class _Foreign(NamedTuple):
 
 
 _OTHERS = (
-    _Foreign(
-        "--distributor", ("multiprocessing",), "fetching is distributed over the processes of one machine"
-    ),
     _Foreign("--compute-hash", ("sha256", "None"), "sha256 is what is computed, always"),
     _Foreign("--enable-wandb", ("false",), "nothing is reported to anybody"),
     _Foreign("--wandb-project", None),
@@ -326,6 +330,7 @@ def fetch_options(given: Mapping[str, Any]) -> FetchOptions:
     return FetchOptions(
         output_format=given["output_format"],
         per_shard=given["number_sample_per_shard"],
+        distributor=given["distributor"],
         processes=given["processes_count"],
         limits=Limits(
             max_bytes=given["max_bytes"],
