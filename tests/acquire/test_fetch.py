@@ -256,7 +256,9 @@ def test_two_fetches_into_one_output_at_once_are_refused(tmp_path: Path) -> None
         run(tmp_path / "list.txt", tmp_path / "out")
 
 
-@pytest.mark.parametrize("change", [{"per_shard": 0}, {"processes": 0}, {"output_format": "tfrecord"}])
+@pytest.mark.parametrize(
+    "change", [{"per_shard": 0}, {"processes": 0}, {"output_format": "tfrecord"}, {"proxy": "nonsense://x"}]
+)
 def test_options_that_make_no_sense_are_refused_before_anything_is_written(
     change: dict[str, object], tmp_path: Path
 ) -> None:

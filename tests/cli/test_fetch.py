@@ -115,6 +115,13 @@ def test_re_encoding_keeps_both_hashes(cli: Cli, urls: Path) -> None:
         (["--resize_mode", "stretch"], "'stretch' is not one of"),
         (["--max_aspect_ratio", "-1"], "is not a number above 0"),
         (["--timeout", "soon"], "is not a number above 0"),
+        (["--timeout", "inf"], "a timeout of inf s; give at most 86,400"),
+        (["--timeout", "1e30"], "a timeout of 1e+30 s; give at most 86,400"),
+        (["--proxy", "é"], "the proxy has characters that no URL has"),
+        (["--proxy", "nonsense://x"], "no kind of proxy 'nonsense'; known: http, https, socks4"),
+        (["--proxy", "http://me:secret@"], "the proxy has no host"),
+        (["--proxy", "http://way.example:99999"], "the proxy has no valid port"),
+        (["--proxy", ""], "the proxy has no host"),
         (["--user_agent_token", "a b"], "is no user agent token"),
         (["--encode_quality", "101"], "101 is not in the range"),
         (["--encode_format", "png", "--encode_quality", "50"], "lies outside 0 to 9"),
@@ -129,7 +136,23 @@ def test_what_is_not_offered_is_one_line(options: list[str], words: str, cli: Cl
     done = cli("fetch", urls, "out", *LOOPBACK, *options)
     assert done.code == 64
     assert words in done.error
+    assert "secret" not in done.error
     assert not Path("out").exists()
+    assert not Path("out.fetch").exists()
+
+
+@pytest.mark.parametrize("options", [("--timeout", "inf"), ("--proxy", "é"), ("--allow-host", "a/b")])
+def test_a_list_at_a_url_leaves_nothing_behind_either(
+    options: tuple[str, str], cli: Cli, server: Server
+) -> None:
+    done = cli("fetch", "--url-list", server.url + "/list.csv", "--output-folder", "out", *options)
+    assert done.code in (2, 64)
+    assert not Path("out.fetch").exists()
+
+
+def test_a_file_of_authorities_may_have_any_name(cli: Cli, urls: Path, tmp_path: Path) -> None:
+    (tmp_path / "é.pem").write_bytes(b"")
+    assert cli("fetch", urls, "out", *LOOPBACK, "--ca-file", tmp_path / "é.pem").code == 0
 
 
 def test_source_and_output_must_be_given(cli: Cli, urls: Path) -> None:

@@ -66,20 +66,27 @@ def remote_list(source: str, out: Path, given: Mapping[str, Any]) -> Path:
     name = source.split("?", 1)[0].rstrip("/").rpartition("/")[2]
     if not name or name in (".", "..") or not name.isprintable() or len(name.encode()) > 200:
         raise UsageError(f"{source[:200]}: names no file; give the URL of the list itself")
-    folder.mkdir(parents=True, exist_ok=True)
     if scheme == "hf":
         return _list_from_hub(source, folder / "hub", given)
     path = folder / name
-    path.unlink(missing_ok=True)
     promise = Promise(digest_of(given), None, nothing=True)
     if scheme in ("http", "https"):
         with client_of(given) as client:
+            _make_room(path)
             fetch_file(client, source, path, promise)
     else:
         from bezoar.acquire.objects import Store, copy_object
 
-        copy_object(Store(source), path, promise)
+        store = Store(source)
+        _make_room(path)
+        copy_object(store, path, promise)
     return path
+
+
+def _make_room(path: Path) -> None:
+    """For a list that is brought anew. Only once all options are known to be right: else nothing is left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _fetch_hub(
@@ -264,7 +271,9 @@ def _list_from_hub(source: str, out: Path, given: Mapping[str, Any]) -> Path:
     expected = digest_of(given)
     wanted = HubSource.parse(source)
     with client_of(given, hub=True) as client:
-        report = fetch_hub(hub_of(client), wanted, out)
+        hub = hub_of(client)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        report = fetch_hub(hub, wanted, out)
     for each in report.rejected:
         raise VerificationError(f"{source}: {each.path}: {each.reason} ({each.detail})")
     path = out / wanted.path

@@ -15,6 +15,7 @@ from bezoar import __version__
 from bezoar.acquire.http.addresses import Allowed
 from bezoar.acquire.http.engine import Engine
 from bezoar.acquire.http.exchange import Limits, Policy, Reply, Request
+from bezoar.acquire.http.proxies import check_proxy
 from bezoar.acquire.http.slot import Settings
 from bezoar.errors import InputError
 
@@ -35,7 +36,8 @@ class Client:
 
     Raises:
         MissingExtraError: pycurl is not installed.
-        InputError: `ca_file` is not a file, or the policy cannot be read.
+        InputError: `ca_file` is not a file.
+        UsageError: `proxy` is none.
 
     """
 
@@ -48,6 +50,8 @@ class Client:
         ca_file: Path | None = None,
         user_agent: str = USER_AGENT,
     ) -> None:
+        if proxy is not None:
+            check_proxy(proxy)
         self._settings = Settings(
             limits, policy, Allowed.of(policy.allowed), proxy, _authorities(ca_file), user_agent
         )

@@ -25,6 +25,7 @@ from bezoar.acquire.reasons import Reason
 
 _LOOK_AROUND_S = 0.1  # how often deadlines are looked at
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0  # before another attempt
+_MOST_KEPT = 1 << 16  # connections that libcurl keeps for reuse; it has no more ports
 _WAITING = 1024  # requests that may wait for a host or for their next attempt before no more are taken
 
 
@@ -44,7 +45,7 @@ class Engine:
         }
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, settings.limits.connections)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, min(settings.limits.connections, _MOST_KEPT))
         self._timer: float | None = None
         self._opened: list[socket.socket] = []
         self._slots: list[Slot] = []

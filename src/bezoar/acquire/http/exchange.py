@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bezoar.acquire.http.addresses import Allowed
 from bezoar.acquire.reasons import Reason
+from bezoar.errors import UsageError
 
+MAX_TIMEOUT_S = 86_400.0  # a day
 OPT_OUTS = ("noai", "noimageai", "noindex", "noimageindex")  # of X-Robots-Tag
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one body may cost.
+    """What one body may cost. UsageError for a timeout that nobody would wait for.
 
     Attributes:
         max_bytes: of a body as it is sent; content codings are never undone.
@@ -34,10 +37,16 @@ class Limits:
     connections: int = 64
     per_host: int = 16
 
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise UsageError(
+                f"a timeout of {self.timeout_s:g} s; give at most {MAX_TIMEOUT_S:,.0f}, and more than 0"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Where one may connect to, and whose wishes are respected.
+    """Where one may connect to, and whose wishes are respected. InputError for what cannot be allowed.
 
     Attributes:
         allowed: hosts (names, addresses, or networks such as 10.0.0.0/8; one port of it with `:8080`) that may be reached at
@@ -50,6 +59,9 @@ class Policy:
     allowed: tuple[str, ...] = ()
     opt_outs: tuple[str, ...] = OPT_OUTS
     token: str | None = None
+
+    def __post_init__(self) -> None:
+        Allowed.of(self.allowed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ digests, a `.tar.gz` stays one, and there is nothing that could inflate: a compr
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -218,6 +219,6 @@ def _handle(pycurl: Any, settings: Settings) -> Any:
     ):
         curl.setopt(option, value)
     if settings.ca_file is not None:
-        curl.setopt(pycurl.CAINFO, settings.ca_file)
-        curl.setopt(pycurl.PROXY_CAINFO, settings.ca_file)
+        for option in (pycurl.CAINFO, pycurl.PROXY_CAINFO):
+            curl.setopt(option, os.fsencode(settings.ca_file))
     return curl
