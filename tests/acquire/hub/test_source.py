@@ -74,6 +74,21 @@ def test_the_token_comes_from_where_huggingface_hub_keeps_it(tmp_path: Path) -> 
     assert token({"XDG_CACHE_HOME": str(tmp_path)}) == "hf_cache"
 
 
+@pytest.mark.parametrize("variable", ["HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME"])
+def test_the_home_of_nobody_is_one_line(variable: str) -> None:
+    with pytest.raises(InputError, match=f"^{variable} '~nobodyx/y': names no home folder"):
+        token({variable: "~nobodyx/y"})
+
+
+def test_a_machine_without_a_home_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(InputError, match=r"^HOME '~/\.cache'"):
+        token({})
+
+
 def test_a_malformed_token_is_refused_and_not_shown() -> None:
     with pytest.raises(InputError) as caught:
         token({"HF_TOKEN": "hf_top\r\nsecret: 1"})

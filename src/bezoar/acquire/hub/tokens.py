@@ -45,12 +45,17 @@ def token(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def _path(environment: Mapping[str, str]) -> Path:
-    if environment.get("HF_TOKEN_PATH"):
-        return Path(environment["HF_TOKEN_PATH"]).expanduser()
-    if environment.get("HF_HOME"):
-        return Path(environment["HF_HOME"]).expanduser() / "token"
-    cache = environment.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "huggingface" / "token"
+    for name, below in (("HF_TOKEN_PATH", ""), ("HF_HOME", "token"), ("XDG_CACHE_HOME", "huggingface/token")):
+        if environment.get(name):
+            return _expanded(environment[name], name) / below
+    return _expanded("~/.cache", "HOME") / "huggingface" / "token"
+
+
+def _expanded(path: str, variable: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # no such user, or one without a home
+        raise InputError(f"{variable} {path[:200]!r}: names no home folder; give an absolute path") from error
 
 
 def _checked(text: str, where: str) -> str | None:
