@@ -5,7 +5,7 @@ changes what a list of URLs brings. `fetch` keeps what has the listed digest, ke
 aside or rejects everything else, with one reason for each row.
 
 A fetch may be killed at any moment: a shard is there as a whole or not at all, and the same call goes on with the first that is
-missing. What is there is not trusted for being there, it is hashed.
+missing. What is there is not trusted for being there: its stats say what it must be, and the list what these may say.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from bezoar.acquire import ray_workers
 from bezoar.acquire.lists.reading import UrlList
 from bezoar.acquire.lists.signing import IndexSignature
 from bezoar.acquire.options import FetchOptions
+from bezoar.acquire.rechecking import Recheck
 from bezoar.acquire.replacing import finish_replacing
 from bezoar.acquire.run_state import locked, open_run
 from bezoar.acquire.shard_fetch import Task
@@ -156,16 +157,17 @@ class _Run:
 
     def _tasks(self) -> Iterator[Task]:
         """The shards that are not there as a whole, and those of which rows are to be fetched again."""
+        recheck = Recheck(self._setup)
         for number, rows in self._source.slices(self._options.per_shard):
             there = self._setup.finished(number)
-            again = None if there is None else there.failed(self._options.retry)
-            if there is None or again:
-                task = Task(number, rows(), again)
-                if self._signed is not None:
-                    self._signed.check_unchanged()  # after the rows were read: they are the signed ones
-                yield task
+            listed = rows()
+            if self._signed is not None:
+                self._signed.check_unchanged()  # after the rows were read: they are the signed ones
+            tally = None if there is None else recheck.tally(there, listed)
+            again = None if there is None or tally is None else there.failed(self._options.retry)
+            if tally is None or again:
+                yield Task(number, listed, again)
                 continue
-            tally = there.tally()
             self.tally.add(tally)
             self.finished += 1
             self.resumed += 1

@@ -1,25 +1,28 @@
-"""A shard that is there as a whole: its figures, what is known of its rows, and the contents that it keeps.
+"""A shard that is there as a whole: what is known of its rows, and the contents that it keeps.
 
-What is read here was hashed against the shard's stats just before; the stats themselves are what the fetch wrote.
+Its files have the digests that its stats say. Neither is trusted for that: `rechecking` holds them against the list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bezoar.acquire.options import Retry
 from bezoar.acquire.shards.naming import shard_name
 from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER, PROVENANCE_SCHEMA
-from bezoar.acquire.shards.stats import read_stats
-from bezoar.acquire.shards.writing import STATS_SUFFIX
-from bezoar.acquire.tally import Tally
 from bezoar.data.formats import tar
+from bezoar.data.image_files import MAX_BYTES
 from bezoar.errors import InputError
 
-_BESIDE = (".json", ".txt")  # of an image
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXTS_BESIDE = ("json", "txt")  # suffixes of what lies beside an image
+_ROWS = 64  # images of a Parquet shard that are held at a time
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,6 @@ class FinishedShard:
     def name(self) -> str:
         """Of its files, without suffix."""
         return shard_name(self.number)
-
-    def tally(self) -> Tally:
-        """The figures of its rows."""
-        try:
-            return Tally.from_json((read_stats(self.folder, self.number) or {})["tally"])
-        except (ValueError, KeyError, TypeError) as error:
-            path = self.folder / f"{self.name}{STATS_SUFFIX}"
-            raise InputError(
-                f"{path}: is malformed ({error}); remove it, and the shard is fetched anew"
-            ) from error
 
     def failed(self, retry: Retry) -> frozenset[int]:
         """Places of the rows that are to be fetched again."""
@@ -63,41 +56,74 @@ class FinishedShard:
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows
 
+    def table(self) -> pa.Table:
+        """The whole provenance."""
+        return self._provenance(None)
+
     def contents(self) -> Iterator[tuple[str, str, bytes]]:
         """Key, suffix and content of each record that is kept."""
+        for name, content in self.members():
+            key, _, suffix = name.partition(".")
+            if suffix not in TEXTS_BESIDE:
+                yield key, suffix, content
+
+    def members(self) -> Iterator[tuple[str, bytes]]:
+        """Name and content of each image, in the order of the keys, and of the texts beside them where these are files."""
         read = {"webdataset": self._from_tar, "parquet": self._from_table, "files": self._from_files}
         return read[self.output_format]() if self.output_format in read else iter(())
 
-    def _provenance(self, columns: list[str]) -> Any:
-        import pyarrow as pa
+    def columns(self) -> Iterator[pa.RecordBatch]:
+        """The columns that go with the images of a Parquet shard."""
+        import pyarrow.parquet as pq
+
+        path = self.folder / f"{self.name}.parquet"
+        with _as_input_error(path), pq.ParquetFile(path) as table:
+            yield from table.iter_batches(columns=[n for n in table.schema_arrow.names if n != "image"])
+
+    def _provenance(self, columns: list[str] | None) -> pa.Table:
         import pyarrow.parquet as pq
 
         folder = self.folder / PROVENANCE_FOLDER if self.output_format == "parquet" else self.folder
         path = folder / f"{self.name}.parquet"
-        try:
-            return pq.ParquetFile(path).read(columns=columns)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from error
+        with _as_input_error(path), pq.ParquetFile(path) as table:
+            return table.read(columns=columns)
 
-    def _from_tar(self) -> Iterator[tuple[str, str, bytes]]:
+    def _from_tar(self) -> Iterator[tuple[str, bytes]]:
         path = self.folder / f"{self.name}.tar"
         with path.open("rb") as stream:
             for member in tar.members(path):
-                if not member.name.endswith(_BESIDE):
-                    stream.seek(member.data)
-                    key, _, suffix = member.name.partition(".")
-                    yield key, suffix, stream.read(member.size)
+                _check_size(path, member.size)
+                stream.seek(member.data)
+                yield member.name, stream.read(member.size)
 
-    def _from_files(self) -> Iterator[tuple[str, str, bytes]]:
+    def _from_files(self) -> Iterator[tuple[str, bytes]]:
         for path in sorted((self.folder / self.name).iterdir()):
-            if not path.name.endswith(_BESIDE):
-                yield path.stem, path.suffix.removeprefix("."), path.read_bytes()
+            _check_size(path, path.stat().st_size)
+            yield path.name, path.read_bytes()
 
-    def _from_table(self) -> Iterator[tuple[str, str, bytes]]:
+    def _from_table(self) -> Iterator[tuple[str, bytes]]:
         import pyarrow.parquet as pq
 
-        table = pq.ParquetFile(self.folder / f"{self.name}.parquet")
-        for batch in table.iter_batches(256, columns=["image"]):
-            for image in batch.column("image").to_pylist():
-                key, _, suffix = image["path"].partition(".")
-                yield key, suffix, image["bytes"]
+        path = self.folder / f"{self.name}.parquet"
+        with _as_input_error(path), pq.ParquetFile(path) as table:
+            for batch in table.iter_batches(_ROWS, columns=["image"]):
+                for image in batch.column("image").to_pylist():
+                    yield image["path"], image["bytes"]
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{path}: holds a file of {size:,} bytes; no fetch keeps one of more than {MAX_BYTES:,}"
+        )
+
+
+@contextmanager
+def _as_input_error(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        what = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: cannot be read ({what})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,13 +70,3 @@ class Tally:
             "quarantined": self.quarantined,
             "bytes": self.bytes,
         }
-
-    @classmethod
-    def from_json(cls, members: Mapping[str, Any]) -> Tally:
-        """What `as_json` gave; KeyError, TypeError or ValueError for anything else."""
-        numbers = [members[name] for name in ("verified", "unverified", "quarantined", "bytes")]
-        rejected = dict(members["rejected"])
-        if not all(type(number) is int and number >= 0 for number in (*numbers, *rejected.values())):
-            raise ValueError("a count is no natural number")
-        verified, unverified, quarantined, size = numbers
-        return cls(verified, unverified, rejected, quarantined, size)

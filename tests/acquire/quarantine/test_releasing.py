@@ -361,3 +361,20 @@ def test_the_stats_count_the_rows_anew(tmp_path: Path) -> None:
     stats = json.loads((case.out / "00000_stats.json").read_text())
     assert (stats["successes"], stats["failed_to_download"], stats["count"]) == (9, 1, 10)
     assert (stats["tally"]["unverified"], stats["tally"]["rejected"]) == (1, {"hash_mismatch": 1})
+
+
+def test_numbers_of_a_json_list_are_what_they_were_when_the_fetch_goes_on(tmp_path: Path) -> None:
+    desk, out = Desk(tmp_path), tmp_path / "out"
+    with serve(site_of(CONTENTS, _3=page(OTHER))) as server:
+        rows = [
+            {"url": server.url + name, "sha256": hashlib.sha256(content).hexdigest(), "n": {"a": [n, None]}}
+            for n, (name, content) in enumerate(CONTENTS.items())
+        ]
+        (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        run(tmp_path / "list.jsonl", out, Columns(extra=("n",)))
+        desk.account(out)
+        release(out, ("000003",), "why", KeySigner(desk.key), log=desk.log, log_signer=desk.log_signer)
+        server.asked.clear()
+        report = run(tmp_path / "list.jsonl", out, Columns(extra=("n",)))
+        assert server.targets() == []
+    assert (report.resumed, report.tally.unverified) == (3, 1)

@@ -40,7 +40,7 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         name = shard_name(number)
-        columns = _columns(provenance)
+        columns = beside_images(provenance)
         places = {key: place for place, key in enumerate(provenance["key"].to_pylist())}
         with commit(folder, number, self.name, stats) as written:
             with (
@@ -57,7 +57,7 @@ class ParquetWriter:
         return written
 
 
-def _columns(provenance: pa.Table) -> pa.Table:
+def beside_images(provenance: pa.Table) -> pa.Table:
     """The columns that go with the images: of the provenance what is stable, and what came along in the list."""
     own = PROVENANCE_SCHEMA.names
     return provenance.select([name for name in provenance.column_names if name in _STABLE or name not in own])
