@@ -210,7 +210,43 @@ def test_an_output_without_a_record_is_not_sealed(
     done = cli("fetch", urls, "out", *LOOPBACK, "--key", tmp_path / "ada.key")
     assert done.code == 1, done.err
     assert "0 of 12 rows kept" in done.out
+    assert done.out.splitlines()[-1] == "  not sealed: nothing was kept"
     assert not Path("out.seal").exists()
+
+
+def test_a_list_without_rows_is_not_sealed(cli: Cli, tmp_path: Path) -> None:
+    assert cli("keygen", tmp_path / "ada", "--no-password").code == 0
+    (tmp_path / "list.csv").write_text("url,caption,sha256\n")
+    done = cli("fetch", tmp_path / "list.csv", "out", *LOOPBACK, "--key", tmp_path / "ada.key")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "  not sealed: nothing was kept"
+    assert "next:" not in cli("fetch", tmp_path / "list.csv", "out", *LOOPBACK).out
+
+
+def test_where_nothing_is_kept_the_log_is_told_what_lies_in_quarantine(
+    cli: Cli, server: Server, urls: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "state"))
+    desk(cli, tmp_path)
+    server.site = dict.fromkeys(server.site, page(b"other"))
+    told = ("--key", tmp_path / "ada.key", "--log", tmp_path / "log", "--log-key", tmp_path / "log.key")
+    done = cli("fetch", urls, tmp_path / "out", *LOOPBACK, *told)
+    assert done.code == 1, done.err
+    assert "  not sealed: nothing was kept" in done.out.splitlines()
+    assert not (tmp_path / "out.seal").exists()
+    shown = cli("log", "show", tmp_path / "log").out
+    assert [kind in shown for kind in ("acquired", "quarantined", "sealed")] == [True, True, False]
+    entries = shown.splitlines()[0]
+    assert cli("fetch", urls, tmp_path / "out", *LOOPBACK, *told).code == 1
+    assert cli("log", "show", tmp_path / "log").out.splitlines()[0] == entries  # nothing is told twice
+    server.site = site_of(CONTENTS, _1=page(b"other"))
+    right = cli("fetch", urls, tmp_path / "out", *LOOPBACK, *told, "--retry-failed", "all")
+    assert "11 of 12 rows kept" in right.out, right.err
+    sources = '[sources]\ncolumn = "url"\n'
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy.read_text().partition("[review]")[0] + sources)
+    audit = cli("audit", tmp_path / "out", "--log", tmp_path / "log", "--policy", policy, "--full")
+    assert (audit.code, "= closing 1\n" in audit.out) == (0, True), audit.out + audit.err
 
 
 def test_only_a_signed_list_is_fetched_when_a_signature_is_demanded(

@@ -47,6 +47,14 @@ class Released:
 
 
 @dataclass(frozen=True)
+class NoSeal:
+    """In the place of a seal, where a fetch kept nothing that could be sealed: the dataset's `name`, and where it lies."""
+
+    name: str
+    location: str
+
+
+@dataclass(frozen=True)
 class Fetched:
     """What an output and its quarantine hold; `releases` by the key of the row."""
 
@@ -93,6 +101,29 @@ def seal_and_log(
     return made
 
 
+def log_unsealed(
+    out: Path,
+    signer: Signer,
+    *,
+    log: CustodyLog,
+    log_signer: NoteSigner,
+    origin: str,
+    reason: str = "",
+    now: datetime | None = None,
+) -> None:
+    """As `seal_and_log` of an output that holds no record and cannot be sealed: the log is told what lies in quarantine."""
+    from bezoar.custody.events.attesting import account
+    from bezoar.custody.events.times import now as present
+    from bezoar.custody.seal.layout import dataset_name
+
+    nothing = NoSeal(dataset_name(out), str(out))
+    fetched = Fetched.beside(out)
+    account(
+        nothing.name, log, [signer], log_signer,
+        lambda books: _movements(nothing, books, fetched, origin=origin, reason=reason, time=now or present()),
+    )  # fmt: skip
+
+
 def events_of(
     seal: Seal, books: Ledger, fetched: Fetched, *, origin: str, reason: str, time: datetime
 ) -> list[Event]:
@@ -100,13 +131,20 @@ def events_of(
     from bezoar.custody.events.building import Request, events
     from bezoar.custody.events.event import SEALED
 
+    made = _movements(seal, books, fetched, origin=origin, reason=reason, time=time)
+    return [*made, *events(seal, books, Request(SEALED, time, reason=reason))]
+
+
+def _movements(
+    seal: Seal | NoSeal, books: Ledger, fetched: Fetched, *, origin: str, reason: str, time: datetime
+) -> list[Event]:
     work = _Accounting(seal, books, fetched, time)
     work.removals()
     work.arrivals(origin, reason)
     work.set_aside()
     work.releases()
     work.changes()
-    return [*work.made, *events(seal, books, Request(SEALED, time, reason=reason))]
+    return work.made
 
 
 def row_key(key: str) -> str:
@@ -126,7 +164,7 @@ def leaf_of_held(held: Held) -> Leaf:
 class _Accounting:
     """Works out one step after the other, each applied to the books before the next."""
 
-    def __init__(self, seal: Seal, books: Ledger, fetched: Fetched, time: datetime) -> None:
+    def __init__(self, seal: Seal | NoSeal, books: Ledger, fetched: Fetched, time: datetime) -> None:
         from bezoar.custody.events.building import leaf_of
 
         if not books.complete():
@@ -136,7 +174,8 @@ class _Accounting:
         self.made: list[Event] = []
         self._seal, self._books, self._time = seal, books, time
         self._releases = fetched.releases
-        self._sealed = {row.key: leaf_of(row) for row in seal.manifest.rows()}
+        rows = () if isinstance(seal, NoSeal) else seal.manifest.rows()
+        self._sealed = {row.key: leaf_of(row) for row in rows}
         self._row_of = {row_key(key): key for key in self._sealed}
         self._aside: dict[str, Held] = {}
         self._over = {(each.key, each.sha256) for each in fetched.settled if each.how == REFETCHED}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bezoar.cli.fetch_options import check_foreign, fetch_options, list_options, open_list
-from bezoar.cli.fetch_remote import SealWith, fetch_remote, is_remote, remote_list
+from bezoar.cli.fetch_remote import fetch_remote, is_remote, remote_list
+from bezoar.cli.fetch_sealing import Sealing
 from bezoar.cli.options import PATH, format_option
 from bezoar.cli.remote_options import refuse_list, refuse_remote, remote_options
 from bezoar.cli.signers import signer_options
@@ -17,7 +18,6 @@ from bezoar.errors import UsageError
 if TYPE_CHECKING:
     from bezoar.acquire import UrlList
     from bezoar.acquire.lists.signing import IndexSignature
-    from bezoar.custody.seal.reading import Seal
 
 REJECTED = 1
 INTERRUPTED = 130
@@ -69,7 +69,7 @@ def command(source: str | None, out: Path | None, form: str, **given: Any) -> in
     target = _one("OUT", "--output-folder", out, given["output_folder"])
     if is_remote(place, given):
         refuse_list(place)
-        return fetch_remote(place, target, given=given, form=form, seal_with=_sealing(given))
+        return fetch_remote(place, target, given=given, form=form, sealing=Sealing.asked(given))
     refuse_remote(place)
     return _fetch_list(place, target, given, form)
 
@@ -78,7 +78,7 @@ def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int
     from bezoar.acquire import Interrupted, fetch
     from bezoar.cli.fetch_text import as_json, as_text, in_words
 
-    seal_with = _sealing(given)  # before the first byte: a key that cannot be read is found out now
+    sealing = Sealing.asked(given)  # before the first byte: a key that cannot be read is found out now
     path = remote_list(source, out, given) if "://" in source else source
     listed = open_list(path, given)
     signed = _verified(listed, given["index_key"])
@@ -91,10 +91,14 @@ def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int
         )
         return INTERRUPTED
     seal = None
-    if seal_with is not None and report.tally.kept:
+    if sealing is not None:
         what = f"fetch {report.run_id} of the list {report.list_digest}: {in_words(report.tally)}"
-        seal = seal_with(report.out, f"list {source} with SHA-256 {report.list_digest}", what)
-    click.echo(as_json(report, signed, seal) if form == "json" else as_text(report, signed, seal))
+        origin = f"list {source} with SHA-256 {report.list_digest}"
+        seal = sealing.finish(report.out, origin, what, kept=report.tally.kept)
+    if form == "json":
+        click.echo(as_json(report, signed, seal))
+    else:
+        click.echo(as_text(report, signed, seal, asked=sealing is not None))
     return REJECTED if report.tally.rejected else 0
 
 
@@ -116,32 +120,3 @@ def _verified(listed: UrlList, keys: tuple[Path, ...]) -> IndexSignature | None:
     from bezoar.cli.signers import verifiers_of
 
     return verify_index(listed, verifiers_of(keys, (), None, None))
-
-
-def _sealing(given: dict[str, Any]) -> SealWith | None:
-    """How the output is sealed, and the log told; None without a signer. Keys and log are read now, before a byte is fetched."""
-    from bezoar.acquire.custody import seal_and_log
-    from bezoar.cli.attest import log_signer
-    from bezoar.cli.signers import signer_of
-    from bezoar.custody.tlog.log import CustodyLog
-
-    names = ("key", "certificate_chain", "pkcs11", "keyless", "password_file")
-    signing = {name: given[name] for name in names}
-    if not any(signing.values()):
-        for name in ("log", "log_key", "origin"):
-            if given[name] is not None:
-                raise UsageError(f"--{name.replace('_', '-')} goes with a signer; give --key, too")
-        return None
-    if given["log"] is None and (given["log_key"] or given["origin"]) is not None:
-        raise UsageError("--log-key and --origin go with --log; give it, too")
-    if given["log"] is not None and given["keyless"]:
-        raise UsageError("events are signed with keys, which a policy can name; give --key or --pkcs11")
-    signer = signer_of(**signing)
-    log = None if given["log"] is None else CustodyLog.open(given["log"])
-    notes = None if log is None else log_signer(log, given["log_key"], signing)
-
-    def seal(out: Path, origin: str, reason: str) -> Seal:
-        said = given["origin"] or origin
-        return seal_and_log(out, signer, log=log, log_signer=notes, origin=said, reason=reason)
-
-    return seal

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bezoar.cli.fetch_sealing import Sealing
 from bezoar.cli.remote_options import client_of, digest_of, hub_of, limits_of, promise_of, sealed_of
 from bezoar.cli.remote_text import common_lines, hub_lines, show_json, show_text
 from bezoar.errors import UsageError
@@ -21,8 +22,6 @@ REJECTED = 1
 INTERRUPTED = 130
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip")
 
-SealWith = Callable[[Path, str, str], "Seal"]  # the output, where it came from, what came of it
-
 
 def is_remote(source: str, given: Mapping[str, Any]) -> bool:
     """Whether SOURCE is a repository, a store or an archive; a list may lie at a URL too, and is then given as --url-list."""
@@ -31,20 +30,20 @@ def is_remote(source: str, given: Mapping[str, Any]) -> bool:
 
 
 def fetch_remote(
-    source: str, out: Path, *, given: Mapping[str, Any], form: str, seal_with: SealWith | None
+    source: str, out: Path, *, given: Mapping[str, Any], form: str, sealing: Sealing | None
 ) -> int:
-    """Fetch SOURCE into OUT, seal it if `seal_with` is given, and say what came of it; the exit code."""
+    """Fetch SOURCE into OUT, seal it if `sealing` is given, and say what came of it; the exit code."""
     try:
-        return _fetch(source, out, given, form, seal_with)
+        return _fetch(source, out, given, form, sealing)
     except KeyboardInterrupt:
         click.echo("interrupted; what came so far is kept, the same command goes on there", err=True)
         return INTERRUPTED
 
 
-def _fetch(source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None) -> int:
+def _fetch(source: str, out: Path, given: Mapping[str, Any], form: str, sealing: Sealing | None) -> int:
     scheme = source.partition("://")[0].lower() if "://" in source else ""
     if scheme == "hf":
-        return _fetch_hub(source, out, given, form, seal_with)
+        return _fetch_hub(source, out, given, form, sealing)
     if given["include"] or given["exclude"]:
         raise UsageError("--include and --exclude choose among the files of a repository (hf://)")
     if scheme in ("http", "https", ""):
@@ -52,8 +51,8 @@ def _fetch(source: str, out: Path, given: Mapping[str, Any], form: str, seal_wit
             raise UsageError(
                 "--pin goes with a repository or a store; give the archive's digest with --sha256"
             )
-        return _fetch_file(source, out, given, form, seal_with)
-    return _fetch_objects(source, out, given, form, seal_with)
+        return _fetch_file(source, out, given, form, sealing)
+    return _fetch_objects(source, out, given, form, sealing)
 
 
 def remote_list(source: str, out: Path, given: Mapping[str, Any]) -> Path:
@@ -89,9 +88,7 @@ def _make_room(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _fetch_hub(
-    source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
-) -> int:
+def _fetch_hub(source: str, out: Path, given: Mapping[str, Any], form: str, sealing: Sealing | None) -> int:
     from bezoar.acquire.hub.fetching import HubOptions, fetch_hub
     from bezoar.acquire.hub.record import HubRecord
     from bezoar.acquire.hub.source import HubSource
@@ -114,7 +111,7 @@ def _fetch_hub(
     kept = report.verified + report.by_git
     origin = f"{wanted}@{report.commit}"
     what = f"{kept} files: {report.verified} by SHA-256, {report.by_git} by git object id; {len(report.rejected)} rejected"
-    seal = seal_with(out, origin, what) if seal_with is not None and kept else None
+    seal = sealing.finish(out, origin, what, kept=kept) if sealing is not None else None
     rejected = [(each.path, each.reason.value, each.detail) for each in report.rejected]
     if form == "json":
         value = {
@@ -130,15 +127,12 @@ def _fetch_hub(
         }
         show_json(out, value, rejected, seal)
     else:
-        show_text(
-            [*hub_lines(out, wanted.repository, report), *common_lines(out, rejected, report.foreign, seal)]
-        )
+        common = common_lines(out, rejected, report.foreign, seal, asked=sealing is not None)
+        show_text([*hub_lines(out, wanted.repository, report), *common])
     return REJECTED if rejected else 0
 
 
-def _fetch_file(
-    source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
-) -> int:
+def _fetch_file(source: str, out: Path, given: Mapping[str, Any], form: str, sealing: Sealing | None) -> int:
     from bezoar.acquire.archives.fetching import fetch_archive, fetch_file, unpack_archive
     from bezoar.acquire.transfers import without_query
 
@@ -156,14 +150,14 @@ def _fetch_file(
                 if unpacked
                 else fetch_file(client, source, out, promise)
             )
-    return _tell_file(without_query(source), out, found, form, seal_with)
+    return _tell_file(without_query(source), out, found, form, sealing)
 
 
-def _tell_file(source: str, out: Path, found: OneFile, form: str, seal_with: SealWith | None) -> int:
+def _tell_file(source: str, out: Path, found: OneFile, form: str, sealing: Sealing | None) -> int:
     from bezoar.report.text import count, shown
 
     origin = f"{source}, SHA-256 {found.sha256}"
-    seal = seal_with(out, origin, f"1 file {found.verdict}") if seal_with is not None else None
+    seal = None if sealing is None else sealing.finish(out, origin, f"1 file {found.verdict}", kept=1)
     unpacking = found.unpacking
     if form == "json":
         value = {
@@ -182,12 +176,12 @@ def _tell_file(source: str, out: Path, found: OneFile, form: str, seal_with: Sea
     lines.append(f"  {found.verdict}: sha256 {found.sha256}, {count(found.size, 'byte')}")
     if found.verdict == "unverified":
         lines.append("  nothing said what it must be; give this digest as --sha256 the next time")
-    show_text([*lines, *common_lines(out, [], 0, seal)])
+    show_text([*lines, *common_lines(out, [], 0, seal, asked=False)])
     return 0
 
 
 def _fetch_objects(
-    source: str, out: Path, given: Mapping[str, Any], form: str, seal_with: SealWith | None
+    source: str, out: Path, given: Mapping[str, Any], form: str, sealing: Sealing | None
 ) -> int:
     from bezoar.acquire.objects import (
         ObjectOptions,
@@ -207,9 +201,9 @@ def _fetch_objects(
         promise = promise_of(given)
         if _is_archive(source) and not given["as_is"]:
             return _tell_file(
-                source, out, unpack_object(store, out, promise, limits_of(given)), form, seal_with
+                source, out, unpack_object(store, out, promise, limits_of(given)), form, sealing
             )
-        return _tell_file(source, out, copy_object(store, out, promise), form, seal_with)
+        return _tell_file(source, out, copy_object(store, out, promise), form, sealing)
     if given["sha256"] is not None or given["as_is"]:
         raise UsageError(
             "--sha256 and --as-is are for a single object; hold a folder of objects to --seal or --pin"
@@ -226,11 +220,13 @@ def _fetch_objects(
     report = copy_objects(store, out, options)
     kept = report.verified + report.unverified
     what = f"{kept} files: {report.verified} verified, {report.unverified} unverified; {len(report.rejected)} rejected"
-    seal = seal_with(out, source, what) if seal_with is not None and kept else None
-    return _tell_objects(source, out, report, form, seal)
+    seal = sealing.finish(out, source, what, kept=kept) if sealing is not None else None
+    return _tell_objects(source, out, report, form, seal, asked=sealing is not None)
 
 
-def _tell_objects(source: str, out: Path, report: CopyReport, form: str, seal: Seal | None) -> int:
+def _tell_objects(
+    source: str, out: Path, report: CopyReport, form: str, seal: Seal | None, *, asked: bool
+) -> int:
     from bezoar.report.text import count, shown
 
     rejected = [(path, reason.value, detail) for path, reason, detail in report.rejected]
@@ -254,7 +250,7 @@ def _tell_objects(source: str, out: Path, report: CopyReport, form: str, seal: S
         ]
         if report.skipped:
             lines.append(f"  {count(report.skipped, 'file')} left out: the seal says nothing of them")
-        show_text([*lines, *common_lines(out, rejected, report.foreign, seal)])
+        show_text([*lines, *common_lines(out, rejected, report.foreign, seal, asked=asked)])
     return REJECTED if rejected else 0
 
 

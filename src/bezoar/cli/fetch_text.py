@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from bezoar.cli.fetch_sealing import NOT_SEALED
 from bezoar.report.text import count, percent, seconds, shown
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def as_json(report: FetchReport, signed: IndexSignature | None, seal: Seal | Non
     return json.dumps(value, indent=1)
 
 
-def as_text(report: FetchReport, signed: IndexSignature | None, seal: Seal | None) -> str:
-    """The result as a table, and what may be done next."""
+def as_text(report: FetchReport, signed: IndexSignature | None, seal: Seal | None, *, asked: bool) -> str:
+    """The result as a table, and what may be done next; `asked`: a seal is wanted."""
     tally = report.tally
     lines = [
         f"{shown(str(report.out), 1000)}: {count(tally.kept)} of {count(tally.rows, 'row')} kept, {_shards(report)}"
@@ -71,6 +72,8 @@ def as_text(report: FetchReport, signed: IndexSignature | None, seal: Seal | Non
     lines.append(f"  {size(tally.bytes)} in {seconds(report.seconds)}{speed}")
     if seal is not None:
         lines.append(f"  sealed: {shown(seal.location, 1000)}, snapshot {seal.root.hex()}")
+    elif asked:
+        lines.append(NOT_SEALED)
     return "\n".join([*lines, *_next(report, seal)])
 
 
@@ -99,6 +102,6 @@ def _next(report: FetchReport, seal: Seal | None) -> list[str]:
     lines = []
     if report.tally.quarantined:
         lines.append(f"next: bezoar quarantine ls {out}")
-    if seal is None:
+    if seal is None and report.tally.kept:
         lines.append(f"next: bezoar seal {out} --key KEY")
     return lines

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bezoar.cli.fetch_sealing import NOT_SEALED
+
 if TYPE_CHECKING:
     from bezoar.acquire.hub.fetching import HubReport
     from bezoar.custody.seal.reading import Seal
@@ -58,8 +60,10 @@ def hub_lines(out: Path, repository: str, report: HubReport) -> Iterator[str]:
         yield f"  {count(report.skipped, 'file')} left out: the seal says nothing of them"
 
 
-def common_lines(out: Path, rejected: Rejected, foreign: int, seal: Seal | None) -> Iterator[str]:
-    """What all have in common: rejections, files of somebody else, the seal."""
+def common_lines(
+    out: Path, rejected: Rejected, foreign: int, seal: Seal | None, *, asked: bool
+) -> Iterator[str]:
+    """What all have in common: rejections, files of somebody else, the seal; `asked`: one is wanted."""
     from bezoar.report.text import count, shown
 
     if rejected:
@@ -75,3 +79,5 @@ def common_lines(out: Path, rejected: Rejected, foreign: int, seal: Seal | None)
         yield f"  {count(foreign, 'file')} in the output did not come from there"
     if seal is not None:
         yield f"  sealed: {shown(seal.location, 1000)}, snapshot {seal.root.hex()}"
+    elif asked:
+        yield NOT_SEALED
