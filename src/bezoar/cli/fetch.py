@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bezoar.cli.fetch_options import check_foreign, fetch_options, list_options, open_list
-from bezoar.cli.fetch_remote import fetch_remote, is_remote, remote_list
+from bezoar.cli.fetch_remote import fetch_remote, is_remote
 from bezoar.cli.fetch_sealing import Sealing
 from bezoar.cli.options import PATH, format_option
+from bezoar.cli.remote_lists import remote_list, remote_signature
 from bezoar.cli.remote_options import refuse_list, refuse_remote, remote_options
 from bezoar.cli.signers import signer_options
 from bezoar.errors import UsageError
@@ -76,12 +77,14 @@ def command(source: str | None, out: Path | None, form: str, **given: Any) -> in
 
 def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int:
     from bezoar.acquire import Interrupted, fetch
+    from bezoar.acquire.transfers import without_query
     from bezoar.cli.fetch_text import as_json, as_text, in_words
 
+    if given["index_signature"] is not None and not given["index_key"]:
+        raise UsageError("--index-signature goes with --index-key, which says who must have signed the list")
     sealing = Sealing.asked(given)  # before the first byte: a key that cannot be read is found out now
-    path = remote_list(source, out, given) if "://" in source else source
-    listed = open_list(path, given)
-    signed = _verified(listed, given["index_key"])
+    listed = open_list(remote_list(source, out, given) if "://" in source else source, given)
+    signed = _verified(listed, source, out, given)
     try:
         report = fetch(listed, out, fetch_options(given), signed)
     except Interrupted as interrupted:
@@ -92,9 +95,10 @@ def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int
         return INTERRUPTED
     seal = None
     if sealing is not None:
+        report.refuse_foreign()
         what = f"fetch {report.run_id} of the list {report.list_digest}: {in_words(report.tally)}"
-        origin = f"list {source} with SHA-256 {report.list_digest}"
-        seal = sealing.finish(report.out, origin, what, kept=report.tally.kept)
+        origin = f"list {without_query(source)} with SHA-256 {report.list_digest}"
+        seal = sealing.finish(report.out, origin, what, kept=report.tally.kept, records=report.tally.kept)
     if form == "json":
         click.echo(as_json(report, signed, seal))
     else:
@@ -112,11 +116,14 @@ def _one(name: str, option: str, argument: _T | None, value: _T | None) -> _T:
     return found
 
 
-def _verified(listed: UrlList, keys: tuple[Path, ...]) -> IndexSignature | None:
-    """The signature of the list, by one of these keys; VerificationError when there is none that holds."""
+def _verified(listed: UrlList, source: str, out: Path, given: dict[str, Any]) -> IndexSignature | None:
+    """The signature of the list, by one of the keys that are trusted; VerificationError when there is none that holds."""
+    keys, signature = given["index_key"], given["index_signature"]
     if not keys:
         return None
     from bezoar.acquire.lists.signing import verify_index
     from bezoar.cli.signers import verifiers_of
 
-    return verify_index(listed, verifiers_of(keys, (), None, None))
+    if signature is None and "://" in source:
+        signature = remote_signature(source, out, given)
+    return verify_index(listed, verifiers_of(keys, (), None, None), signature)

@@ -95,6 +95,12 @@ _LIST = (
         help="Refuse the list unless this key has signed it with its SHA-256s (`bezoar index sign`); may be repeated.",
     ),
     click.option(
+        "--index-signature",
+        type=PATH,
+        metavar="FILE",
+        help="Where that signature is; by default at SOURCE.sig.",
+    ),
+    click.option(
         "--save-additional-columns",
         type=_words,
         metavar="A,B",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bezoar.cli.fetch_sealing import Sealing
-from bezoar.cli.remote_options import client_of, digest_of, hub_of, limits_of, promise_of, sealed_of
+from bezoar.cli.remote_options import client_of, hub_of, limits_of, promise_of, sealed_of
 from bezoar.cli.remote_text import common_lines, hub_lines, show_json, show_text
 from bezoar.errors import UsageError
 
@@ -53,39 +53,6 @@ def _fetch(source: str, out: Path, given: Mapping[str, Any], form: str, sealing:
             )
         return _fetch_file(source, out, given, form, sealing)
     return _fetch_objects(source, out, given, form, sealing)
-
-
-def remote_list(source: str, out: Path, given: Mapping[str, Any]) -> Path:
-    """The local copy of a list of URLs at hf://, http(s):// or a store, brought anew; it has the digest --sha256, if given."""
-    from bezoar.acquire.archives.fetching import Promise, fetch_file
-    from bezoar.acquire.run_state import state_folder
-
-    folder = state_folder(out) / "list"
-    scheme = source.partition("://")[0].lower()
-    name = source.split("?", 1)[0].rstrip("/").rpartition("/")[2]
-    if not name or name in (".", "..") or not name.isprintable() or len(name.encode()) > 200:
-        raise UsageError(f"{source[:200]}: names no file; give the URL of the list itself")
-    if scheme == "hf":
-        return _list_from_hub(source, folder / "hub", given)
-    path = folder / name
-    promise = Promise(digest_of(given), None, nothing=True)
-    if scheme in ("http", "https"):
-        with client_of(given) as client:
-            _make_room(path)
-            fetch_file(client, source, path, promise)
-    else:
-        from bezoar.acquire.objects import Store, copy_object
-
-        store = Store(source)
-        _make_room(path)
-        copy_object(store, path, promise)
-    return path
-
-
-def _make_room(path: Path) -> None:
-    """For a list that is brought anew. Only once all options are known to be right: else nothing is left behind."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
 
 
 def _fetch_hub(source: str, out: Path, given: Mapping[str, Any], form: str, sealing: Sealing | None) -> int:
@@ -254,30 +221,17 @@ def _tell_objects(
     return REJECTED if rejected else 0
 
 
+def _sealed(
+    sealing: Sealing | None, out: Path, origin: str, what: str, kept: int, stray: str | None
+) -> Seal | None:
+    """The seal of a folder of files, if one is wanted; InputError when a file in it did not come from there."""
+    from bezoar.acquire.foreign import refuse_foreign
+
+    if sealing is None:
+        return None
+    refuse_foreign(out, stray)
+    return sealing.finish(out, origin, what, kept=kept)
+
+
 def _is_archive(source: str) -> bool:
     return source.split("?", 1)[0].split("#", 1)[0].lower().endswith(_ARCHIVES)
-
-
-def _list_from_hub(source: str, out: Path, given: Mapping[str, Any]) -> Path:
-    from bezoar.acquire.hub.fetching import fetch_hub
-    from bezoar.acquire.hub.source import HubSource
-    from bezoar.acquire.transfers import hash_file
-    from bezoar.errors import InputError, VerificationError
-
-    expected = digest_of(given)
-    wanted = HubSource.parse(source)
-    with client_of(given, hub=True) as client:
-        hub = hub_of(client)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        report = fetch_hub(hub, wanted, out)
-    for each in report.rejected:
-        raise VerificationError(f"{source}: {each.path}: {each.reason} ({each.detail})")
-    path = out / wanted.path
-    if not wanted.path or not path.is_file():
-        raise InputError(f"{source}: is no single file; name the list itself")
-    found, _ = hash_file(path, path.stat().st_size)
-    if expected is not None and found != expected:
-        raise VerificationError(
-            f"{source}: sha256 is {found.hex()}, not {expected.hex()}; it is not what was promised"
-        )
-    return path

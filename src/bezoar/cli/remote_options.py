@@ -26,8 +26,8 @@ _REMOTE_ONLY = frozenset(
     | {"unverified", "as_is", "max_entries", "max_total_bytes", "max_ratio"}
 )  # fmt: skip
 _LIST_ONLY = frozenset(
-    {"caption_col", "verify_hash", "require_hash", "index_key", "save_additional_columns", "output_format"}
-    | {"number_sample_per_shard", "retry_failed", "processes_count", "deadline", "retries", "max_bytes"}
+    {"caption_col", "verify_hash", "require_hash", "index_key", "index_signature", "save_additional_columns"}
+    | {"output_format", "number_sample_per_shard", "retry_failed", "processes_count", "deadline", "retries", "max_bytes"}
     | {"user_agent_token", "disallowed_header_directives", "image_size", "resize_mode", "resize_only_if_bigger"}
     | {"skip_reencode", "disable_all_reencoding", "encode_format", "encode_quality", "min_image_size"}
     | {"max_image_area", "max_aspect_ratio"}
