@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -88,6 +90,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "gif many frames": (b"GIF89a\x09\0\x09\0\0\0\0" + b"\x2c\0\0\0\0\x09\0\x09\0\0\x08\0" * 1001 + b";", "more than 1000 frames"),
     "gif frame beyond": (b"GIF89a\x09\0\x09\0\0\0\0\x2c\xff\xff\xff\xff\xff\xff\xff\xff\0\x08\0;", "pixels exceed"),
     "gif many blocks": (b"GIF89a\x09\0\x09\0\0\0\0\x21\xfe" + b"\x01x" * 2_000_002 + b"\0;", "too many blocks"),
+    "gif many empty blocks": (b"GIF89a\x09\0\x09\0\0\0\0" + b"\x21\xfe\0" * 2_000_002 + b";", "too many blocks"),
     "webp magic": (b"RIFF\x04\0\0\0WEBP", "WebP is truncated"),
     "webp no picture": (b"RIFF\x14\0\0\0WEBPEXIF\x08\0\0\0" + b"\0" * 8, "no picture"),
     "webp bad frame": (WEBP.replace(b"\x9d\x01\x2a", b"\x9d\x01\x2b"), "malformed VP8"),
@@ -129,6 +132,28 @@ def test_what_is_kept_is_what_opening_decodes() -> None:
 def test_fill_bytes_before_a_marker() -> None:
     content = jpeg()
     assert isinstance(check(content[:2] + b"\xff" * 5 + content[2:-2] + b"\xff\xff" + EOI), Checked)
+
+
+HEAVY = 64 << 20  # bytes, what a body may have by default
+GREEDY: dict[str, Callable[[], bytes]] = {
+    "jpeg fill": lambda: SOI + b"\xff" * HEAVY,
+    "jpeg fill between segments": lambda: SOI + (b"\xff" * 6_700 + b"\xff\xfe\x00\x02") * (HEAVY // 6_704),
+    "jpeg scan of stuffing": lambda: SOI + SOF + SOS + b"\xff\x00" * (HEAVY // 2),
+    "jpeg scan of fill": lambda: SOI + SOF + SOS + b"\xff" * HEAVY,
+    "gif blocks": lambda: GIF[:6] + b"\x09\0\x09\0\0\0\0\x21\xfe" + b"\x01x" * (HEAVY // 2),
+    "gif extensions": lambda: GIF[:6] + b"\x09\0\x09\0\0\0\0" + b"\x21\xfe\0" * (HEAVY // 3),
+    "png chunks": lambda: b"\x89PNG\r\n\x1a\n" + png(9, 9)[8:33] + chunk(b"tEXt", bytes(640)) * 99_999,
+    "webp chunks": lambda: b"RIFF" + struct.pack("<I", 8 * 99_999 + 4) + b"WEBP" + b"EXIF\0\0\0\0" * 99_999,
+}
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_no_header_holds_up_the_process_that_fetches(name: str) -> None:
+    """A step of Python for each byte took over 5 seconds."""
+    content = GREEDY[name]()
+    began = time.process_time()
+    assert isinstance(check(content), Problem)
+    assert time.process_time() - began < 3
 
 
 @settings(max_examples=300, deadline=None)

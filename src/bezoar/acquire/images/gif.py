@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bezoar.acquire.images.facts import MAX_FRAMES, Broken, Facts, truncated
 
-_MAX_BLOCKS = 2_000_000  # of data, at most 255 bytes each
+_MAX_BLOCKS = 2_000_000  # of data, at most 255 bytes each, and what opens them
 _EXTENSION, _IMAGE, _TRAILER = 0x21, 0x2C, 0x3B
 
 
@@ -32,7 +32,10 @@ def read(content: bytes) -> Facts:
                 at += size + 1
                 budget -= 1
                 if budget < 0:
-                    raise Broken("GIF has too many blocks")
+                    break
+            budget -= 1
+            if budget < 0:
+                raise Broken("GIF has too many blocks")
             at += 1
     except IndexError:
         raise truncated("GIF") from None

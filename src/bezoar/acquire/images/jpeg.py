@@ -7,6 +7,7 @@ import re
 from bezoar.acquire.images.facts import Broken, Facts, truncated
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # within a scan, what is neither data nor a restart
+_FILL = re.compile(rb"\xff+")  # before a marker; in C, for there may be as many as a file has bytes
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive, Huffman or arithmetic
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF}  # lossless and hierarchical
 _MAX_SCANS = 100  # libjpeg decodes all pixels once for each
@@ -17,8 +18,8 @@ def read(content: bytes) -> Facts:
     """Facts of a JPEG file; what follows its EOI (previews, padding) is passed over, as all decoders do."""
     facts, scans, at = None, 0, 2
     for _ in range(_MAX_SEGMENTS):
-        while content[at : at + 2] == b"\xff\xff":
-            at += 1
+        if fill := _FILL.match(content, at):
+            at = fill.end() - 1
         head = content[at : at + 4]
         if len(head) < 2 or (head[1] != 0xD9 and len(head) < 4):
             raise truncated("JPEG")
