@@ -78,6 +78,7 @@ def seal_and_log(
     origin: str,
     reason: str = "",
     releases: Mapping[str, Released] | None = None,
+    records: int | None = None,
     now: datetime | None = None,
 ) -> Seal:
     """Seal the output of a fetch; with a log, append what came, what was set aside and what was released, and the seal.
@@ -85,13 +86,17 @@ def seal_and_log(
     `origin` says where the records came from (the list and the run), `reason` what came of its rows, also of
     those that are not in custody. All events are appended or
     none; what the log has already is not told again, so that the same call after a crash completes what is missing.
-    InputError when the books, the dataset and the quarantine do not agree.
+    InputError when the books, the dataset and the quarantine do not agree, or when the dataset does not have as many `records`.
     """
     from bezoar.custody.events.attesting import account
     from bezoar.custody.events.times import now as present
     from bezoar.custody.seal.sealing import seal
 
     made = seal(out, signer)
+    if records is not None and len(made.manifest) != records:
+        raise InputError(
+            f"{out}: holds {len(made.manifest):,} records where the fetch kept {records:,}; do not trust {made.location}"
+        )
     if log is not None and log_signer is not None:
         fetched = Fetched.beside(out, releases)
         account(

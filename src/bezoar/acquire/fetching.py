@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bezoar.acquire import ray_workers
+from bezoar.acquire.foreign import foreign_to_shards, refuse_foreign
 from bezoar.acquire.lists.reading import UrlList
 from bezoar.acquire.lists.signing import IndexSignature
 from bezoar.acquire.options import FetchOptions
@@ -46,6 +47,7 @@ class FetchReport:
         state: `OUT.fetch`, with the quarantine in it.
         list_digest: SHA-256 of the list (hex).
         run_id: of the fetch; resumed, it is the same.
+        output_format: of the shards.
         tally: of all rows, also of those that an earlier call fetched.
         shards: in the output.
         resumed: of these, how many were there already.
@@ -57,10 +59,15 @@ class FetchReport:
     state: Path
     list_digest: str
     run_id: str
+    output_format: str
     tally: Tally
     shards: int
     resumed: int
     seconds: float
+
+    def refuse_foreign(self) -> None:
+        """InputError that names a file in the output that is of none of the shards; before the output is sealed."""
+        refuse_foreign(self.out, foreign_to_shards(self.out, self.output_format, self.shards))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -109,6 +116,7 @@ def fetch(
             state=state.folder,
             list_digest=source.digest,
             run_id=state.run_id,
+            output_format=options.output_format,
             tally=run.tally,
             shards=run.finished,
             resumed=run.resumed,

@@ -68,7 +68,10 @@ class ObjectOptions:
 
 @dataclass(frozen=True)
 class CopyReport:
-    """Numbers of files in OUT by verdict, of those that came now, their bytes, and what was rejected: (path, reason, detail)."""
+    """Numbers of files in OUT by verdict, of those that came now, their bytes, and what was rejected: (path, reason, detail).
+
+    `foreign` files in OUT are not of the store; `stray` is one that was not compared or copied by this call, None without any.
+    """
 
     verified: int
     unverified: int
@@ -77,6 +80,7 @@ class CopyReport:
     rejected: Sequence[tuple[str, Reason, str]]
     skipped: int
     foreign: int
+    stray: str | None
 
 
 class Store:
@@ -275,10 +279,15 @@ class _Copy:
 
     def report(self, objects: Sequence[Stored]) -> CopyReport:
         """What came of it."""
-        foreign = self._place.foreign(each.path for each in objects)
-        unverified = len(self.kept) - self._verified
         return CopyReport(
-            self._verified, unverified, self._copied, self._size, self._rejected, self._skipped, foreign
+            self._verified,
+            len(self.kept) - self._verified,
+            self._copied,
+            self._size,
+            self._rejected,
+            self._skipped,
+            len(self._place.foreign(each.path for each in objects)),
+            next(iter(self._place.foreign(self.kept)), None),
         )
 
     def _is_wanted(self, stored: Stored) -> bool:

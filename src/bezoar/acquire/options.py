@@ -83,6 +83,7 @@ class FetchOptions:
         columns = source.columns
         return {
             "list": source.digest,
+            "rows": len(source),
             "url column": columns.url,
             "caption column": columns.caption,
             "hash column": columns.hash,

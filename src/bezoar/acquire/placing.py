@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from bezoar.acquire.foreign import paths as paths_in
 from bezoar.acquire.quarantine.held import Held, Settled
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.reasons import Reason, Verdict
@@ -62,12 +62,20 @@ class Place:
                 f"{target}: is no ordinary file, and a file that is fetched belongs there; remove it"
             )
         found, oid = hash_file(target, size)
-        if status.st_size == size and (found == sha256 if sha256 is not None else oid == git_oid):
+        if status.st_size == size and _is_right(found, oid, sha256, git_oid):
             return found, False
         was = Wanted(path, f"file in {self.out}", target, status.st_size, sha256=sha256, git_oid=git_oid)
         detail = "was in the output already and is not what it must be"
         self.reject(Arrived(was, Verdict.REJECTED, found, status.st_size, Reason.HASH_MISMATCH, detail))
         return None, True
+
+    def is_right(self, path: str, size: int, sha256: bytes | None, git_oid: bytes | None) -> bool:
+        """Whether an ordinary file of the output is what it must be; nothing is set aside."""
+        target = self.out / path
+        status = target.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+            return False
+        return _is_right(*hash_file(target, size), sha256, git_oid)
 
     def keep(self, arrived: Arrived) -> None:
         """Move a file that arrived right to its place; what was held of it before is settled."""
@@ -82,10 +90,11 @@ class Place:
         """Set a wrong file aside."""
         set_aside(self.quarantine, arrived)
 
-    def foreign(self, paths: Iterable[str]) -> int:
-        """How many files of the output are none of `paths`."""
-        known, count = set(paths), 0
-        for folder, _, names in os.walk(self.out):
-            prefix = "" if Path(folder) == self.out else Path(folder).relative_to(self.out).as_posix() + "/"
-            count += sum(prefix + name not in known for name in names)
-        return count
+    def foreign(self, paths: Iterable[str]) -> list[str]:
+        """The files of the output that are none of `paths`."""
+        known = set(paths)
+        return [path for path in paths_in(self.out) if path not in known]
+
+
+def _is_right(found: bytes, oid: bytes, sha256: bytes | None, git_oid: bytes | None) -> bool:
+    return found == sha256 if sha256 is not None else oid == git_oid

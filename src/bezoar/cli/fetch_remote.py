@@ -78,7 +78,7 @@ def _fetch_hub(source: str, out: Path, given: Mapping[str, Any], form: str, seal
     kept = report.verified + report.by_git
     origin = f"{wanted}@{report.commit}"
     what = f"{kept} files: {report.verified} by SHA-256, {report.by_git} by git object id; {len(report.rejected)} rejected"
-    seal = sealing.finish(out, origin, what, kept=kept) if sealing is not None else None
+    seal = _sealed(sealing, out, origin, what, kept, report.stray)
     rejected = [(each.path, each.reason.value, each.detail) for each in report.rejected]
     if form == "json":
         value = {
@@ -187,7 +187,7 @@ def _fetch_objects(
     report = copy_objects(store, out, options)
     kept = report.verified + report.unverified
     what = f"{kept} files: {report.verified} verified, {report.unverified} unverified; {len(report.rejected)} rejected"
-    seal = sealing.finish(out, source, what, kept=kept) if sealing is not None else None
+    seal = _sealed(sealing, out, source, what, kept, report.stray)
     return _tell_objects(source, out, report, form, seal, asked=sealing is not None)
 
 

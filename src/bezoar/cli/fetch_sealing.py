@@ -50,15 +50,20 @@ class Sealing:
         notes = None if log is None else log_signer(log, given["log_key"], signing)
         return cls(signer, log, notes, given["origin"])
 
-    def finish(self, out: Path, origin: str, reason: str, *, kept: int) -> Seal | None:
-        """Seal the output, and tell the log. None when nothing was kept: the log is told what lies in quarantine."""
+    def finish(
+        self, out: Path, origin: str, reason: str, *, kept: int, records: int | None = None
+    ) -> Seal | None:
+        """Seal the output, and tell the log. None when nothing was kept: the log is told what lies in quarantine.
+
+        InputError when the output does not hold so many `records`, where that is known.
+        """
         from bezoar.acquire.custody import log_unsealed, seal_and_log
 
         said = self.origin or origin
         if kept:
             return seal_and_log(
-                out, self.signer, log=self.log, log_signer=self.log_signer, origin=said, reason=reason
-            )
+                out, self.signer, log=self.log, log_signer=self.log_signer, origin=said, reason=reason, records=records
+            )  # fmt: skip
         if self.log is not None and self.log_signer is not None:
             log_unsealed(
                 out, self.signer, log=self.log, log_signer=self.log_signer, origin=said, reason=reason

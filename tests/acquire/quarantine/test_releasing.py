@@ -251,7 +251,7 @@ def test_an_entry_of_another_list_is_not_put_here(tmp_path: Path) -> None:
     assert len(images_of(case.out)) == 22
 
 
-_SHAPE = {"rows a shard": 10, "output format": "webdataset", "re-encoding": False}
+_SHAPE = {"rows": 25, "rows a shard": 10, "output format": "webdataset", "re-encoding": False}
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,7 @@ _SHAPE = {"rows a shard": 10, "output format": "webdataset", "re-encoding": Fals
         {},
         {**_SHAPE, "rows a shard": 0},
         {**_SHAPE, "rows a shard": "10"},
+        {**_SHAPE, "rows": None},
         {**_SHAPE, "output format": "tfrecord"},
         {**_SHAPE, "output format": []},
         {**_SHAPE, "re-encoding": "yes"},

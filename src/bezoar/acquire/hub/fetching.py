@@ -7,7 +7,7 @@ record of the commit. Nothing in OUT is taken for right because it is there: it 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +68,7 @@ class HubReport:
         rejected: files that are not in OUT, with the reason.
         skipped: files that the seal says nothing of.
         foreign: files in OUT that are not of this repository.
+        stray: one in OUT that nothing says is right, so that OUT should not be sealed; None when there is none.
 
     """
 
@@ -80,6 +81,7 @@ class HubReport:
     rejected: Sequence[Refusal]
     skipped: int
     foreign: int
+    stray: str | None
 
 
 def fetch_hub(hub: Hub, source: HubSource, out: Path, options: HubOptions | None = None) -> HubReport:
@@ -112,7 +114,8 @@ def fetch_hub(hub: Hub, source: HubSource, out: Path, options: HubOptions | None
             run.replaced,
             [*selection.refused, *run.rejected],
             selection.skipped,
-            place.foreign(file.path for file in record.files),
+            len(place.foreign(file.path for file in record.files)),
+            _stray(place, run.found, () if options.sealed is not None else record.files),
         )
 
 
@@ -182,6 +185,16 @@ def _selected(source: HubSource, record: HubRecord, options: HubOptions) -> Sele
         return Selection(files)
     whole = not (source.path or options.include or options.exclude)
     return hold_against(options.sealed, files, whole=whole)
+
+
+def _stray(place: Place, found: Mapping[str, bytes], others: Sequence[TreeFile]) -> str | None:
+    """A file of the output that is neither one that was `found` right just now nor, hashed, one of these `others`."""
+    by_path = {file.path: file for file in others}
+    for path in place.foreign(found):
+        file = by_path.get(path)
+        if file is None or not place.is_right(path, file.size, file.sha256, file.oid):
+            return path
+    return None
 
 
 @dataclass

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bezoar.acquire.custody import RELEASED, Released, seal_and_log
 from bezoar.acquire.finished import FinishedShard
+from bezoar.acquire.foreign import foreign_to_shards, refuse_foreign
 from bezoar.acquire.images.checking import Checked, Problem, check
 from bezoar.acquire.lists.rows import Row
 from bezoar.acquire.quarantine.held import Held, Settled, Stored
@@ -57,8 +58,8 @@ def release(
 ) -> Release:
     """Put the entries `names` (keys, or SHA-256 of what came) into the output `out`, seal it and log the release.
 
-    InputError, and nothing is changed, when a name is in no entry or in several, when an entry has no bytes, or when these are no
-    picture that a fetch would keep.
+    InputError, and nothing is changed, when a name is in no entry or in several, when an entry has no bytes, when these are no
+    picture that a fetch would keep, or when `out` holds a file that the fetch did not bring.
     """
     if not reason.strip():
         raise UsageError("a release says why; give a reason")
@@ -72,6 +73,7 @@ def release(
         if len({entry.key for entry in entries}) < len(entries):
             raise UsageError("two of the entries are of the same row of the list; a row has one picture")
         images = {entry.key: _image(entry, store, run) for entry in entries}
+        refuse_foreign(out, foreign_to_shards(out, run.output_format, -(-run.rows // run.per_shard)))
         _put_back(out, state, run, {entry.key: entry for entry in entries}, images, reason)
         seal = seal_and_log(
             out, signer, log=log, log_signer=log_signer, origin=f"released from {store.folder.parent.name}",
@@ -103,6 +105,7 @@ def named(entries: Sequence[Held], name: str, out: Path) -> Held:
 class _Run:
     """How the fetch lays its output out, and which pictures it keeps."""
 
+    rows: int
     per_shard: int
     output_format: str
     images: Reencode
@@ -113,12 +116,15 @@ class _Run:
         """As `run.json` has it."""
         shape = pinned(out)["shape"]
         try:
-            per_shard, form, reencode = (
-                shape[name] for name in ("rows a shard", "output format", "re-encoding")
+            rows, per_shard, form, reencode = (
+                shape[name] for name in ("rows", "rows a shard", "output format", "re-encoding")
             )
-            if type(per_shard) is not int or per_shard < 1 or type(reencode) is not bool:
-                raise ValueError("its rows a shard or its re-encoding")
-            return cls(per_shard, writer_of(form).name, _images(shape), reencode)
+            if (
+                not all(type(each) is int and each > 0 for each in (rows, per_shard))
+                or type(reencode) is not bool
+            ):
+                raise ValueError("its rows, its rows a shard or its re-encoding")
+            return cls(rows, per_shard, writer_of(form).name, _images(shape), reencode)
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise InputError(f"{out}: run.json of its fetch is malformed ({error})") from error
 
