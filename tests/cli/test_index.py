@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,40 @@ def test_hashes_of_an_earlier_fetch_are_bound(cli: Cli, keys: None, tmp_path: Pa
     assert made.code == 0, made.err
     assert "6 rows" in made.out
     assert cli("index", "verify", "bound.parquet", "--key", "maker.pub").code == 0
+
+
+def test_a_list_that_is_not_what_was_signed_as_json(cli: Cli, keys: None, clean: Path) -> None:
+    assert cli("index", "sign", str(clean), "--key", "maker.key").code == 0
+
+    def verified(key: str) -> tuple[int, dict[str, Any]]:
+        done = cli("index", "verify", str(clean), "--key", key, "--format", "json")
+        assert not done.err
+        return done.code, json.loads(done.out)
+
+    good = verified("maker.pub")
+    assert (good[0], good[1]["valid"], good[1]["problem"]) == (0, True, None)
+    code, stranger = verified("stranger.pub")
+    assert (code, stranger["version"], stranger["valid"]) == (1, 1, False)
+    assert stranger["problem"]
+    clean.write_bytes(clean.read_bytes().replace(b"site1.com/1.", b"site1.com/2."))
+    code, changed = verified("maker.pub")
+    assert (code, changed["valid"]) == (1, False)
+    assert "is not what was signed" in changed["problem"]
+
+
+@pytest.mark.parametrize("fault", ["key", "signature"])
+def test_no_unsigned_list_is_left_behind(cli: Cli, keys: None, tmp_path: Path, fault: str) -> None:
+    contents = pictures(2)
+    with serve(site_of(contents)) as server:
+        listed = write_list(tmp_path / "list.csv", server.url, contents)
+        run(listed, Path("out"))
+    assert cli("keygen", "log", "--type", "ed25519", "--no-password").code == 0
+    key = "log.key" if fault == "key" else "maker.key"
+    nowhere = ("--signature", "no/such/folder.sig") if fault == "signature" else ()
+    made = cli("index", "sign", str(listed), "--from", "out", "--out", "b.parquet", "--key", key, *nowhere)
+    assert made.code in (2, 64), made.out
+    assert made.error
+    assert sorted(tmp_path.glob("b.parquet*")) == []
 
 
 def test_a_clean_list_has_no_odd_rows(cli: Cli, clean: Path) -> None:

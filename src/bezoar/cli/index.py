@@ -12,7 +12,7 @@ import click
 
 from bezoar.cli.options import PATH, format_option
 from bezoar.cli.signers import signer_of, signer_options, trust_options, verifiers_of
-from bezoar.errors import UsageError
+from bezoar.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     from bezoar.acquire.lists.from_fetch import Bound
@@ -95,10 +95,8 @@ def sign(
 
     The signature is an OpenSSF Model Signing bundle, which `model_signing verify` checks as well.
     """
-    from bezoar.acquire.lists.from_fetch import bind_fetched
-    from bezoar.acquire.lists.reading import UrlList
-    from bezoar.acquire.lists.signing import default_signature, sign_index
-    from bezoar.files import refuse_existing
+    from bezoar.acquire.lists.from_fetch import sign_fetched
+    from bezoar.acquire.lists.signing import sign_index
 
     if (fetched is None) != (out is None):
         raise UsageError("--from and --out belong together; give both or none")
@@ -106,22 +104,23 @@ def sign(
     signer = signer_of(**signing)
     bound = None
     if fetched is not None and out is not None:
-        refuse_existing(signature or default_signature(out))
-        bound = bind_fetched(source, fetched, out)
-        source = UrlList.open(out, _named(source.columns.url, None))
-    made, binding = sign_index(source, signer, signature)
+        source, made, bound = sign_fetched(source, fetched, out, signer, signature)
+        rows = bound.bound
+    else:
+        made, binding = sign_index(source, signer, signature)
+        rows = binding.rows
     if form == "json":
         value = {
             "version": 1,
             "list": str(source.path),
             "signature": str(made.signature),
-            "rows": binding.rows,
+            "rows": rows,
             "root": made.root,
             "left_out": None if bound is None else dict(bound.left_out),
         }
         click.echo(json.dumps(value, indent=1))
     else:
-        click.echo("\n".join(_signed(source, made.signature, binding.rows, made.root, bound)))
+        click.echo("\n".join(_signed(source, made.signature, rows, made.root, bound)))
     return 0
 
 
@@ -151,13 +150,21 @@ def verify(
     verifiers = verifiers_of(**trusted)
     if not verifiers:
         raise UsageError("nobody is trusted; give --key, --certificate-chain, or --identity and --issuer")
-    found = verify_index(path, verifiers, signature)  # before anything in it is parsed
-    bound = binding(_open(path, input_format, url_col, verify_hash))
-    found.check_unchanged()
+    try:
+        found = verify_index(path, verifiers, signature)  # before anything in it is parsed
+        bound = binding(_open(path, input_format, url_col, verify_hash))
+        found.check_unchanged()
+    except VerificationError as error:
+        if form != "json":
+            raise
+        click.echo(json.dumps({"version": 1, "valid": False, "problem": str(error)}, indent=1))
+        return FOUND
+    problem = None if bound.complete else bound.first or "it has no rows"
     if form == "json":
         value = {
             "version": 1,
             "valid": bound.complete,
+            "problem": problem,
             "signer": found.signer,
             "root": found.root,
             "rows": bound.rows,
@@ -173,7 +180,7 @@ def verify(
     else:
         click.echo(
             f"NOT BOUND: {shown(str(path), 1000)} is what {shown(found.signer, 200)} signed, but "
-            f"{shown(bound.first, 300) or 'it has no rows'}; the signature says nothing of the contents of "
+            f"{shown(problem or '', 300)}; the signature says nothing of the contents of "
             f"{count(bound.missing + bound.malformed, 'row')}"
         )
     return 0 if bound.complete else FOUND

@@ -15,9 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.acquire.lists.columns import Malformed, digest_of
+from bezoar.acquire.lists.columns import Columns, Malformed, digest_of
 from bezoar.acquire.lists.reading import UrlList
 from bezoar.acquire.lists.rows import Row
+from bezoar.acquire.lists.signing import IndexSignature, check_signing, default_signature, sign_index
 from bezoar.acquire.reasons import Verdict
 from bezoar.errors import InputError, UsageError
 from bezoar.files import atomic_file
@@ -25,6 +26,8 @@ from bezoar.progress import track
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from bezoar.custody.signing.signers import Signer
 
 SHA256 = "sha256"
 _ROWS = 8192  # held at a time
@@ -38,6 +41,24 @@ class Bound:
     rows: int
     bound: int
     left_out: Mapping[str, int]
+
+
+def sign_fetched(
+    source: UrlList, fetched: Path, target: Path, signer: Signer, signature: Path | None = None
+) -> tuple[UrlList, IndexSignature, Bound]:
+    """The list with the hashes of what `fetched` received as the Parquet file `target`, signed; both are there, or neither.
+
+    Raises as `bind_fetched` and `sign_index` do.
+    """
+    check_signing(signer, signature or default_signature(target))
+    bound = bind_fetched(source, fetched, target)
+    try:
+        new = UrlList.open(target, Columns(url=source.columns.url))
+        made, _ = sign_index(new, signer, signature)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return new, made, bound
 
 
 def bind_fetched(source: UrlList, out: Path, target: Path) -> Bound:

@@ -90,11 +90,7 @@ def sign_index(
     """
     root = dataset_path(source.path)
     target = signature if signature is not None else default_signature(root)
-    refuse_existing(target)
-    if signer.algorithm != "ecdsa":  # before all the work, not after
-        raise UsageError(
-            "OpenSSF Model Signing takes ECDSA keys; sign with a P-256, P-384 or P-521 key (bezoar keygen)"
-        )
+    check_signing(signer, target)
     files = _hashed(root, source.files)
     bound = check_bound(source)
     changed = _changed(files)
@@ -110,6 +106,15 @@ def sign_index(
     with atomic_file(target) as file:
         file.write(bundle)
     return _made(target, "", tree, source.files, files), bound
+
+
+def check_signing(signer: Signer, target: Path) -> None:
+    """Before all the work, not after: UsageError for a key that is not ECDSA, OutputError when the signature exists."""
+    refuse_existing(target)
+    if signer.algorithm != "ecdsa":
+        raise UsageError(
+            "OpenSSF Model Signing takes ECDSA keys; sign with a P-256, P-384 or P-521 key (bezoar keygen)"
+        )
 
 
 def verify_index(
