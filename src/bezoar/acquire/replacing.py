@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from bezoar.acquire.shards.durable import own_folder
 from bezoar.acquire.shards.naming import shard_name
 from bezoar.acquire.shards.stats import read_stats
 from bezoar.acquire.shards.writing import STATS_SUFFIX
@@ -48,9 +49,10 @@ def replace_shard(staged: Path, out: Path, number: int) -> None:
         source, target = staged / name, out / name
         if not source.exists():
             continue
-        if target.is_dir():
+        if target.parent != out:
+            own_folder(target.parent)
+        if target.is_dir() and not target.is_symlink():
             shutil.rmtree(target)
-        target.parent.mkdir(exist_ok=True)
         os.replace(source, target)
         sync_folder(target.parent)
     os.replace(staged / marker, out / marker)

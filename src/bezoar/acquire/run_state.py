@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bezoar.acquire.options import FetchOptions, Retry, difference
+from bezoar.acquire.shards.durable import refuse_link
 from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER
 from bezoar.errors import InputError, OutputError
 from bezoar.files import read_file, sync_folder
@@ -95,7 +96,7 @@ def pinned(out: Path) -> dict[str, Any]:
 def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunState:
     """The run of this output, new or one to be resumed; the lock must be held. Remnants of a crash are removed.
 
-    OutputError when `out` holds something else, InputError when the list or an option is another than at the beginning.
+    OutputError when `out` holds something else or a link, InputError when the list or an option is another than at the beginning.
     """
     path = state_folder(out) / _RUN
     if path.exists():
@@ -106,6 +107,7 @@ def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunStat
         _write(path, shape, options, run_id)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _refuse_links(out)
         for folder in (out, out / PROVENANCE_FOLDER, *_folders(path.parent)):
             _clean(folder)
     except OSError as error:
@@ -171,6 +173,16 @@ def _refuse_foreign(out: Path) -> None:
         raise OutputError(
             f"{out}: holds files that no fetch of bezoar began; choose another output path or empty it"
         )
+
+
+def _refuse_links(out: Path) -> None:
+    """No folder of an output may lead elsewhere: files would be written and removed there."""
+    with os.scandir(out) as entries:
+        links = sorted(
+            entry.name for entry in entries if entry.is_symlink() and not _PARTIAL.match(entry.name)
+        )
+    if links:
+        refuse_link(out / links[0])
 
 
 def _folders(root: Path) -> list[Path]:

@@ -27,7 +27,8 @@ class HashedFile:
     """A file that is written once, from beginning to end."""
 
     def __init__(self, path: Path) -> None:
-        self._out = path.open("wb", buffering=_BLOCK)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._out = os.fdopen(os.open(path, flags, 0o666), "wb", _BLOCK)
         self._hash, self._size = hashlib.sha256(), 0
         self.closed = False  # pyarrow asks
 
@@ -76,6 +77,19 @@ def replaced(path: Path, written: dict[str, Written]) -> Iterator[HashedFile]:
         written[path.name] = done
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_link(path: Path) -> None:
+    """OutputError when a link lies where a folder of an output belongs."""
+    if path.is_symlink():
+        raise OutputError(f"{path}: is a link; files would land elsewhere, remove it")
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder of an output; OutputError when a link lies there."""
+    refuse_link(path)
+    with as_output_error(path):
+        path.mkdir(exist_ok=True)
 
 
 @contextmanager

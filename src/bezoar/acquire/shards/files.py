@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.acquire.shards.durable import Written, as_output_error
+from bezoar.acquire.shards.durable import Written, as_output_error, refuse_link
 from bezoar.acquire.shards.naming import shard_name
 from bezoar.acquire.shards.provenance import write_provenance
 from bezoar.acquire.shards.writing import Kept, commit, sample_json
@@ -32,6 +32,7 @@ class FilesWriter:
         target, temporary = folder / name, folder / f".{name}.partial"
         with commit(folder, number, self.name, stats) as written:
             shutil.rmtree(temporary, ignore_errors=True)
+            refuse_link(target)
             with as_output_error(target):
                 temporary.mkdir()
                 for sample in kept:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.acquire.shards.durable import Written, as_output_error, replaced
+from bezoar.acquire.shards.durable import Written, own_folder, replaced
 from bezoar.acquire.shards.naming import shard_name
 from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER, PROVENANCE_SCHEMA, write_provenance
 from bezoar.acquire.shards.writing import Kept, commit
@@ -50,8 +50,7 @@ class ParquetWriter:
                 for group in _groups(kept):
                     table.write_table(_table(group, columns, places))
             beside: dict[str, Written] = {}
-            with as_output_error(folder):
-                (folder / PROVENANCE_FOLDER).mkdir(exist_ok=True)
+            own_folder(folder / PROVENANCE_FOLDER)
             write_provenance(folder / PROVENANCE_FOLDER / f"{name}.parquet", provenance, beside)
             written[f"{PROVENANCE_FOLDER}/{name}.parquet"] = beside[f"{name}.parquet"]
         return written
