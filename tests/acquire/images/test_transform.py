@@ -195,6 +195,32 @@ def test_what_cannot_be_decoded_is_told_in_one_line(content: bytes) -> None:
     assert "\n" not in problem
 
 
+@pytest.mark.parametrize(
+    ("size", "mode", "form", "words"),
+    [
+        (
+            (1, 20_000),
+            "keep_ratio",
+            "png",
+            "scaled to 256 x 5120000 pixels it exceeds the limit of 67,108,864",
+        ),
+        (
+            (20_000, 1),
+            "center_crop",
+            "png",
+            "scaled to 5120000 x 256 pixels it exceeds the limit of 67,108,864",
+        ),
+        ((128, 9_000), "keep_ratio", "webp", "scaled to 256 x 18000 pixels it is longer than webp can hold"),
+        ((2, 700), "keep_ratio", "jpg", "scaled to 256 x 89600 pixels it is longer than jpg can hold"),
+    ],
+)
+def test_a_long_picture_that_cannot_be_scaled_is_not_called_corrupt(
+    size: tuple[int, int], mode: str, form: str, words: str
+) -> None:
+    options = Reencode(256, mode, encode_format=form, quality=9)
+    assert transform(encoded(Image.new("L", size), "PNG"), options) == words
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     width=st.integers(1, 90),
@@ -221,7 +247,7 @@ def test_sizes_are_what_was_asked_for(width: int, height: int, size: int, mode: 
 @pytest.mark.parametrize(
     "options",
     [
-        {"resize_mode": "stretch"}, {"encode_format": "tiff"}, {"quality": 101}, {"quality": 0}, {"size": 0}, {"size": 10**6},
+        {"resize_mode": "stretch"}, {"encode_format": "tiff"}, {"quality": 101}, {"quality": 0}, {"size": 0}, {"size": 8_193},
         {"encode_format": "png"},
     ],
 )  # fmt: skip

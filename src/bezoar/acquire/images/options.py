@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bezoar.data.image_files import MAX_PIXELS
 from bezoar.errors import UsageError
 
 RESIZE_MODES = ("no", "border", "keep_ratio", "keep_ratio_largest", "center_crop")
+MAX_SIZE = math.isqrt(MAX_PIXELS)  # of a square that is still decoded
 ENCODE_FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 
 
@@ -51,8 +53,10 @@ class Reencode:
             raise UsageError(
                 f"quality {self.quality} of {self.encode_format} lies outside {lowest} to {highest}"
             )
-        if not 0 < self.size <= 16_384:
-            raise UsageError(f"image size {self.size} lies outside 1 to 16384 pixels")
+        if not 0 < self.size <= MAX_SIZE:
+            raise UsageError(
+                f"image size {self.size} lies outside 1 to {MAX_SIZE} pixels; larger images are not decoded here"
+            )
 
 
 def unsuitable(width: int, height: int, options: Reencode) -> str | None:

@@ -20,6 +20,7 @@ READABLE = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
 _WHITE = (255, 255, 255)
+_LONGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # pixels that libjpeg and WebP can hold
 
 
 def transform(content: bytes, options: Reencode) -> Encoded | str:
@@ -42,6 +43,8 @@ def _transform(content: bytes, options: Reencode) -> Encoded | str:
     if problem := unsuitable(*original, options):
         return problem
     found, target = image.format, _target(original, options)
+    if target and (problem := _too_large(target, options)):
+        return problem
     if target and image.format == "JPEG":
         image.draft(None, target)  # decodes at a half, a quarter, an eighth, still no smaller than the target
     image.load()
@@ -66,6 +69,17 @@ def _target(size: tuple[int, int], options: Reencode) -> tuple[int, int] | None:
         return None
     width, height = (max(1, round(length * options.size / side)) for length in size)
     return width, height
+
+
+def _too_large(size: tuple[int, int], options: Reencode) -> str | None:
+    """Why an image cannot be scaled to this size: a long one whose shorter side is enlarged may have any number of pixels."""
+    width, height = size
+    longest = _LONGEST_SIDE.get(options.encode_format)
+    if width * height > MAX_PIXELS:
+        return f"scaled to {width} x {height} pixels it exceeds the limit of {MAX_PIXELS:,}"
+    if longest is not None and max(size) > longest and options.resize_mode != "center_crop":
+        return f"scaled to {width} x {height} pixels it is longer than {options.encode_format} can hold"
+    return None
 
 
 def _plain(image: Image.Image) -> Image.Image:
