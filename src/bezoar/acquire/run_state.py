@@ -22,7 +22,7 @@ from typing import Any
 from bezoar.acquire.options import FetchOptions, Retry, difference
 from bezoar.acquire.shards.durable import refuse_link
 from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER
-from bezoar.errors import InputError, OutputError
+from bezoar.errors import InputError, OutputError, UsageError
 from bezoar.files import read_file, sync_folder
 
 VERSION = 1
@@ -55,8 +55,13 @@ class RunState:
 
 
 def state_folder(out: Path) -> Path:
-    """`OUT.fetch`."""
-    return out.with_name(f"{out.name}.fetch")
+    """`OUT.fetch`, also where OUT is `.` or `..`; UsageError for the root, beside which nothing can lie."""
+    path = Path(os.path.normpath(out))
+    if path.name in ("", ".."):
+        path = Path(os.path.abspath(path))
+    if not path.name:
+        raise UsageError(f"{out}: is the root of all files; choose another output path")
+    return path.with_name(f"{path.name}.fetch")
 
 
 @contextmanager

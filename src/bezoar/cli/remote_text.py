@@ -64,6 +64,7 @@ def common_lines(
     out: Path, rejected: Rejected, foreign: int, seal: Seal | None, *, asked: bool
 ) -> Iterator[str]:
     """What all have in common: rejections, files of somebody else, the seal; `asked`: one is wanted."""
+    from bezoar.acquire.run_state import state_folder
     from bezoar.report.text import count, shown
 
     if rejected:
@@ -74,7 +75,7 @@ def common_lines(
         )
         if len(rejected) > _LISTED:
             yield f"      and {count(len(rejected) - _LISTED)} more; --format json lists all"
-        yield f"    what came is in {shown(str(out.with_name(out.name + '.fetch')), 1000)}/quarantine where it was wrong"
+        yield f"    what came is in {shown(str(state_folder(out)), 1000)}/quarantine where it was wrong"
     if foreign:
         yield f"  {count(foreign, 'file')} in the output did not come from there"
     if seal is not None:
