@@ -225,7 +225,7 @@ def test_an_output_is_gone_on_with_only_for_the_same_list(tmp_path: Path) -> Non
         path = write_list(tmp_path / "list.csv", server.url, contents)
         run(path, tmp_path / "out")
         path.write_text(path.read_text() + f"{server.url}/0.jpg,again,\n")
-        with pytest.raises(InputError, match="another list"):
+        with pytest.raises(InputError, match=r"was begun otherwise \(list: "):
             run(path, tmp_path / "out")
 
 

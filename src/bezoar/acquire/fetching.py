@@ -31,7 +31,7 @@ from bezoar.acquire.shards.writers import writer_of
 from bezoar.acquire.tally import Tally
 from bezoar.acquire.worker import Done, Progress, run_tasks
 from bezoar.acquire.workers import Workers
-from bezoar.acquire.workplace import Setup
+from bezoar.acquire.workplace import Setup, client_of
 from bezoar.errors import MissingExtraError, UsageError, VerificationError
 from bezoar.progress import track
 
@@ -101,8 +101,11 @@ def fetch(
             f"{source.path}: is not the list that was signed; open it and verify it again"
         )
     by = None if signed is None else signed.signer
+    shape = options.shape(
+        source, by
+    )  # reads the list through: a malformed one is refused before anything is written
     with locked(out) as lock:
-        state = open_run(out, options.shape(source, by), options)
+        state = open_run(out, shape, options)
         finish_replacing(state.staged, state.out)
         setup = Setup(options, state, source.columns.hash_kind, source.extra_schema, by)
         run = _Run(source, setup, signed)
@@ -204,7 +207,7 @@ class _Shown:
 
 
 def _check(options: FetchOptions) -> None:
-    """UsageError for what makes no sense, MissingExtraError for what is not installed; before anything is written."""
+    """UsageError or InputError for what makes no sense, MissingExtraError for what is not installed; nothing is written yet."""
     if options.per_shard < 1:
         raise UsageError(f"{options.per_shard} rows a shard: give at least 1")
     if options.processes is not None and options.processes < 1:
@@ -219,3 +222,5 @@ def _check(options: FetchOptions) -> None:
         raise MissingExtraError("fetching", "fetch")
     if options.distributor == "ray" and find_spec("ray") is None:
         raise MissingExtraError("fetching on a Ray cluster", "ray")
+    with client_of(options):
+        pass

@@ -104,7 +104,7 @@ def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunStat
     OutputError when `out` holds something else or a link, InputError when the list or an option is another than at the beginning.
     """
     path = state_folder(out) / _RUN
-    if path.exists():
+    if path.exists() and not _is_unused(out):
         run_id = _resumed(path, out, shape, options)
     else:
         _refuse_foreign(out)
@@ -120,18 +120,25 @@ def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunStat
     return RunState(out, run_id)
 
 
+def _is_unused(out: Path) -> bool:
+    """Whether nothing came into an output or its quarantine: it may be begun with whatever one likes."""
+    empty = not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir())))
+    state = RunState(out, "")
+    return empty and not state.quarantine.exists() and not state.staged.exists()
+
+
 def _resumed(path: Path, out: Path, shape: dict[str, Any], options: FetchOptions) -> str:
     kept = _read(path)
     changed = difference(kept["shape"], shape)
     if changed is not None:
         raise InputError(
-            f"{out}: was begun with another {changed}; fetch with what it was begun with, or into another folder"
+            f"{out}: was begun otherwise ({changed}); fetch with what it was begun with, or into another folder"
         )
     changed = difference(kept["admission"], options.admission())
     if changed is not None:
         if options.retry is Retry.NOTHING:
             raise InputError(
-                f"{out}: was begun with another {changed}; go on with the same, or add --retry-failed all to apply it "
+                f"{out}: was begun otherwise ({changed}); go on with the same, or add --retry-failed all to apply it "
                 "to the rows that are not kept"
             )
         _write(path, shape, options, kept["run_id"])

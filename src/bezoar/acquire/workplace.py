@@ -53,6 +53,18 @@ class Setup:
         return FinishedShard(self.state.out, number, name) if whole else None
 
 
+def client_of(options: FetchOptions) -> Client:
+    """The client of a fetch; InputError or UsageError for hosts, a proxy or certificates that are none."""
+    token = options.policy.token
+    return Client(
+        options.limits,
+        options.policy,
+        proxy=options.proxy,
+        ca_file=options.ca_file,
+        user_agent=USER_AGENT if token is None else f"{USER_AGENT} ({token})",
+    )
+
+
 class Workplace:
     """`with Workplace(setup) as place:` one process that fetches."""
 
@@ -63,16 +75,7 @@ class Workplace:
         named = options.images.encode_format if options.reencode else "jpg"
         self._writer = writer_of(options.output_format, named)
         self._stack = ExitStack()
-        token = options.policy.token
-        self.client = self._stack.enter_context(
-            Client(
-                options.limits,
-                options.policy,
-                proxy=options.proxy,
-                ca_file=options.ca_file,
-                user_agent=USER_AGENT if token is None else f"{USER_AGENT} ({token})",
-            )
-        )
+        self.client = self._stack.enter_context(client_of(options))
         self._workshop: Workshop | None = None
         if options.reencode:
             from bezoar.acquire.images.workshop import Workshop
