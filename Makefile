@@ -9,7 +9,7 @@
 #   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
 #   make bench-fetch  fetching beside img2dataset, and what hashing costs (ten minutes)
 #   make interop  signatures, descriptions and downloads beside other people's tools, both ways (minutes)
-#   make fuzz    every parser for FUZZ_SECONDS each (60), FUZZ_JOBS at a time (8)
+#   make fuzz    every parser for FUZZ_SECONDS each (60), FUZZ_JOBS at a time (16)
 #   make docs    the web pages into site/
 #   make clean   remove the environment and everything that was built
 #
@@ -23,7 +23,7 @@ TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
-FUZZ_JOBS ?= 8
+FUZZ_JOBS ?= 16
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq --no-input
@@ -74,7 +74,7 @@ interop: $(VENV)/.installed-dev
 	@$(BIN)/python tests/interop/run.py
 
 fuzz: $(VENV)/.installed-dev
-	@BEZOAR_FUZZ_SECONDS=$(FUZZ_SECONDS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(FUZZ_JOBS) --dist worksteal -k fuzz tests/custody
+	@BEZOAR_FUZZ_SECONDS=$(FUZZ_SECONDS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(FUZZ_JOBS) --dist worksteal -k 'fuzz and not archives.py' tests/custody tests/acquire
 
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
