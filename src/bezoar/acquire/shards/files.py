@@ -33,17 +33,20 @@ class FilesWriter:
         with commit(folder, number, self.name, stats) as written:
             shutil.rmtree(temporary, ignore_errors=True)
             refuse_link(target)
-            with as_output_error(target):
-                temporary.mkdir()
-                for sample in kept:
-                    for suffix, content in _members(sample):
-                        (temporary / f"{sample.key}.{suffix}").write_bytes(content)
-                        digest = hashlib.sha256(content).hexdigest()
-                        written[f"{name}/{sample.key}.{suffix}"] = Written(digest, len(content))
-                os.sync()
-                shutil.rmtree(target, ignore_errors=True)
-                temporary.rename(target)
-                sync_folder(folder)
+            try:
+                with as_output_error(target):
+                    temporary.mkdir()
+                    for sample in kept:
+                        for suffix, content in _members(sample):
+                            (temporary / f"{sample.key}.{suffix}").write_bytes(content)
+                            digest = hashlib.sha256(content).hexdigest()
+                            written[f"{name}/{sample.key}.{suffix}"] = Written(digest, len(content))
+                    os.sync()
+                    shutil.rmtree(target, ignore_errors=True)
+                    temporary.rename(target)
+                    sync_folder(folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
             write_provenance(folder / f"{name}.parquet", provenance, written)
         return written
 
