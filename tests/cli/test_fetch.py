@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from acquire.fetch_support import images_of, pictures, rows_of, site_of, write_list
@@ -309,6 +311,16 @@ def test_a_list_may_not_be_gone_on_with_without_its_signature(cli: Cli, urls: Pa
     done = cli("fetch", urls, "out", *LOOPBACK)
     assert done.code == 2
     assert "signer of the list" in done.error
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_columns_of_views_are_carried_along(cli: Cli, server: Server, tmp_path: Path, form: str) -> None:
+    table = {"url": [server.url + "/1.jpg"], "note": pa.array(["a"], pa.string_view())}
+    pq.write_table(pa.table(table), tmp_path / "list.parquet")
+    carried = ("--save-additional-columns", "note", "--output-format", form)
+    done = cli("fetch", tmp_path / "list.parquet", "out", *LOOPBACK, *carried)
+    assert done.code == 0, done.err
+    assert rows_of(Path("out"), "note") == ["a"]
 
 
 def test_failed_rows_are_fetched_again_on_demand(cli: Cli, server: Server, urls: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import lzma
 import tracemalloc
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bezoar.acquire.lists.batches import batches
 from bezoar.acquire.lists.reading import Columns, Row, UrlList
 from bezoar.errors import InputError, LimitError, UsageError
 
@@ -399,3 +401,48 @@ def test_any_bytes_give_rows_or_one_typed_error(
     assert len(rows) == len(source)
     for row in rows:
         (row.url + (row.caption or "") + row.problem).encode()
+
+
+def test_views_of_parquet_are_plain(tmp_path: Path) -> None:
+    texts = pa.array(["http://a.example/1", None], pa.string_view())
+    nested = pa.array([["a"], None], pa.list_(pa.string_view()))
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"url": texts, "v": texts, "b": texts.cast(pa.binary_view()), "n": nested}), path)
+    opened = UrlList.open(path, Columns(extra=("v", "b", "n")))
+    assert opened.extra_schema.types == [pa.string(), pa.binary(), pa.list_(pa.string())]
+    assert [row.url for row in opened.rows()] == ["http://a.example/1", ""]
+    assert next(opened.rows()).extra == {
+        "v": "http://a.example/1",
+        "b": b"http://a.example/1",
+        "n": ["a"],
+    }
+
+
+def test_a_view_that_is_not_utf_8_costs_its_row(tmp_path: Path) -> None:
+    texts = pa.array([b"http://a.example/1", b"\xff"]).view(pa.string()).cast(pa.string_view())
+    pq.write_table(pa.table({"url": texts}), tmp_path / "list.parquet")
+    first, second = UrlList.open(tmp_path / "list.parquet").rows()
+    assert (first.url, second.url) == ("http://a.example/1", "")
+    assert second.problem == "row 1 is not valid UTF-8"
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1], pa.timestamp("ns")),
+        pa.array([1], pa.duration("ns")),
+        pa.array([1], pa.time64("ns")),
+        pa.array([10**7], pa.date32()),
+        pa.array([1], pa.timestamp("us", tz="Mars/X")),
+        pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array([b"\xff"]).view(pa.string())),
+    ],
+    ids=lambda column: str(column.type),
+)
+@pytest.mark.skipif(find_spec("pandas") is not None, reason="pandas has types for more values")
+def test_values_that_python_does_not_have_are_one_line(tmp_path: Path, column: pa.Array) -> None:
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"url": ["http://a.example/1"], "odd": column}), path)
+    with pytest.raises(InputError, match=r"column 'odd' holds .* cannot be carried along"):
+        list(UrlList.open(path, Columns(extra=("odd",))).rows())
+    with pytest.raises(InputError, match=r"column 'odd' holds"):
+        list(batches(UrlList.open(path, Columns(hash="odd"))))

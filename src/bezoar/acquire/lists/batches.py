@@ -54,7 +54,7 @@ def _of_parquet(part: ParquetRows, columns: Columns) -> Iterator[pa.RecordBatch]
         if held and (rows + batch.num_rows > ROWS or weight + batch.nbytes > _MAX_BYTES):
             yield _together(held)
             held, rows, weight = [], 0, 0
-        held.append(_named(batch, columns))
+        held.append(_named(part, batch, columns))
         rows += batch.num_rows
         weight += batch.nbytes
     if held:
@@ -67,7 +67,7 @@ def _together(some: list[pa.RecordBatch]) -> pa.RecordBatch:
     return pa.Table.from_batches(some).combine_chunks().to_batches()[0]
 
 
-def _named(batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
+def _named(part: ParquetRows, batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -75,7 +75,8 @@ def _named(batch: pa.RecordBatch, columns: Columns) -> pa.RecordBatch:
     if columns.hash is None:
         expected = pa.nulls(batch.num_rows, pa.string())
     else:
-        expected, more = _strings(batch.column(columns.hash), numbers=True)
+        with part.convertible(columns.hash):
+            expected, more = _strings(batch.column(columns.hash), numbers=True)
         broken = broken if more is None else more if broken is None else pc.or_(broken, more)
     if broken is not None:  # the whole row is, as for every reader of rows
         none = pa.scalar(None, pa.string())

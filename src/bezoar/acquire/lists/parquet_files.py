@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ROWS = 1024  # held at a time
 _MAX_BATCH = 64 * 2**20  # bytes of so many rows
 _BUFFER = 2**20
+_SHOWN = 80  # characters of a name or type in a message
 _BROKEN = object()  # in the place of a text that is not valid UTF-8
 
 
@@ -37,14 +38,20 @@ class ParquetRows:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """Of the columns."""
+        """Of the columns, as `batches` has them."""
+        import pyarrow as pa
+
         with _corrupt(self._file):
-            return self._metadata.schema.to_arrow_schema()
+            fields = self._metadata.schema.to_arrow_schema()
+        return pa.schema([field.with_type(_without_views(field.type)) for field in fields])
 
     def rows(self, start: int, columns: tuple[str, ...]) -> Iterator[Cells]:
         """From row `start` on, counted from 0."""
         for batch in self.batches(columns, start):
-            yield from _cells(batch)
+            values = [self._values(name, batch.column(name)) for name in batch.schema.names]
+            for cells in zip(*values, strict=True):
+                broken = any(cell is _BROKEN for cell in cells)
+                yield "is not valid UTF-8" if broken else dict(zip(batch.schema.names, cells, strict=True))
 
     def batches(self, columns: tuple[str, ...], start: int = 0) -> Iterator[pa.RecordBatch]:
         """The same as Arrow batches of few rows: row groups before `start` are not read, the others page by page."""
@@ -59,7 +66,7 @@ class ParquetRows:
                     wanted = batch.slice(min(skip, batch.num_rows))
                     skip -= batch.num_rows - wanted.num_rows
                     left -= wanted.num_rows
-                    yield self._small(wanted)
+                    yield self._plain(self._small(wanted))
         if left > 0:
             raise InputError(f"{self._file}: has {left:,} rows fewer than its footer says; it is corrupt")
 
@@ -80,6 +87,41 @@ class ParquetRows:
                 f"{self._file}: has {batch.num_rows} rows of more than {2 * _MAX_BATCH:,} bytes; it is no list of URLs"
             )
         return batch
+
+    def _plain(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Without views, which hardly anything else in Arrow takes."""
+        import pyarrow as pa
+
+        columns = []
+        for name in batch.schema.names:
+            with self.convertible(name):
+                columns.append(_with_plain_type(batch.column(name)))
+        return pa.record_batch(columns, names=batch.schema.names)
+
+    def _values(self, name: str, column: pa.Array) -> list[Any]:
+        import pyarrow as pa
+
+        plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        with self.convertible(name):
+            try:
+                return list(plain.to_pylist())
+            except UnicodeDecodeError:
+                return [_decoded(cell) for cell in plain.cast(pa.large_binary()).to_pylist()]
+
+    @contextmanager
+    def convertible(self, name: str) -> Iterator[None]:
+        """What is raised of values of a column that Python does not have, as an InputError that names it."""
+        import pyarrow as pa
+
+        try:
+            yield
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+            raise InputError(
+                f"{self._file}: column {shown!r} holds {str(self.schema.field(name).type)[:_SHOWN]} with values that cannot be "
+                "carried along (years beyond 9999, nanoseconds, unknown time zones or broken text); leave it out, or write it "
+                "as text"
+            ) from error
 
     @cached_property
     def _metadata(self) -> pq.FileMetaData:
@@ -120,21 +162,33 @@ def _fitting_rows(probe: pq.ParquetFile, group: int, texts: list[str]) -> int:
     return max(1, min(_ROWS, _MAX_BATCH // max(lengths, default=1)))
 
 
-def _cells(batch: pa.RecordBatch) -> Iterator[Cells]:
-    values = [_values(column) for column in batch.columns]
-    for cells in zip(*values, strict=True):
-        broken = any(cell is _BROKEN for cell in cells)
-        yield "is not valid UTF-8" if broken else dict(zip(batch.schema.names, cells, strict=True))
-
-
-def _values(column: pa.Array) -> list[Any]:
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """The type with plain strings and bytes in the place of views."""
     import pyarrow as pa
 
-    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    try:
-        return list(plain.to_pylist())
-    except UnicodeDecodeError:
-        return [_decoded(cell) for cell in plain.cast(pa.large_binary()).to_pylist()]
+    types = pa.types
+    if types.is_string_view(kind):
+        return pa.string()
+    if types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_struct(kind):
+        fields = (kind.field(place) for place in range(kind.num_fields))
+        return pa.struct([field.with_type(_without_views(field.type)) for field in fields])
+    if types.is_map(kind):
+        return pa.map_(_without_views(kind.key_type), _without_views(kind.item_type), kind.keys_sorted)
+    if types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_views(kind.value_type)))
+    return kind
+
+
+def _with_plain_type(column: pa.Array) -> pa.Array:
+    """The column without views; whether its texts are valid is not looked at yet."""
+    import pyarrow as pa
+
+    kind = _without_views(column.type)
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.binary()).view(kind)
+    return column if column.type == kind else column.cast(kind)
 
 
 def _decoded(cell: bytes | None) -> object:
