@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bezoar.acquire.shards.durable import own_folder
+from bezoar.acquire.shards.durable import as_output_error, own_folder
 from bezoar.acquire.shards.naming import shard_name
 from bezoar.acquire.shards.stats import read_stats
 from bezoar.acquire.shards.writing import STATS_SUFFIX
@@ -34,6 +36,21 @@ def finish_replacing(staged: Path, out: Path) -> None:
         shutil.rmtree(staged)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}); check the path") from error
+
+
+@contextmanager
+def replacement(staged: Path, out: Path, number: int) -> Iterator[Path]:
+    """A folder below `staged` to write shard `number` anew into; it takes the place of the one in `out` when the block ends.
+
+    OutputError when the disk is full or may not be written; the old shard is there then, or the next fetch finishes the move.
+    """
+    folder = staged / shard_name(number)  # each process has its own at a time
+    with as_output_error(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        yield folder
+        replace_shard(folder, out, number)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace_shard(staged: Path, out: Path, number: int) -> None:

@@ -91,8 +91,12 @@ def locked(out: Path) -> Iterator[int]:
 
 
 def pinned(out: Path) -> dict[str, Any]:
-    """What an output was begun with, as `run.json` has it; InputError when no fetch began it."""
+    """What an output was begun with, as `run.json` has it; InputError when no fetch of a list began it."""
     path = state_folder(out) / _RUN
+    if not path.is_file() and any(path.parent.glob("*.json")):
+        raise InputError(
+            f"{out}: was not fetched from a list; only rows of a list can be put back from quarantine"
+        )
     if not path.is_file():
         raise InputError(f"{out}: no fetch of bezoar began this output; {path} is not there")
     return _read(path)

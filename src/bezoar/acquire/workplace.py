@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from bezoar.acquire.images.checking import Checked, Problem, check
 from bezoar.acquire.images.options import unsuitable
 from bezoar.acquire.options import FetchOptions
 from bezoar.acquire.quarantine.store import Quarantine
-from bezoar.acquire.replacing import replace_shard
+from bezoar.acquire.replacing import replacement
 from bezoar.acquire.run_state import RunState
-from bezoar.acquire.shards.naming import shard_name
 from bezoar.acquire.shards.stats import is_complete
 from bezoar.acquire.shards.writers import writer_of
 from bezoar.acquire.shards.writing import Kept
@@ -109,9 +107,5 @@ class Workplace:
     ) -> None:
         """Commit a shard over the one that is there."""
         state = self.setup.state
-        folder = state.staged / shard_name(number)  # each process has its own at a time
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        self._writer.write(folder, number, kept, provenance, stats)
-        replace_shard(folder, state.out, number)
-        shutil.rmtree(folder, ignore_errors=True)
+        with replacement(state.staged, state.out, number) as folder:
+            self._writer.write(folder, number, kept, provenance, stats)

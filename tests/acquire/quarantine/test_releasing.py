@@ -294,6 +294,14 @@ def test_no_fetch_was_here(tmp_path: Path) -> None:
         release(tmp_path / "x", ["k"], "r", KeySigner(desk.key), log=desk.log, log_signer=desk.log_signer)
 
 
+def test_a_repository_has_no_rows_to_release(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    (tmp_path / "x.fetch").mkdir()
+    (tmp_path / "x.fetch" / "hub.json").write_text("{}")
+    with pytest.raises(InputError, match="was not fetched from a list; only rows of a list"):
+        release(tmp_path / "x", ["k"], "r", KeySigner(desk.key), log=desk.log, log_signer=desk.log_signer)
+
+
 def test_not_while_a_fetch_is_at_work(tmp_path: Path) -> None:
     case = Case(tmp_path)
     with locked(case.out), pytest.raises(OutputError, match="another fetch"):

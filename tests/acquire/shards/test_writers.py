@@ -109,6 +109,12 @@ def test_parquet_holds_what_was_kept_and_what_is_stable(tmp_path: Path) -> None:
     assert table["list_width"].to_pylist() == [0, 1, 2, 4, 5, 6]
 
 
+def test_provenance_comes_in_the_order_of_the_shards(tmp_path: Path) -> None:
+    for name in ("100000", "99999", "00002", "notes", "٣"):
+        (tmp_path / f"{name}.parquet").write_bytes(b"")
+    assert [file.stem for file in provenance_files(tmp_path)] == ["00002", "99999", "100000"]
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_provenance_has_every_row_under_img2datasets_names_first(name: str, tmp_path: Path) -> None:
     for shard in (0, 1):

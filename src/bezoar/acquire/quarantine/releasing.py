@@ -8,7 +8,6 @@ but the person vouches for it.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,7 +22,7 @@ from bezoar.acquire.lists.rows import Row
 from bezoar.acquire.quarantine.held import Held, Settled, Stored
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.reasons import Verdict
-from bezoar.acquire.replacing import finish_replacing, replace_shard
+from bezoar.acquire.replacing import finish_replacing, replacement
 from bezoar.acquire.run_state import RunState, locked, pinned
 from bezoar.acquire.shard_fetch import stable_fields
 from bezoar.acquire.shards.naming import shard_name
@@ -236,10 +235,8 @@ class _Shard:
         """The shard with these pictures in it, over the old one."""
         for key, image in images.items():
             self._found[self._place[key]] |= _released(entries[key], image, reason)
-        folder = state.staged / shard_name(self._old.number)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with Spool(state.folder) as spool:
+        number = self._old.number
+        with Spool(state.folder) as spool, replacement(state.staged, state.out, number) as folder:
             suffixes = {}
             for key, suffix, content in self._old.contents():
                 spool.put(key, content)
@@ -249,9 +246,7 @@ class _Shard:
                 suffixes[key] = image.suffix
             rows = [self._row(place) for place in range(len(self._found))]
             provenance = provenance_table(self._found, self._extra(), [row.extra for row in rows])
-            writer.write(folder, self._old.number, self._kept(spool, suffixes), provenance, self._stats())
-        replace_shard(folder, state.out, self._old.number)
-        shutil.rmtree(folder, ignore_errors=True)
+            writer.write(folder, number, self._kept(spool, suffixes), provenance, self._stats())
 
     def _kept(self, spool: Spool, suffixes: Mapping[str, str]) -> Iterator[Kept]:
         for key in sorted(suffixes, key=self._place.__getitem__):

@@ -79,7 +79,9 @@ def listed_names(names: tuple[str, ...]) -> tuple[str, ...]:
 def provenance_files(folder: Path) -> list[Path]:
     """The provenance tables of an output folder, in the order of the shards, whatever its format."""
     beside = folder / PROVENANCE_FOLDER
-    return sorted(p for p in (beside if beside.is_dir() else folder).glob("*.parquet") if p.stem.isdecimal())
+    files = (beside if beside.is_dir() else folder).glob("*.parquet")
+    numbered = [(int(path.stem), path) for path in files if path.stem.isascii() and path.stem.isdecimal()]
+    return [path for _, path in sorted(numbered)]  # by name, 100000 would come before 99999
 
 
 def provenance_table(

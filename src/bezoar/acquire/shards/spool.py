@@ -7,6 +7,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import IO
 
+from bezoar.acquire.shards.durable import as_output_error
+
 MEMORY = 256 * 2**20  # bytes
 
 
@@ -21,19 +23,27 @@ class Spool:
         self._end = 0
 
     def put(self, key: Hashable, content: bytes) -> None:
-        """Hold `content`; a second one of the same key replaces the first."""
+        """Hold `content`; a second one of the same key replaces the first. OutputError when the disk is full."""
         self._places.pop(key, None)
         self._left += len(self._held.pop(key, b""))
         if len(content) <= self._left:
             self._left -= len(content)
             self._held[key] = content
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by `close`
-        self._file.seek(self._end)
-        self._file.write(content)
+        with as_output_error(self._folder or Path(tempfile.gettempdir())):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed by `close`
+            self._file.seek(self._end)
+            self._write(content)
         self._places[key] = (self._end, len(content))
         self._end += len(content)
+
+    def _write(self, content: bytes) -> None:
+        """All of it now: an error must not wait in a buffer for whoever reads."""
+        assert self._file is not None  # noqa: S101 - `put` made it
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def get(self, key: Hashable) -> bytes:
         """What was put under `key`; KeyError when nothing was."""
