@@ -187,6 +187,12 @@ def test_what_is_no_store(source: str) -> None:
         Store(source)
 
 
+def test_a_scheme_in_capitals(bucket: str) -> None:
+    capitals = Store(bucket.replace("memory://", "MEMORY://"))
+    assert capitals.source == bucket
+    assert capitals.objects(100) == Store(bucket).objects(100)
+
+
 def test_a_scheme_that_nobody_knows() -> None:
     with pytest.raises(UsageError, match="fsspec does not know it"):
         Store("nosuch://bucket/x")

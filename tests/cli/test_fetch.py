@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import time
@@ -89,6 +90,15 @@ def test_a_command_line_of_img2dataset(cli: Cli, urls: Path, tmp_path: Path) -> 
     assert list(images_of(tmp_path / "out").values()) == list(CONTENTS.values())
 
 
+def test_none_and_compressed_kinds_as_img2dataset_writes_them(cli: Cli, urls: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "list.csv.gz"
+    packed.write_bytes(gzip.compress(urls.read_bytes()))
+    none = ("--caption_col", "None", "--user_agent_token", "None", "--save_additional_columns", "None")
+    done = cli("fetch", packed, "out", *LOOPBACK, "--input_format", "csv.gz", *none)
+    assert done.code == 0, done.err
+    assert "12 of 12 rows kept" in done.out
+
+
 def test_re_encoding_keeps_both_hashes(cli: Cli, urls: Path) -> None:
     done = cli("fetch", urls, "out", *LOOPBACK, "--image_size", 8, "--resize_mode", "center_crop")
     assert done.code == 0, done.err
@@ -109,6 +119,8 @@ def test_re_encoding_keeps_both_hashes(cli: Cli, urls: Path) -> None:
         (["--enable_wandb", "True"], "--enable-wandb True: nothing is reported"),
         (["--enable_wandb"], "--enable-wandb true: nothing is reported"),
         (["--bbox_col", "boxes"], "--bbox-col boxes"),
+        (["--extract_exif", "True"], "--extract-exif True: EXIF data are made no column"),
+        (["--extract_exif"], "--extract-exif true: EXIF data are made no column"),
         (["--upscale_interpolation", "nearest"], "--upscale-interpolation nearest"),
         (["--oom_shard_count", "8"], "--oom-shard-count 8"),
         (["--verify_hash", "sha256"], "--verify-hash: give the column and its kind"),

@@ -92,7 +92,7 @@ class Store:
             raise UsageError(
                 f"{source[:200]}: is not the URL of an object store; give s3://BUCKET/PATH or gs://BUCKET/PATH"
             )
-        self.source = source
+        self.source = source = f"{scheme[1].lower()}{source[scheme.end(1) :]}"
         try:
             from fsspec.core import url_to_fs  # type: ignore[import-untyped]
         except ImportError as error:

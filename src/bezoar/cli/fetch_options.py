@@ -38,6 +38,11 @@ def _words(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.strip() for word in words if word.strip())
 
 
+def _word_or_none(value: str) -> str | None:
+    """A name; `None` is how img2dataset's users write that there is none."""
+    return None if value == "None" else value
+
+
 def _number(value: str | float) -> float:
     """A number above 0, or `inf`."""
     try:
@@ -76,7 +81,10 @@ _LIST = (
     ),
     click.option("--url-col", metavar="NAME", help="Column of the URLs; by default `url` in any case."),
     click.option(
-        "--caption-col", metavar="NAME", help="Column of the captions; by default `caption` or `text`."
+        "--caption-col",
+        type=_word_or_none,
+        metavar="NAME",
+        help="Column of the captions; by default `caption` or `text`.",
     ),
     click.option(
         "--verify-hash",
@@ -181,7 +189,7 @@ _NETWORK = (
         type=COUNT,
         default=_MEGABYTES << 20,
         show_default=True,
-        help="Bytes of one body, as sent and as decoded.",
+        help="Bytes of one body as it is sent; content codings are never undone.",
     ),
     click.option(
         "--max-redirects",
@@ -204,7 +212,10 @@ _NETWORK = (
         help="Certificates that are trusted instead of the system's (PEM).",
     ),
     click.option(
-        "--user-agent-token", metavar="TOKEN", help="Named as the fetching agent, and heeded in X-Robots-Tag."
+        "--user-agent-token",
+        type=_word_or_none,
+        metavar="TOKEN",
+        help="Named as the fetching agent, and heeded in X-Robots-Tag.",
     ),
     click.option(
         "--disallowed-header-directives",
@@ -278,7 +289,11 @@ _OTHERS = (
     _Foreign("--oom-shard-count", ("5",), "shards have numbers of five digits"),
     _Foreign("--subjob-size", None),
     _Foreign("--max-shard-retry", None),
-    _Foreign("--extract-exif", None),
+    _Foreign(
+        "--extract-exif",
+        ("false",),
+        "EXIF data are made no column; they stay in files that are not encoded anew",
+    ),
     _Foreign(
         "--bbox-col",
         ("None",),

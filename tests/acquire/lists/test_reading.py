@@ -403,6 +403,14 @@ def test_any_bytes_give_rows_or_one_typed_error(
         (row.url + (row.caption or "") + row.problem).encode()
 
 
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json"])
+def test_a_kind_may_name_the_compression(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = tmp_path / f"list{suffix}"
+    path.write_bytes(COMPRESSORS[suffix](TEXTS[kind]()))
+    assert len(UrlList.open(path, kind=kind + suffix)) == COUNT
+
+
 def test_views_of_parquet_are_plain(tmp_path: Path) -> None:
     texts = pa.array(["http://a.example/1", None], pa.string_view())
     nested = pa.array([["a"], None], pa.list_(pa.string_view()))

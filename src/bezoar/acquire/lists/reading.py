@@ -17,6 +17,7 @@ from bezoar.acquire.lists.files import Cells, ListFile, found, kind_of
 from bezoar.acquire.lists.json_files import JsonRows
 from bezoar.acquire.lists.parquet_files import ParquetRows, is_text
 from bezoar.acquire.lists.rows import Row, text
+from bezoar.acquire.lists.streams import COMPRESSIONS
 from bezoar.acquire.lists.text_files import Delimited, UrlLines
 from bezoar.errors import InputError, LimitError, UsageError
 
@@ -48,6 +49,8 @@ class UrlList:
     @classmethod
     def open(cls, path: str | Path, columns: Columns = Columns(), kind: str | None = None) -> UrlList:  # noqa: B008 - frozen
         """The list at `path`: a file, a folder or a pattern of files, of this `kind` (txt, csv, tsv, jsonl, json, parquet).
+
+        `csv.gz` is `csv`: whether a file is compressed is said by its own suffix.
 
         Without `kind`, of what the suffixes say. InputError, one line, when there is none, or a column is missing.
         """
@@ -180,6 +183,8 @@ def _weight(extra: Any) -> int:
 
 
 def _part(file: Path, kind: str) -> ListFile:
+    for suffix in COMPRESSIONS:
+        kind = kind.removesuffix(suffix)
     if kind == "txt":
         return UrlLines(file)
     if kind in ("csv", "tsv"):
