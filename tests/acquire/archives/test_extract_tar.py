@@ -137,6 +137,16 @@ def test_sparse_files(tmp_path: Path) -> None:
     refused(tmp_path / "b.tar", "sparse file")
 
 
+@pytest.mark.parametrize("sparse_map", [b"", b"2\n0\n", b"x\n"])
+def test_a_sparse_file_whose_map_is_malformed_is_called_that(sparse_map: bytes, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("hole")
+        info.size = len(sparse_map)
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"}
+        archive.addfile(info, io.BytesIO(sparse_map))
+    refused(tmp_path / "a.tar", "holds a sparse file")
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -203,6 +213,45 @@ def test_a_folder_may_be_named_again_but_not_as_a_file(tmp_path: Path) -> None:
     refused(tar(tmp_path / "c.tar", ("d", folder), ("D", folder)), "one name to other systems")
 
 
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd"])
+def test_truncation_of_the_last_bytes(kind: str, tmp_path: Path) -> None:
+    """All bytes of the tar are there by then: only the checksum behind them, or the mark of the last block, is not."""
+    whole = COMPRESS[kind](tar(tmp_path / "a.tar", ("x", b"1" * 9_000)).read_bytes())
+    path = tmp_path / "cut.tar"
+    for cut in range(1, 9):
+        path.write_bytes(whole[:-cut])
+        refused(path, "truncated")
+
+
+def test_zstd_in_every_form(tmp_path: Path) -> None:
+    plain = tar(tmp_path / "a.tar", ("x", b"1" * 300_000)).read_bytes()
+    forms = [
+        zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=sized).compress(plain)
+        for checksum in (True, False)
+        for sized in (True, False)
+    ]
+    stream = zstandard.ZstdCompressor(write_checksum=True).compressobj()
+    flushed = [
+        stream.compress(plain[at : at + 9_999]) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        for at in range(0, len(plain), 9_999)
+    ]
+    forms.append(b"".join(flushed) + stream.flush())
+    forms.append(b"\x5a\x2a\x4d\x18\x05\0\0\0hello" + forms[0] + b"\x50\x2a\x4d\x18\0\0\0\0")
+    path = tmp_path / "form.tar.zst"
+    for number, data in enumerate(forms):
+        path.write_bytes(data)
+        assert extract(path, tmp_path / f"out{number}").files == 1
+        for cut in (1, 2, 3):
+            path.write_bytes(data[:-cut])
+            refused(path, "truncated")
+
+
+def test_zstd_of_tiny_blocks_is_not_walked_over_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.zst"
+    path.write_bytes(b"\x28\xb5\x2f\xfd\0\0" + b"\0\0\0" * 3_000_000)
+    refused(path, "too many tiny blocks")
+
+
 @pytest.mark.parametrize("kind", sorted(COMPRESS))
 def test_truncation_anywhere(kind: str, tmp_path: Path) -> None:
     whole = COMPRESS[kind](
@@ -252,7 +301,6 @@ def test_a_damaged_header_is_not_the_end(tmp_path: Path) -> None:
         raw_header(b"x", b"00000000020", b"x") + padded(b"16 size=-5000000\n"),
         raw_header(b"g", b"00000000020", b"g") + padded(b"15 path=evil/x\n\n") + raw_header(b"y"),
         raw_header(b"x", b"00000001000", b"5") + b"\0" * 512,
-        b"\0" * 512,
     ],
 )
 def test_malformed_headers(data: bytes, tmp_path: Path) -> None:
@@ -301,6 +349,18 @@ def test_a_window_that_takes_too_much_memory(tmp_path: Path) -> None:
     data = compressor.compress(tar(tmp_path / "w.tar", ("x", b"1")).read_bytes()) + compressor.flush()
     (tmp_path / "a.tar.zst").write_bytes(data)
     refused(tmp_path / "a.tar.zst", "damaged")
+
+
+@pytest.mark.parametrize("kind", sorted(COMPRESS))
+def test_an_empty_archive_is_an_empty_folder(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(COMPRESS[kind](tar(path).read_bytes()))
+    assert extract(path, tmp_path / "out").files == 0
+    (tmp_path / "out").rmdir()  # which succeeds for an empty one only
+    path.write_bytes(bytes(1024) + b"x")
+    refused(path, "data behind the end mark")
+    path.write_bytes(bytes(100))
+    refused(path, "is no tar or zip archive")
 
 
 def test_what_is_no_archive(tmp_path: Path) -> None:

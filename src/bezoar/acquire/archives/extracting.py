@@ -54,7 +54,7 @@ def extract(
 
 def entries(file: BinaryIO, where: str, limits: ArchiveLimits) -> Iterator[Entry]:
     """The entries of an open archive of any kind, in its order; `where` names it in messages."""
-    kind = kind_of(file.read(512))
+    kind = kind_of(file.read(1024))
     file.seek(0)
     if kind is None:
         raise InputError(

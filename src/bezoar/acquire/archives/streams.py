@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, Protocol, cast
 
 from bezoar.acquire.archives.limits import ArchiveLimits
+from bezoar.acquire.archives.zstd_frames import Frames
 from bezoar.errors import InputError, MissingExtraError
 
 MAX_WINDOW = 1 << 27  # bytes: `xz -9` takes 65 MiB, `zstd --ultra --long=27` 128
@@ -29,13 +30,14 @@ _MAGIC = {
 
 
 def kind_of(head: bytes) -> str | None:
-    """`gzip`, `bzip2`, `xz`, `zstd`, `zip` or `tar` by the first 512 bytes; None for anything else."""
+    """`gzip`, `bzip2`, `xz`, `zstd`, `zip` or `tar` by the first 1,024 bytes; None for anything else."""
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
     if 0x184D2A50 <= int.from_bytes(head[:4], "little") <= 0x184D2A5F:  # a skippable frame first
         return "zstd"
-    return "tar" if head[257:262] == b"ustar" or _is_old_tar(head) else None
+    empty = head == bytes(1024)  # the end mark, and nothing in front of it
+    return "tar" if head[257:262] == b"ustar" or empty or _is_old_tar(head) else None
 
 
 class Unpacked:
@@ -157,8 +159,14 @@ def _zstd(take: Callable[[int], bytes], where: str) -> Callable[[], bytes]:
     except ImportError as error:
         raise MissingExtraError("Unpacking Zstandard", "fetch") from error
 
+    frames = Frames(where)
+
     class Source:
-        read = staticmethod(take)
+        @staticmethod
+        def read(size: int) -> bytes:
+            data = take(size)
+            frames.feed(data)
+            return data
 
     reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(
         cast(Any, Source()), read_size=_IN, read_across_frames=True
@@ -169,6 +177,8 @@ def _zstd(take: Callable[[int], bytes], where: str) -> Callable[[], bytes]:
             found: bytes = reader.read(_OUT)
         except zstandard.ZstdError as error:
             raise InputError(f"{where}: the zstd data are damaged ({error})") from error
+        if not found and not frames.whole:
+            raise InputError(f"{where}: is truncated; the zstd data end too early")
         return found
 
     return piece

@@ -50,6 +50,10 @@ def tar_entries(file: BinaryIO, kind: str, where: str, limits: ArchiveLimits) ->
             yield _entry(info, archive, window, names, limits)
             window.finish_entry()
     except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError) as error:
+        if window.sparse:  # the parser reads the map of a sparse file before it hands out the entry
+            raise InputError(
+                f"{where}: holds a sparse file; only plain files and folders are unpacked"
+            ) from error
         why = "headers are nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InputError(
             f"{where}: is not a readable tar archive, it is truncated or damaged ({why[:160]})"
@@ -87,6 +91,7 @@ class _Window:
         self._stream = stream
         self._place = 0
         self._headers = 0  # bytes read since the last entry
+        self.sparse = False  # whether they speak of a sparse file
         self._last = b""
         self._left = 0  # of the current entry's content
 
@@ -98,6 +103,7 @@ class _Window:
                 f"{self.where}: the headers of one entry are larger than {_MAX_HEADER:,} bytes; it is damaged or hostile"
             )
         self._last = self._read(size)
+        self.sparse = self.sparse or b"GNU.sparse." in self._last
         return self._last
 
     def tell(self) -> int:
@@ -127,7 +133,7 @@ class _Window:
 
     def finish_entry(self) -> None:
         """Whoever asks for the next entry has read this one."""
-        self._headers = 0
+        self._headers, self.sparse = 0, False
 
     def finish(self) -> None:
         """After the last entry: the end mark, and nothing but zeros behind it."""
