@@ -116,6 +116,33 @@ def test_sealed_logged_and_held_to_the_seal(cli: Cli, hub: Server, site: HubSite
 
 
 @pytest.mark.parametrize(
+    "files",
+    [
+        {"a.png": png(1), "b.png": png(2), "README.md": b"pictures without labels"},
+        {"train/cat/a.png": png(1), "test/cat/b.png": png(2)},
+        {"model.py": b"print()"},
+    ],
+)
+def test_what_is_no_dataset_is_sealed_file_by_file(
+    files: dict[str, bytes], cli: Cli, site: HubSite, hub: Server, tmp_path: Path
+) -> None:
+    site.files, site.lfs = files, {}
+    desk(cli, tmp_path)
+    signer = ("--key", tmp_path / "ada.key", "--log", tmp_path / "log", "--log-key", tmp_path / "log.key")
+    out = tmp_path / "out"
+    for _ in range(2):
+        done = cli("fetch", SOURCE, out, *signer)
+        assert done.code == 0, done.err
+        assert "  every file is a record, without a label: this is no dataset that bezoar opens" in done.out
+        assert cli("log", "show", tmp_path / "log").out.count("acquired") == 1
+    assert cli("verify", out, "--key", tmp_path / "ada.pub").code == 0
+    first = sorted(files)[0]
+    assert "acquired" in cli("custody", out, first, "--log", tmp_path / "log").out
+    (out / first).write_bytes(b"changed")
+    assert cli("verify", out, "--key", tmp_path / "ada.pub").code == 1
+
+
+@pytest.mark.parametrize(
     ("more", "said"),
     [
         (("--sha256", "0" * 64), "are for archives and objects"),

@@ -55,11 +55,16 @@ class Sealing:
     ) -> Seal | None:
         """Seal the output, and tell the log. None when nothing was kept: the log is told what lies in quarantine.
 
-        InputError when the output does not hold so many `records`, where that is known.
+        Without `records`, the output may hold any files. With it, InputError when it does not hold so many records.
         """
         from bezoar.acquire.custody import log_unsealed, seal_and_log
+        from bezoar.acquire.file_sealing import seal_files_and_log
 
         said = self.origin or origin
+        if kept and records is None:
+            return seal_files_and_log(
+                out, self.signer, log=self.log, log_signer=self.log_signer, origin=said, reason=reason
+            )
         if kept:
             return seal_and_log(
                 out, self.signer, log=self.log, log_signer=self.log_signer, origin=said, reason=reason, records=records

@@ -65,6 +65,7 @@ def common_lines(
 ) -> Iterator[str]:
     """What all have in common: rejections, files of somebody else, the seal; `asked`: one is wanted."""
     from bezoar.acquire.run_state import state_folder
+    from bezoar.custody.seal.records import BY_FILE
     from bezoar.report.text import count, shown
 
     if rejected:
@@ -80,5 +81,7 @@ def common_lines(
         yield f"  {count(foreign, 'file')} in the output did not come from there"
     if seal is not None:
         yield f"  sealed: {shown(seal.location, 1000)}, snapshot {seal.root.hex()}"
+        if seal.manifest.description["format"] == BY_FILE:
+            yield "  every file is a record, without a label: this is no dataset that bezoar opens"
     elif asked:
         yield NOT_SEALED
