@@ -113,7 +113,7 @@ def test_re_encoding_keeps_both_hashes(cli: Cli, urls: Path) -> None:
     ("options", "words"),
     [
         (["--output_format", "tfrecord"], "tfrecord: is not offered"),
-        (["--distributor", "pyspark"], "--distributor pyspark: fetching is distributed"),
+        (["--distributor", "pyspark"], "no distributor 'pyspark'; known: multiprocessing, ray"),
         (["--incremental_mode", "overwrite"], "--incremental-mode overwrite: an output is only ever gone on with"),
         (["--compute_hash", "md5"], "--compute-hash md5: sha256 is what is computed"),
         (["--enable_wandb", "True"], "--enable-wandb True: nothing is reported"),
