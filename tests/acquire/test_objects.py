@@ -222,6 +222,17 @@ def test_a_single_object(bucket: str, tmp_path: Path) -> None:
         copy_object(store, tmp_path / "c.png", Promise())
 
 
+def test_a_single_object_is_capped(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match=r"3,000,000 bytes; at most 100 are copied; raise --max-total-bytes"):
+        copy_object(Store(bucket + "/a.png"), tmp_path / "out", Promise(nothing=True), 100)
+    put(bucket, {"a.tar": bytes(10_240)})
+    with pytest.raises(LimitError, match=r"10,240 bytes; at most 100 are copied"):
+        unpack_object(
+            Store(bucket + "/a.tar"), tmp_path / "out", Promise(nothing=True), ArchiveLimits(total_bytes=100)
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_archive_in_a_store(bucket: str, tmp_path: Path) -> None:
     data = tar(tmp_path / "a.tar", ("x", b"1"), ("d/y", b"2")).read_bytes()
     put(bucket, {"a.tar": data})

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bezoar.acquire.archives.fetching import OneFile, Promise, finish
+from bezoar.acquire.archives.fetching import MAX_FILE, OneFile, Promise, finish
 from bezoar.acquire.archives.limits import ArchiveLimits
 from bezoar.acquire.archives.names import Names
 from bezoar.acquire.placing import Place
@@ -210,25 +210,32 @@ def copy_objects(store: Store, out: Path, options: ObjectOptions) -> CopyReport:
         return run.report(objects)
 
 
-def copy_object(store: Store, out: Path, promise: Promise) -> OneFile:
-    """Copy the single object of a store to the new file `out`. VerificationError when it is not what was promised."""
+def copy_object(store: Store, out: Path, promise: Promise, max_bytes: int = MAX_FILE) -> OneFile:
+    """Copy the single object of a store to the new file `out`.
+
+    VerificationError when it is not what was promised, LimitError when it has more than `max_bytes`.
+    """
     if promise.sealed is not None:
         raise UsageError(
             f"{store.source}: a seal says what is in an archive; give the digest of a single object with --sha256"
         )
-    return _one(store, out, promise, None)
+    return _one(store, out, promise, None, max_bytes)
 
 
 def unpack_object(store: Store, out: Path, promise: Promise, limits: ArchiveLimits) -> OneFile:
     """Copy the single object of a store, an archive, and unpack it into the new folder `out`; as `archives.fetch_archive`."""
-    return _one(store, out, promise, limits)
+    return _one(store, out, promise, limits, limits.total_bytes)
 
 
-def _one(store: Store, out: Path, promise: Promise, limits: ArchiveLimits | None) -> OneFile:
+def _one(store: Store, out: Path, promise: Promise, limits: ArchiveLimits | None, max_bytes: int) -> OneFile:
     promise.check(store.source)
     refuse_existing(out)
     with locked(out):
         place, size = Place(out), store.size()
+        if size > max_bytes:
+            raise LimitError(
+                f"{store.source}: has {size:,} bytes; at most {max_bytes:,} are copied; raise --max-total-bytes if that is right"
+            )
         with track(f"copy {out.name}", size) as bar:
             arrived = store.bring(
                 Stored(store.root, out.name, size), place.parts / "object.part", promise.sha256, bar.advance

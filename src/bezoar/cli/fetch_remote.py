@@ -115,7 +115,7 @@ def _fetch_file(source: str, out: Path, given: Mapping[str, Any], form: str, sea
             found = (
                 fetch_archive(client, source, out, promise, limits)
                 if unpacked
-                else fetch_file(client, source, out, promise)
+                else fetch_file(client, source, out, promise, given["max_total_bytes"])
             )
     return _tell_file(without_query(source), out, found, form, sealing)
 
@@ -170,7 +170,8 @@ def _fetch_objects(
             return _tell_file(
                 source, out, unpack_object(store, out, promise, limits_of(given)), form, sealing
             )
-        return _tell_file(source, out, copy_object(store, out, promise), form, sealing)
+        copied = copy_object(store, out, promise, given["max_total_bytes"])
+        return _tell_file(source, out, copied, form, sealing)
     if given["sha256"] is not None or given["as_is"]:
         raise UsageError(
             "--sha256 and --as-is are for a single object; hold a folder of objects to --seal or --pin"

@@ -101,7 +101,7 @@ def remote_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.IntRange(min=1),
                 default=1 << 42,
                 show_default=True,
-                help="Bytes of all files of one archive, repository or store.",
+                help="Bytes of all files of one archive, repository or store, and of one download.",
             ),
             click.option(
                 "--max-ratio",

@@ -12,7 +12,7 @@ import pytest
 
 from acquire.archives.builders import tar
 from acquire.archives.test_extract_tar import contents
-from acquire.servers import Server, head, page, ranged, serve
+from acquire.servers import Asked, Script, Server, head, page, ranged, serve
 from bezoar.acquire.archives.fetching import Promise, fetch_archive, fetch_file, unpack_archive
 from bezoar.acquire.archives.limits import ArchiveLimits
 from bezoar.acquire.http.client import Client
@@ -162,6 +162,25 @@ def test_a_server_that_says_no(status: int, server: Server, client: Client, tmp_
         fetch_archive(client, server.url + "/x.tar.gz", tmp_path / "out", Promise(nothing=True))
     nothing_left(tmp_path)
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_download_is_capped(announced: bool, server: Server, client: Client, tmp_path: Path) -> None:
+    def endless(_: Asked) -> Script:
+        yield head(connection="close")
+        for _ in range(4_000):  # 256 MB, if nobody minds
+            yield bytes(64 << 10)
+
+    server.site = {"/x.tar.gz": page(bytes(200_000)) if announced else endless}
+    url = server.url + "/x.tar.gz"
+    with pytest.raises(LimitError, match=r"is larger than 100,000 bytes; raise --max-total-bytes"):
+        fetch_archive(
+            client, url, tmp_path / "out", Promise(nothing=True), ArchiveLimits(total_bytes=100_000)
+        )
+    with pytest.raises(LimitError, match=r"is larger than 100,000 bytes; raise --max-total-bytes"):
+        fetch_file(client, url, tmp_path / "out", Promise(nothing=True), 100_000)
+    nothing_left(tmp_path)
+    assert not list((tmp_path / "out.fetch" / "parts").iterdir())
 
 
 def test_a_private_address_is_not_asked(server: Server, tmp_path: Path) -> None:

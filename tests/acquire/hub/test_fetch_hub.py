@@ -119,6 +119,9 @@ def test_more_bytes_than_the_tree_says(
     report = fetch_hub(hub_at(server), SOURCE, tmp_path / "out", HubOptions(attempts=1))
     assert only(report) == ("README.md", Reason.TOO_LARGE)
     assert "README.md" not in contents(tmp_path / "out")
+    [held] = Quarantine.at(tmp_path / "out.fetch" / "quarantine").entries()
+    assert (held.key, held.reason) == ("README.md", Reason.TOO_LARGE)
+    assert held.size == (0 if with_length else len(FILES["README.md"]))
 
 
 @pytest.mark.parametrize("honest_length", [True, False])

@@ -19,7 +19,7 @@ from bezoar.acquire.placing import Place
 from bezoar.acquire.reasons import Reason, Verdict
 from bezoar.acquire.run_state import locked, state_folder
 from bezoar.acquire.transfers import Arrived, Wanted, commit, transfer, without_query
-from bezoar.errors import InputError, UsageError, VerificationError
+from bezoar.errors import InputError, LimitError, UsageError, VerificationError
 from bezoar.files import atomic_file, refuse_existing
 from bezoar.progress import track
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RECORD = "archive.json"
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip")
-MAX_ARCHIVE = 1 << 42
+MAX_FILE = 1 << 42  # bytes
 _BLOCK = 1 << 20
 
 
@@ -73,16 +73,16 @@ def fetch_archive(
     VerificationError when it is not what was promised (what came lies in quarantine then), InputError when it cannot be
     fetched or is hostile, LimitError beyond the limits, OutputError when `out` exists.
     """
-    return _fetched(client, url, out, promise, limits)
+    return _fetched(client, url, out, promise, limits, limits.total_bytes)
 
 
-def fetch_file(client: Client, url: str, out: Path, promise: Promise) -> OneFile:
+def fetch_file(client: Client, url: str, out: Path, promise: Promise, max_bytes: int = MAX_FILE) -> OneFile:
     """Download the file at `url` to the new file `out`, as it is. Raises as `fetch_archive` does."""
     if promise.sealed is not None:
         raise UsageError(
             f"{url}: a seal says what is in an archive; give the digest of a single file with --sha256"
         )
-    return _fetched(client, url, out, promise, None)
+    return _fetched(client, url, out, promise, None, max_bytes)
 
 
 def unpack_archive(archive: Path, out: Path, promise: Promise, limits: ArchiveLimits = DEFAULT) -> OneFile:
@@ -96,19 +96,21 @@ def unpack_archive(archive: Path, out: Path, promise: Promise, limits: ArchiveLi
         return _finish(archive, str(archive), out, promise, limits, sha256, size, {})
 
 
-def _fetched(client: Client, url: str, out: Path, promise: Promise, limits: ArchiveLimits | None) -> OneFile:
+def _fetched(
+    client: Client, url: str, out: Path, promise: Promise, limits: ArchiveLimits | None, max_bytes: int
+) -> OneFile:
     promise.check(without_query(url))
     refuse_existing(out)
     with locked(out):
-        arrived = download(client, url, out, promise.sha256)
+        arrived = download(client, url, out, promise.sha256, max_bytes)
         return finish(arrived, without_query(url), out, promise, limits)
 
 
-def download(client: Client, url: str, out: Path, sha256: bytes | None) -> Arrived:
+def download(client: Client, url: str, out: Path, sha256: bytes | None, max_bytes: int) -> Arrived:
     """Bring what is at `url` to a part in the state of `out`, verified or unverified; raises otherwise. The lock must be held."""
     place = Place(out)
     name = hashlib.sha256(f"{url}\0{(sha256 or b'').hex()}".encode()).hexdigest()[:40]
-    wanted = Wanted(out.name, url, place.parts / f"{name}.part", MAX_ARCHIVE, sha256=sha256)
+    wanted = Wanted(out.name, url, place.parts / f"{name}.part", max_bytes, sha256=sha256)
     with track(f"fetch {out.name}") as bar:
         [arrived] = transfer(client, [wanted], on_bytes=bar.advance)
     if arrived.verdict is not Verdict.REJECTED:
@@ -118,6 +120,11 @@ def download(client: Client, url: str, out: Path, sha256: bytes | None) -> Arriv
         raise VerificationError(
             _mismatch(without_query(url), arrived.sha256, sha256)
             + f"; what came is in {place.quarantine.folder}"
+        )
+    if arrived.reason is Reason.TOO_LARGE:
+        wanted.part.unlink(missing_ok=True)
+        raise LimitError(
+            f"{without_query(url)[:300]}: is larger than {max_bytes:,} bytes; raise --max-total-bytes if that is right"
         )
     hint = (
         "; name the host with --allow-host if you trust it"

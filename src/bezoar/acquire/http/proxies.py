@@ -10,7 +10,7 @@ _KINDS = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 def check_proxy(url: str) -> None:
-    """UsageError, which never shows a password, when `url` is not `[KIND://][USER:PASSWORD@]HOST[:PORT]`; KIND is http by default."""
+    """UsageError, which shows no password, when `url` is not `[KIND://][USER:PASSWORD@]HOST[:PORT]`; KIND is http by default."""
     if not url.isascii() or not url.isprintable() or " " in url:
         raise UsageError("the proxy has characters that no URL has; write its host in ASCII")
     kind, separator, _ = url.partition("://")
