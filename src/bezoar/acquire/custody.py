@@ -144,6 +144,7 @@ def _movements(
     seal: Seal | NoSeal, books: Ledger, fetched: Fetched, *, origin: str, reason: str, time: datetime
 ) -> list[Event]:
     work = _Accounting(seal, books, fetched, time)
+    work.returns()
     work.removals()
     work.arrivals(origin, reason)
     work.set_aside()
@@ -205,14 +206,30 @@ class _Accounting:
         else:
             self._aside[held.key] = held
 
+    def returns(self) -> None:
+        """Rows that the fetch had lost and that came again: let in as they were, and then changed to what they are now.
+
+        They are not removed and acquired anew: what is removed is removed for good, and a page may change to and fro.
+        """
+        back = [
+            holding.leaf
+            for key, holding in self._books.quarantine.items()
+            if holding.why == GONE and (key in self._sealed or self._came_wrong(row_key(key)))
+        ]
+        self._step("released", back, reason="the row was fetched again")
+
+    def _came_wrong(self, row: str) -> bool:
+        held = self._aside.get(row)
+        return held is not None and not self._was_removed(leaf_of_held(held))
+
     def removals(self) -> None:
         """What lay in quarantine and was superseded: the row came right, or with yet other content."""
         gone = []
         for key, holding in self._books.quarantine.items():
-            held, there = self._aside.get(key), self._sealed.get(key)
+            held = self._aside.get(key)
             other = held is not None and bytes.fromhex(held.sha256) != holding.leaf.sha256
             over = held is None and (key, holding.leaf.sha256.hex()) in self._over
-            if other or over or (holding.why == GONE and there not in (None, holding.leaf)):
+            if other or over:
                 gone.append(holding.leaf)
         self._step("removed", gone, reason=f"{REFETCHED}: the row was fetched again and gave other content")
 
@@ -221,7 +238,6 @@ class _Accounting:
         books = self._books
         released = {self._row_of.get(key, key) for key in self._releases}
         new = [leaf for key, leaf in self._sealed.items() if key not in books.held and key not in released]
-        new = [leaf for leaf in new if not self._is_back(leaf)]
         if back := next((leaf.key for leaf in new if leaf.key in books.quarantine), None):
             raise InputError(
                 f"{self._seal.location}: holds {back!r}, which lies in quarantine by the log; "
@@ -231,11 +247,6 @@ class _Accounting:
         came = (leaf_of_held(held) for key, held in self._aside.items() if key not in known)
         new += [leaf for leaf in came if not self._was_removed(leaf)]
         self._step("acquired", new, reason=reason, origin=origin)
-
-    def _is_back(self, leaf: Leaf) -> bool:
-        """Whether a row that the fetch had lost came again as it was."""
-        holding = self._books.quarantine.get(leaf.key)
-        return holding is not None and holding.leaf == leaf and holding.why == GONE
 
     def _was_removed(self, leaf: Leaf) -> bool:
         """Whether this very record left custody for good, as when a page changes to and fro: it stays in the store only."""
@@ -266,9 +277,8 @@ class _Accounting:
             self._step("quarantined", leaves, reason=why)
 
     def releases(self) -> None:
-        """What a person lets into the dataset, and rows that came again as they were."""
-        back = [leaf for leaf in self._sealed.values() if self._is_back(leaf)]
-        groups: dict[str, list[Leaf]] = {"the row was fetched again, and is what it was": back}
+        """What a person lets into the dataset."""
+        groups: dict[str, list[Leaf]] = {}
         for key, release in self._releases.items():
             if self._row_of.get(key) is None:
                 raise InputError(f"{self._seal.location}: does not hold {key!r}, which is to be released")
