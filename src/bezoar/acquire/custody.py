@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bezoar.custody.events.ledger import Ledger
     from bezoar.custody.seal.leaves import Leaf
     from bezoar.custody.seal.reading import Seal
+    from bezoar.custody.seal.records import Layout
     from bezoar.custody.signing.signers import Signer
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.note import NoteSigner
@@ -79,6 +80,7 @@ def seal_and_log(
     reason: str = "",
     releases: Mapping[str, Released] | None = None,
     records: int | None = None,
+    layout: Layout | None = None,
     now: datetime | None = None,
 ) -> Seal:
     """Seal the output of a fetch; with a log, append what came, what was set aside and what was released, and the seal.
@@ -92,7 +94,7 @@ def seal_and_log(
     from bezoar.custody.events.times import now as present
     from bezoar.custody.seal.sealing import seal
 
-    made = seal(out, signer)
+    made = seal(out, signer, layout=layout)
     if records is not None and len(made.manifest) != records:
         raise InputError(
             f"{out}: holds {len(made.manifest):,} records where the fetch kept {records:,}; do not trust {made.location}"

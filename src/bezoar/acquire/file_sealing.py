@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bezoar.acquire.custody import Fetched, events_of, seal_and_log
+from bezoar.acquire.custody import seal_and_log
 from bezoar.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,23 +25,15 @@ def seal_files_and_log(
     reason: str = "",
 ) -> Seal:
     """As `seal_and_log`; where `out` is no dataset that can be opened, every file is a record, without a label."""
-    from bezoar.custody.events.attesting import account
-    from bezoar.custody.events.times import now
     from bezoar.custody.seal.records import Layout, open_records
-    from bezoar.custody.seal.sealing import seal
 
+    layout = Layout()
     try:
-        open_records(out, Layout())
+        open_records(out, layout)
     except (
         InputError
     ):  # splits instead of classes, images without labels: what was fetched is as right as ever
-        made = seal(out, signer, layout=Layout(by_file=True))
-    else:
-        return seal_and_log(out, signer, log=log, log_signer=log_signer, origin=origin, reason=reason)
-    if log is not None and log_signer is not None:
-        fetched = Fetched.beside(out)
-        account(
-            made.name, log, [signer], log_signer,
-            lambda books: events_of(made, books, fetched, origin=origin, reason=reason, time=now()),
-        )  # fmt: skip
-    return made
+        layout = Layout(by_file=True)
+    return seal_and_log(
+        out, signer, log=log, log_signer=log_signer, origin=origin, reason=reason, layout=layout
+    )
