@@ -8,7 +8,7 @@ signature counts for nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -48,11 +48,18 @@ class Revocation:
 
 @dataclass(frozen=True)
 class Sealing:
-    """A seal that the log has: its snapshot (hex), and when it was attested."""
+    """A seal that the log has: its snapshot (hex), when it was attested, and SHA-256 (hex) of its parts by file name."""
 
     event: int
     snapshot: str
     time: datetime
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    def is_of(self, snapshot: str, parts: Mapping[str, str]) -> bool:
+        """Whether it is the seal of this snapshot that consists of these parts, byte for byte."""
+        return self.snapshot == snapshot and all(
+            self.parts.get(name) == digest for name, digest in parts.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -214,7 +221,8 @@ class _Reader:
         if event.kind == REVOKED and event.query is not None:
             found.revocations.append(Revocation(index, Query.parse(event.query)))
         if event.kind == SEALED:
-            found.sealings.append(Sealing(index, event.after, event.time))
+            parts = {part.name: part.sha256 for part in event.parts}
+            found.sealings.append(Sealing(index, event.after, event.time, parts))
             self._check_revoked(index, "the dataset was sealed")
         if event.kind == RELEASED and not event.records:
             found.released = event.after

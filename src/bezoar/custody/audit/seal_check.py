@@ -10,6 +10,7 @@ from bezoar.custody.audit.examination import Sealing
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import SEALER, Policy
 from bezoar.custody.events.times import time_text
+from bezoar.custody.seal.layout import BUNDLE, CROISSANT, MANIFEST
 from bezoar.custody.signing.oms import verify_bundle
 from bezoar.errors import InputError, VerificationError
 
@@ -25,7 +26,8 @@ def check_seal(
     `sealings` are the seals that the log has, in order; None where the log says nothing at all of the dataset.
     """
     root = seal.root.hex()
-    logged = next((sealing for sealing in reversed(sealings or ()) if sealing.snapshot == root), None)
+    parts = _parts(seal)
+    logged = next((sealing for sealing in reversed(sealings or ()) if sealing.is_of(root, parts)), None)
     time = logged.time if logged else now
     found, signer = _authenticity(seal, policy, time)
     if sealings is None:
@@ -41,6 +43,17 @@ def check_seal(
         what = f"sealed at {time_text(logged.time)}, more than {days} days before {time_text(now)}"
         found.append(irregularity("seal-too-old", what, event=logged.event))
     return found, signer
+
+
+def _parts(seal: Seal) -> dict[str, str]:
+    """SHA-256 (hex) of the parts that the log tells of; "" for one that cannot be read, which is no seal's."""
+    found = {}
+    for name in (BUNDLE, MANIFEST, CROISSANT):
+        try:
+            found[name] = seal.digest(name)
+        except InputError:
+            found[name] = ""
+    return found
 
 
 def _authenticity(seal: Seal, policy: Policy, time: datetime) -> tuple[list[Irregularity], str | None]:
@@ -72,10 +85,13 @@ def _who_else(seal: Seal, policy: Policy, time: datetime) -> str:
 def _place(root: str, sealings: Sequence[Sealing], logged: Sealing | None) -> list[Irregularity]:
     """Whether it is the seal that was logged last."""
     if not sealings or logged is None:
+        same = next((sealing for sealing in reversed(sealings) if sealing.snapshot == root), None)
         what = f"no trusted event in the log says that snapshot {root[:16]} was sealed"
+        if same is not None:
+            what += f" with this {BUNDLE}; the seal in entry {same.event} is another seal of the same records"
         return [irregularity("seal-not-logged", what)]
     last = sealings[-1]
-    if last.snapshot != root:
+    if last is not logged:
         what = (
             f"the dataset bears the seal of entry {logged.event} ({time_text(logged.time)}, snapshot {root[:16]}); "
             f"it was sealed again in entry {last.event} ({time_text(last.time)}, snapshot {last.snapshot[:16]})"

@@ -1,0 +1,86 @@
+"""The seal at the closing: the very one that was logged last, part by part; how often and how long ago it was sealed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bezoar.custody.audit.auditing import Scope, audit
+from bezoar.custody.audit.demands import demands, sealers
+from bezoar.custody.audit.opinion import Verdict
+from bezoar.custody.audit.policy import Policy
+from bezoar.custody.audit.statement import AuditStatement
+from bezoar.custody.seal.verifying import verify
+from custody.audit.life import whole_life
+from custody.audit.support import Life
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    made, _ = whole_life(tmp_path / "life")
+    return made
+
+
+def policy_of(life: Life) -> Path:
+    return life.root / "policy" / "policy.toml"
+
+
+def look(life: Life) -> AuditStatement:
+    return audit(life.data, life.root / "log", policy_of(life), Scope(seed=1), now=life.tick())
+
+
+def codes(statement: AuditStatement) -> set[str]:
+    return {each.code for each in statement.irregularities}
+
+
+def held_to(life: Life) -> tuple[str, ...]:
+    """The problems that `verify --policy --log` finds."""
+    policy = Policy.load(policy_of(life))
+    check = demands(policy, str(life.root / "log"), life.tick())
+    return verify(life.data, sealers(policy), check=check).problems
+
+
+def resealed(life: Life) -> Path:
+    """Another seal of the same records: the loader beside them was mended. The older seal and loader, to be put back."""
+    (life.data / "loader.py").write_text("import os  # runs a command\n")
+    life.seal()
+    life.attest("sealed")
+    old = life.root / "old"
+    shutil.copytree(life.root / "signs.seal", old)
+    (life.data / "loader.py").write_text("# does nothing\n")
+    life.seal()
+    return old
+
+
+def put_back(life: Life, old: Path) -> None:
+    shutil.rmtree(life.root / "signs.seal")
+    shutil.copytree(old, life.root / "signs.seal")
+    (life.data / "loader.py").write_text("import os  # runs a command\n")
+
+
+def test_an_older_seal_of_the_same_records(life: Life) -> None:
+    old = resealed(life)
+    life.attest("sealed")
+    assert codes(look(life)) == set()
+    put_back(life, old)
+    statement = look(life)
+    assert codes(statement) == {"old-seal"}
+    assert statement.opinion.verdict is Verdict.ADVERSE
+    assert any("An old seal was put back" in problem for problem in held_to(life))
+
+
+def test_another_seal_of_the_same_records_that_was_not_logged(life: Life) -> None:
+    resealed(life)
+    statement = look(life)
+    assert codes(statement) == {"seal-not-logged"}
+    assert "another seal of the same records" in statement.irregularities[0].what
+    assert statement.opinion.verdict is Verdict.QUALIFIED
+
+
+def test_a_seal_without_its_description_is_not_authentic(life: Life) -> None:
+    (life.root / "signs.seal" / "croissant.json").unlink()
+    statement = look(life)
+    assert {"seal-not-authentic", "seal-not-logged"} <= codes(statement)
+    assert statement.opinion.verdict is Verdict.ADVERSE
