@@ -68,8 +68,8 @@ def codes(found: object) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_not_touched_is_in_order(kind: str, tmp_path: Path) -> None:
     path, made, plan = sealed(kind, tmp_path)
-    assert check_all(path, made) == []
-    assert check_sample(path, made, plan, 1) == []
+    assert check_all(path, made, made.stated) == []
+    assert check_sample(path, made, made.stated, plan, 1) == []
 
 
 @pytest.mark.parametrize("kind", ["images", "files"])
@@ -80,14 +80,17 @@ def test_files_that_change_come_or_go(kind: str, tmp_path: Path) -> None:
     (path / names[1]).unlink()
     (path / names[2]).with_name("new.png").write_bytes(png(98))
     new = str(Path(names[2]).with_name("new.png"))
-    for found in (codes(check_all(path, made)), codes(check_sample(path, made, plan, 1))):
+    for found in (
+        codes(check_all(path, made, made.stated)),
+        codes(check_sample(path, made, made.stated, plan, 1)),
+    ):
         assert found == {"data-changed": (names[0],), "data-missing": (names[1],), "data-added": (new,)}
 
 
 def test_a_changed_single_file(tmp_path: Path) -> None:
     path, made, plan = sealed("one file", tmp_path)
     path.write_bytes(b"other bytes")
-    assert codes(check_sample(path, made, plan, 1)) == {"data-changed": ("d.bin",)}
+    assert codes(check_sample(path, made, made.stated, plan, 1)) == {"data-changed": ("d.bin",)}
 
 
 def test_a_changed_row(tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_a_changed_row(tmp_path: Path) -> None:
 
     pq.write_table(pa.table({"image": images, "label": labels}), path)
     keys = [row.key for row in made.manifest.rows()]
-    found = codes(check_sample(path, made, plan, 1))
+    found = codes(check_sample(path, made, made.stated, plan, 1))
     assert found == {"data-changed": (keys[2],), "data-relabelled": (keys[3],)}
 
 
@@ -115,7 +118,7 @@ def test_a_changed_member_of_a_shard(tmp_path: Path) -> None:
     members["002.png"] = png(99)
     path.unlink()
     tar(path, members)
-    assert list(codes(check_sample(path, made, plan, 1))) == ["data-changed"]
+    assert list(codes(check_sample(path, made, made.stated, plan, 1))) == ["data-changed"]
 
 
 def test_only_what_is_drawn_is_read(tmp_path: Path) -> None:
@@ -125,15 +128,17 @@ def test_only_what_is_drawn_is_read(tmp_path: Path) -> None:
     for place, name in enumerate(names):
         if place not in drawn:
             (path / name).write_bytes(png(99))
-    assert check_sample(path, made, Plan(8, 3, 0.95, 0.3), 5) == []
+    assert check_sample(path, made, made.stated, Plan(8, 3, 0.95, 0.3), 5) == []
     (path / names[min(drawn)]).write_bytes(png(99))
-    assert codes(check_sample(path, made, Plan(8, 3, 0.95, 0.3), 5)) == {"data-changed": (names[min(drawn)],)}
+    assert codes(check_sample(path, made, made.stated, Plan(8, 3, 0.95, 0.3), 5)) == {
+        "data-changed": (names[min(drawn)],)
+    }
 
 
 def test_a_file_beside_the_records(tmp_path: Path) -> None:
     path, made, plan = sealed("images", tmp_path)
     (path / "run.py").write_text("import os")
-    for found in (check_all(path, made), check_sample(path, made, plan, 1)):
+    for found in (check_all(path, made, made.stated), check_sample(path, made, made.stated, plan, 1)):
         assert [each.code for each in found] == ["data-problem"]
         assert "'run.py' was added" in found[0].what
 
@@ -143,7 +148,11 @@ def test_everything_is_gone(look: str, tmp_path: Path) -> None:
     path, made, plan = sealed("images", tmp_path)
     shutil.rmtree(path)
     path.mkdir()
-    found = codes(check_all(path, made) if look == "all" else check_sample(path, made, plan, 1))
+    found = codes(
+        check_all(path, made, made.stated)
+        if look == "all"
+        else check_sample(path, made, made.stated, plan, 1)
+    )
     assert len(found["data-missing"]) == 8
     assert "no-data" in found or look == "all"
 
@@ -152,6 +161,10 @@ def test_everything_is_gone(look: str, tmp_path: Path) -> None:
 def test_records_that_cannot_be_read(look: str, tmp_path: Path) -> None:
     path, made, plan = sealed("parquet", tmp_path)
     path.write_bytes(path.read_bytes()[:-100])
-    found = codes(check_all(path, made) if look == "all" else check_sample(path, made, plan, 1))
+    found = codes(
+        check_all(path, made, made.stated)
+        if look == "all"
+        else check_sample(path, made, made.stated, plan, 1)
+    )
     assert "no-data" in found
     assert ("data-problem" in found) is (look == "all")  # the file's digest is known only where it was read

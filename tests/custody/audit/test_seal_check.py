@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,12 @@ from bezoar.custody.audit.demands import demands, sealers
 from bezoar.custody.audit.opinion import Verdict
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.audit.statement import AuditStatement
+from bezoar.custody.seal.reading import Seal
+from bezoar.custody.seal.sealing import seal
 from bezoar.custody.seal.verifying import verify
+from bezoar.custody.tlog.storage import Folder
 from custody.audit.life import whole_life
-from custody.audit.support import Life
+from custody.audit.support import Life, signer_of
 
 
 @pytest.fixture
@@ -84,3 +88,62 @@ def test_a_seal_without_its_description_is_not_authentic(life: Life) -> None:
     statement = look(life)
     assert {"seal-not-authentic", "seal-not-logged"} <= codes(statement)
     assert statement.opinion.verdict is Verdict.ADVERSE
+
+
+class TwoFaces(Folder):
+    """A server that hands out another bundle, to which nobody has put a name, at the first request."""
+
+    def __init__(self, folder: Path, forged: bytes) -> None:
+        super().__init__(folder)
+        self.forged: bytes | None = forged
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        if path == "bundle.sig" and self.forged is not None:
+            forged, self.forged = self.forged, None
+            return forged
+        return super().read(path, limit)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_seal_behind_a_server_that_says_two_things(
+    full: bool, life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signature is held against the bytes that the files are compared with."""
+    (life.data / "loader.py").write_text("import os  # runs a command\n")
+    made = seal(life.data, signer_of("mallory"), out=life.root / "forged")
+    forged = (life.root / "forged" / "bundle.sig").read_bytes()
+    assert made.root == Seal.open(life.root / "signs.seal").root
+    faces = TwoFaces(life.root / "signs.seal", forged)
+    monkeypatch.setattr("bezoar.custody.tlog.storage.Remote", lambda url: faces)
+    statement = audit(
+        life.data,
+        life.root / "log",
+        policy_of(life),
+        Scope(full=full, seed=1),
+        seal="https://example.org/signs.seal",
+        now=life.tick(),
+    )
+    assert faces.forged is None
+    assert "seal-not-authentic" in codes(statement)
+    assert statement.opinion.verdict is Verdict.ADVERSE
+
+
+def test_every_part_of_a_remote_seal_is_read_once(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Counter[str] = Counter()
+
+    class Counting(Folder):
+        def read(self, path: str, limit: int) -> bytes | None:
+            asked[path] += 1
+            return super().read(path, limit)
+
+    monkeypatch.setattr("bezoar.custody.tlog.storage.Remote", lambda url: Counting(life.root / "signs.seal"))
+    statement = audit(
+        life.data,
+        life.root / "log",
+        policy_of(life),
+        Scope(seed=1),
+        seal="https://example.org/signs.seal",
+        now=life.tick(),
+    )
+    assert codes(statement) == set()
+    assert [asked[name] for name in ("bundle.sig", "manifest.parquet", "croissant.json")] == [1, 1, 1]

@@ -32,6 +32,7 @@ from bezoar.custody.seal.reading import Seal
 from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
+    from bezoar.custody.signing.oms import SignedTree
     from bezoar.custody.tlog.log import CustodyLog
 
 MAX_SEED = 2**53
@@ -75,9 +76,9 @@ def audit(
     state = None
     sampling = Sampling(None, None, 0)
     if sealed is not None:
-        state, counted = _close(sealed, examination, rules, time, found)
-    if sealed is not None and state is not None:
-        sampling = _look_at_data(Path(dataset), sealed, how, found)
+        state, counted, tree = _close(sealed, examination, rules, time, found)
+        if tree is not None:
+            sampling = _look_at_data(Path(dataset), sealed, tree, how, found)
     ledger = examination.ledger
     tables = balances(ledger, counted)
     larger = max(len(ledger.held), ledger.dataset.opening.total(), tables.total.sealed)
@@ -156,13 +157,13 @@ def _open_seal(dataset: Path, location: str | Path | None, found: list[Irregular
 
 def _close(
     seal: Seal, examination: Examination, policy: Policy, now: datetime, found: list[Irregularity]
-) -> tuple[SealState | None, Counter[Cell]]:
-    """The books held against the seal; the seal's state is None when its rows cannot be read."""
+) -> tuple[SealState | None, Counter[Cell], SignedTree | None]:
+    """The books held against the seal; the seal's state, and what was signed, are None when its rows cannot be read."""
     ledger = examination.ledger
     try:
         sealings = examination.sealings if examination.lines else None
-        irregular, signer = check_seal(seal, sealings, policy, now)
-        found += irregular
+        checked = check_seal(seal, sealings, policy, now)
+        found += checked.irregularities
         differing, counted = compare_books(
             seal,
             ledger,
@@ -175,16 +176,23 @@ def _close(
         )  # without events every record is one, which says nothing
     except InputError as error:
         found.append(irregularity("no-seal", str(error)))
-        return None, Counter()
-    return SealState(seal.location, seal.root.hex(), len(seal.manifest), signer), counted
+        return None, Counter(), None
+    state = SealState(seal.location, seal.root.hex(), len(seal.manifest), checked.signer)
+    return state, counted, checked.tree
 
 
-def _look_at_data(dataset: Path, seal: Seal, how: Scope, found: list[Irregularity]) -> Sampling:
+def _look_at_data(
+    dataset: Path, seal: Seal, tree: SignedTree, how: Scope, found: list[Irregularity]
+) -> Sampling:
     records = len(seal.manifest)
     sample = None if how.full else plan(records, how.confidence, how.tolerable)
     seed = how.seed if how.seed is not None else secrets.randbelow(MAX_SEED)
     try:
-        different = check_all(dataset, seal) if sample is None else check_sample(dataset, seal, sample, seed)
+        different = (
+            check_all(dataset, seal, tree)
+            if sample is None
+            else check_sample(dataset, seal, tree, sample, seed)
+        )
     except (InputError, VerificationError) as error:
         different = [irregularity("no-data", str(error))]
     found += different

@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bezoar.custody.seal.reading import Seal
+    from bezoar.custody.signing.oms import SignedTree
     from bezoar.data import Dataset
 
 _SAMPLES = 3
 
 
-def check_all(dataset: Path, seal: Seal) -> list[Irregularity]:
-    """Read everything and compare it with the seal; InputError when there is nothing to read."""
+def check_all(dataset: Path, seal: Seal, tree: SignedTree) -> list[Irregularity]:
+    """Read everything and compare it with the seal, which signed `tree`; InputError when there is nothing to read."""
     refused: list[str] = []
     files = hash_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=noted(refused))
-    stated = ((each.name, each.digest) for each in seal.stated.resources)
+    stated = ((each.name, each.digest) for each in tree.resources)
     found = compare_files(stated, zip(files.paths, files.digests(), strict=True))
     problems = [irregularity("data-problem", problem) for problem in refused]
     try:
@@ -43,7 +44,7 @@ def check_all(dataset: Path, seal: Seal) -> list[Irregularity]:
     return [*_as_irregularities(records), *_other_files(others), *problems]
 
 
-def check_sample(dataset: Path, seal: Seal, plan: Plan, seed: int) -> list[Irregularity]:
+def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: int) -> list[Irregularity]:
     """Compare all keys, labels and sources, and the content of the records drawn; InputError when there is nothing to read."""
     digests = _digests(seal, draw(plan.population, plan.size, seed))
     files = list_tree(dataset, ignored=DEFAULT_IGNORES)
@@ -57,7 +58,7 @@ def check_sample(dataset: Path, seal: Seal, plan: Plan, seed: int) -> list[Irreg
             contents = list(_contents(there, digests))
     except InputError as error:
         differing = compare_files(
-            ((each.name, b"") for each in seal.stated.resources), ((name, b"") for name in files)
+            ((each.name, b"") for each in tree.resources), ((name, b"") for name in files)
         )
         return _unreadable(differing, seal, error)
     changed = tuple(
@@ -65,7 +66,7 @@ def check_sample(dataset: Path, seal: Seal, plan: Plan, seed: int) -> list[Irreg
     )
     found = Differences(found.added, found.missing, changed, found.relabelled, found.resourced)
     names = {WHOLE} if dataset.is_file() else {*_keys(seal), *found.added, *found.missing}
-    return [*_as_irregularities(found), *_other_files(_compare_others(dataset, seal, files, names, there))]
+    return [*_as_irregularities(found), *_other_files(_compare_others(dataset, tree, files, names, there))]
 
 
 def _unreadable(found: Differences, seal: Seal, error: InputError) -> list[Irregularity]:
@@ -131,10 +132,10 @@ def _by_file(dataset: Path, seal: Seal, files: list[str]) -> Differences:
 
 
 def _compare_others(
-    dataset: Path, seal: Seal, files: list[str], records: set[str], there: Dataset | None
+    dataset: Path, tree: SignedTree, files: list[str], records: set[str], there: Dataset | None
 ) -> Differences:
     """Files that are no records. They are read where records are files; files that hold records are not."""
-    sealed = [(each.name, each.digest) for each in seal.stated.resources if each.name not in records]
+    sealed = [(each.name, each.digest) for each in tree.resources if each.name not in records]
     others = [name for name in files if name not in records]
     if there is None or there.format == "folder":
         found = hash_tree(dataset, ignored=DEFAULT_IGNORES, wanted=set(others).__contains__)

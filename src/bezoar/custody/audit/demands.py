@@ -48,7 +48,7 @@ def _from_log(policy: Policy, location: str, seal: Seal, now: datetime) -> list[
     if log is None:
         return found
     examination = examine(log, seal.name, policy, now=now)
-    sealed, _ = check_seal(seal, examination.sealings, policy, now)
+    sealed = check_seal(seal, examination.sealings, policy, now).irregularities
     differing, _ = compare_books(
         seal,
         examination.ledger,
@@ -60,7 +60,7 @@ def _from_log(policy: Policy, location: str, seal: Seal, now: datetime) -> list[
 
 
 def _from_seal(policy: Policy, seal: Seal, now: datetime) -> list[Irregularity]:
-    found, _ = check_seal(seal, None, policy, now)
+    found = list(check_seal(seal, None, policy, now).irregularities)
     asked = {
         "log-not-trusted": policy.tlog.quorum != NONE,
         "log-too-short": policy.minimum_log_size,

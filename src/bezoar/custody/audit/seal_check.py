@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,20 @@ from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
     from bezoar.custody.seal.reading import Seal
+    from bezoar.custody.signing.oms import SignedTree
 
 
-def check_seal(
-    seal: Seal, sealings: Sequence[Sealing] | None, policy: Policy, now: datetime
-) -> tuple[list[Irregularity], str | None]:
-    """What is irregular about a seal, and who signed it (None: nobody who may).
+@dataclass(frozen=True)
+class SealCheck:
+    """What is irregular about a seal, who signed it (None: nobody who may), and what the bundle says."""
+
+    irregularities: tuple[Irregularity, ...]
+    signer: str | None
+    tree: SignedTree
+
+
+def check_seal(seal: Seal, sealings: Sequence[Sealing] | None, policy: Policy, now: datetime) -> SealCheck:
+    """Hold a seal against the policy and the log.
 
     `sealings` are the seals that the log has, in order; None where the log says nothing at all of the dataset.
     """
@@ -29,9 +38,10 @@ def check_seal(
     parts = _parts(seal)
     logged = next((sealing for sealing in reversed(sealings or ()) if sealing.is_of(root, parts)), None)
     time = logged.time if logged else now
-    found, signer = _authenticity(seal, policy, time)
+    found, tree = _authenticity(seal, policy, time)
+    signer = tree.signer if tree else None
     if sealings is None:
-        return found, signer
+        return SealCheck(tuple(found), signer, tree or seal.stated)
     found += _place(root, sealings, logged)
     if len(sealings) < policy.minimum_sequence:
         what = (
@@ -42,7 +52,7 @@ def check_seal(
     if logged and days is not None and now - logged.time > timedelta(days=days):
         what = f"sealed at {time_text(logged.time)}, more than {days} days before {time_text(now)}"
         found.append(irregularity("seal-too-old", what, event=logged.event))
-    return found, signer
+    return SealCheck(tuple(found), signer, tree or seal.stated)
 
 
 def _parts(seal: Seal) -> dict[str, str]:
@@ -56,14 +66,14 @@ def _parts(seal: Seal) -> dict[str, str]:
     return found
 
 
-def _authenticity(seal: Seal, policy: Policy, time: datetime) -> tuple[list[Irregularity], str | None]:
+def _authenticity(seal: Seal, policy: Policy, time: datetime) -> tuple[list[Irregularity], SignedTree | None]:
     from bezoar.custody.seal.verifying import authentic
 
     sealers = policy.sealers(time)
     try:
         if not sealers:
             raise VerificationError(f"the policy knows no sealer at {time_text(time)}")
-        return [], authentic(seal, sealers).signer
+        return [], authentic(seal, sealers)
     except (VerificationError, InputError) as error:
         return [irregularity("seal-not-authentic", f"{error}{_who_else(seal, policy, time)}")], None
 

@@ -1,4 +1,4 @@
-"""A seal as it lies on disk or behind a URL, read piece by piece. Nothing that it says is believed: `verifying` checks it."""
+"""A seal as it lies on disk or behind a URL, each part read once. Nothing that it says is believed: `verifying` checks it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ MAX_CROISSANT = 64 << 20
 MAX_CHECKPOINT = 256 << 10
 MAX_MANIFEST = 1 << 40
 MAX_REMOTE_MANIFEST = 2 << 30  # it is held in memory
+_LIMITS = {BUNDLE: MAX_BUNDLE_BYTES, CROISSANT: MAX_CROISSANT, MANIFEST: MAX_REMOTE_MANIFEST}
 
 
 class Seal:
@@ -40,6 +41,7 @@ class Seal:
         self.remote = "://" in str(location)
         self.location = str(location) if self.remote else str(current(Path(location)))
         self.storage: Storage = storage(self.location)
+        self._read: dict[str, bytes] = {}  # a server could answer otherwise when it is asked again
 
     @classmethod
     def open(cls, location: str | Path) -> Seal:
@@ -100,18 +102,20 @@ class Seal:
         return self.read(CROISSANT, MAX_CROISSANT)
 
     def read(self, name: str, limit: int) -> bytes:
-        """A part of the seal; InputError when it is missing, LimitError beyond `limit`."""
-        data = self.storage.read(name, limit)
-        if data is None:
-            raise InputError(
-                f"{self.where(name)}: is missing from the seal; seal the dataset again or restore the file"
-            )
-        return data
+        """A part of the seal, which is read once; InputError when it is missing, LimitError beyond `limit`."""
+        if name not in self._read:
+            data = self.storage.read(name, limit)
+            if data is None:
+                raise InputError(
+                    f"{self.where(name)}: is missing from the seal; seal the dataset again or restore the file"
+                )
+            self._read[name] = data
+        return self._read[name]
 
     def digest(self, name: str) -> str:
-        """The SHA-256 (hex) of a part, read in pieces where it lies on this machine."""
-        if self.remote:
-            return hashlib.sha256(self.read(name, MAX_REMOTE_MANIFEST)).hexdigest()
+        """The SHA-256 (hex) of a part: of what was read of it, else in pieces where it lies on this machine."""
+        if self.remote or name in self._read:
+            return hashlib.sha256(self.read(name, _LIMITS[name])).hexdigest()
         with self._opened(name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
