@@ -229,6 +229,14 @@ def test_hostile_paths_in_parquet_are_no_keys(bad: str, tmp_path: Path) -> None:
     assert data.open(tmp_path / "a.parquet").keys.to_pylist() == ["a.parquet#000000", "a.parquet#000001"]
 
 
+@pytest.mark.parametrize("name", ["label", "image", "note"])
+def test_two_columns_of_one_name(name: str, tmp_path: Path) -> None:
+    columns = {"image": pa.array([png(0)]), "label": pa.array(["a"]), "note": pa.array(["b"])}
+    names = [*columns, name]
+    pq.write_table(pa.Table.from_arrays([columns[each] for each in names], names), tmp_path / "a.parquet")
+    refuses(tmp_path / "a.parquet", f"two columns have the name '{name}'")
+
+
 def test_a_parquet_path_is_never_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(png(1))

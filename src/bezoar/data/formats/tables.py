@@ -8,6 +8,7 @@ or text. Only keys, labels and the small columns are read at opening; content co
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -86,7 +87,10 @@ def open_table(
     """The dataset of a table; `features` are Hugging Face's, which hold the class names."""
     if sum(source.shard_rows) == 0:
         raise InputError(f"{path}: holds no records")
-    label = optional_label_column(options.label_column, source.schema.names, path)
+    names = source.schema.names
+    if (twice := next((name for name, count in Counter(names).items() if count > 1), None)) is not None:
+        raise InputError(f"{path}: two columns have the name {twice!r}; rename one")
+    label = optional_label_column(options.label_column, names, path)
     content = content_column(source.schema, label, options.content_column, path)
     kind = source.schema.field(content).type
     modality = _modality(kind)
