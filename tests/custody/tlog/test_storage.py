@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 import sys
 import threading
+import time
+import tracemalloc
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from bezoar.custody.tlog import http_read
 from bezoar.custody.tlog.storage import Folder, Remote, storage
 from bezoar.custody.tlog.tiles import TileTree
 from bezoar.errors import InputError, LimitError, MissingExtraError, UsageError
@@ -119,11 +123,21 @@ def test_without_fsspec_the_extra_is_named(monkeypatch):
         storage("https://example.com/log")
 
 
+BOMB = gzip.compress(bytes(64 << 20))
+
+
 class _Server:
     """Serves a folder without HEAD and ranges, and some hostile answers."""
 
     def __init__(self, folder: Path) -> None:
         self.requests: list[str] = []
+        self.redirects = {
+            "here": "/log/checkpoint",
+            "itself": "/log/to/itself",
+            "https": "https://127.0.0.1:1/log/checkpoint",
+            "file": "file:///etc/passwd",
+            "nowhere": "",
+        }
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -137,6 +151,35 @@ class _Server:
                             self.wfile.write(bytes(65_536))
                     except OSError:
                         outer.requests.append("hung up")
+                    return
+                if self.path in ("/log/pieces", "/log/cut", "/log/drip"):
+                    self.send_response(200)
+                    if self.path != "/log/drip":
+                        self.send_header("Content-Length", "10")
+                    self.end_headers()
+                    try:
+                        for piece in [b"01234", b"56789" if self.path == "/log/pieces" else b""]:
+                            self.wfile.write(piece)
+                            self.wfile.flush()
+                            time.sleep(0.1)
+                        while self.path == "/log/drip":
+                            self.wfile.write(b"x")
+                            time.sleep(0.05)
+                    except OSError:
+                        outer.requests.append("hung up")
+                    return
+                if self.path == "/log/bomb":
+                    data = BOMB
+                    self.send_response(200)
+                    self.send_header("Content-Encoding", "gzip")
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+                    return
+                if self.path.startswith("/log/to/"):
+                    self.send_response(302)
+                    self.send_header("Location", outer.redirects[self.path.removeprefix("/log/to/")])
+                    self.end_headers()
                     return
                 if self.path in ("/log/forbidden", "/log/broken"):
                     self.send_error(403 if "forbidden" in self.path else 500)
@@ -185,6 +228,46 @@ def test_over_http_a_file_is_one_request(server, tmp_path):
 def test_over_http_the_answer_is_never_read_beyond_the_limit(server, scheme):
     with pytest.raises(LimitError, match="more than 100 bytes"):
         storage(server.url.replace("http", scheme)).read("endless", 100)
+
+
+def test_over_http_a_file_that_comes_in_pieces_is_read_whole(server):
+    assert storage(server.url).read("pieces", 100) == b"0123456789"
+    assert storage(server.url).read("pieces", 10) == b"0123456789"
+
+
+def test_over_http_a_file_that_is_cut_short_is_none(server):
+    with pytest.raises(InputError, match="cannot be read"):
+        storage(server.url).read("cut", 100)
+
+
+def test_over_http_a_server_that_drips_is_left(server, monkeypatch):
+    monkeypatch.setattr(http_read, "_PATIENCE_S", 0.5)
+    began = time.monotonic()
+    with pytest.raises(InputError, match="too slow"):
+        storage(server.url).read("drip", 1 << 20)
+    assert time.monotonic() - began < 5
+
+
+def test_over_http_nothing_is_inflated(server):
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="compressed, which was not asked for"):
+            storage(server.url).read("bomb", 1 << 30)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("path", ["https", "file", "nowhere", "itself"])
+def test_over_http_redirects_that_are_not_followed(server, path):
+    with pytest.raises(InputError, match="redirect"):
+        storage(server.url).read(f"to/{path}", 100)
+    assert len(server.requests) <= 6
+
+
+def test_over_http_a_redirect_is_followed(server, tmp_path):
+    (tmp_path / "checkpoint").write_bytes(b"0123456789")
+    assert storage(server.url).read("to/here", 100) == b"0123456789"
 
 
 @pytest.mark.parametrize("path", ["forbidden", "broken"])

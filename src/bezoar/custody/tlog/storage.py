@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any, Protocol
 
+from bezoar.custody.tlog.http_read import read_url
 from bezoar.errors import InputError, LimitError, MissingExtraError, UsageError
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -111,9 +112,7 @@ class Remote:
 
     def _read(self, place: str, length: int) -> bytes:
         if self.url.startswith(("http://", "https://")):
-            # block size 0 streams one GET; a stated size spares the HEAD request before it
-            with self._files.open(place, "rb", block_size=0, size=length) as file:
-                return bytes(file.read(length))
+            return read_url(self._files, place, length)
         return bytes(self._files.cat_file(place, start=0, end=length))
 
 
