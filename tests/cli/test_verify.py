@@ -35,6 +35,18 @@ def test_valid(cli: Cli, data: Path) -> None:
     assert second.startswith("  snapshot ")
 
 
+def test_another_dataset_in_its_place(cli: Cli, data: Path) -> None:
+    data.rename("horses")
+    Path("signs.seal").rename("horses.seal")
+    done = cli("verify", "horses", "--key", "maker.pub")
+    assert done.code == 1
+    assert "the seal is of the dataset 'signs', not 'horses'" in done.out
+    done = cli("verify", "horses", "--key", "maker.pub", "--name", "signs")
+    assert done.code == 0
+    assert done.out.rstrip().endswith(" of signs")
+    assert cli("verify", "horses", "--signature", "horses.seal/bundle.sig", "--name", "signs").code == 64
+
+
 def test_without_a_key_it_is_never_valid(cli: Cli, data: Path) -> None:
     done = cli("verify", data)
     assert done.code == 3

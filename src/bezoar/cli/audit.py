@@ -36,6 +36,11 @@ def _time(value: str) -> datetime:
 )
 @click.option("--seal", metavar="SEAL", help="Folder or URL of the seal; by default DATASET.seal.")
 @click.option(
+    "--name",
+    metavar="NAME",
+    help="The dataset's own name, where its folder or file has another now; the seal must bear it.",
+)
+@click.option(
     "--since",
     type=_time,
     metavar="TIME",
@@ -74,6 +79,7 @@ def command(
     log_location: str,
     policy: Path,
     seal: str | None,
+    name: str | None,
     since: datetime | None,
     full: bool,
     confidence: float,
@@ -102,7 +108,7 @@ def command(
         raise UsageError("--log-key logs the signed statement; sign it with --sign")
     if out is not None:
         check_output(out, dataset)
-    scope = Scope(full=full, confidence=confidence, tolerable=tolerable, since=since, seed=seed)
+    scope = Scope(full=full, confidence=confidence, tolerable=tolerable, since=since, seed=seed, name=name)
     statement = audit(dataset, log_location, policy, scope, seal=seal)
     if out is not None:
         _write(statement, out, sign_key, password_file)

@@ -17,8 +17,6 @@ from bezoar.errors import UsageError
 if TYPE_CHECKING:
     from bezoar.custody.seal.comparing import Change, Differences
     from bezoar.custody.seal.verification import Verification
-    from bezoar.custody.seal.verifying import Check
-    from bezoar.custody.signing.signers import Verifier
     from bezoar.custody.tlog.note import VerifierKey
 
 INVALID = 1
@@ -30,6 +28,11 @@ _LISTED = 10  # of each kind, in the terminal
 @click.argument("path", metavar="DATASET", type=PATH)
 @trust_options
 @click.option("--seal", metavar="SEAL", help="Folder or URL of the seal; by default DATASET.seal.")
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="The dataset's own name, where its folder or file has another now; the seal must bear it.",
+)
 @click.option(
     "--signature",
     type=PATH,
@@ -60,6 +63,7 @@ _LISTED = 10  # of each kind, in the terminal
 def command(
     path: Path,
     seal: str | None,
+    name: str | None,
     signature: Path | None,
     note_key: VerifierKey | None,
     strict: bool,
@@ -84,37 +88,39 @@ def command(
     verifiers = verifiers_of(**trusted)
     check = None
     if policy_file is not None:
-        verifiers, check = _held_to(policy_file, log, verifiers, signature)
+        if verifiers or signature is not None:
+            raise UsageError(
+                "--policy says itself whom to trust; leave out --key, --certificate-chain, --identity, --signature"
+            )
+        from bezoar.custody.audit.demands import demands, sealers
+        from bezoar.custody.audit.policy import Policy
+
+        policy = Policy.load(policy_file)
+        verifiers, check, name = sealers(policy), demands(policy, log), policy.name_of(path, name)
     elif log is not None:
         raise UsageError("--log goes with --policy, which says whom to trust in it; give both")
     if signature is not None:
-        if seal is not None or note_key is not None or records is not None:
-            raise UsageError("--signature stands alone: a bare bundle has no seal, checkpoint or records")
+        if any(each is not None for each in (seal, name, note_key, records)):
+            raise UsageError(
+                "--signature stands alone: a bare bundle has no seal, name, checkpoint or records"
+            )
         result = verify_signature(path, signature, verifiers, strict=strict)
     else:
         result = verify(
-            path, verifiers, seal=seal, note_key=note_key, strict=strict, records=records, check=check
+            path,
+            verifiers,
+            seal=seal,
+            note_key=note_key,
+            strict=strict,
+            records=records,
+            check=check,
+            name=name,
         )
     if form == "json":
         click.echo(json.dumps(_as_json(result), indent=1))
     else:
         click.echo("\n".join(_as_text(result, path)))
     return 0 if result.valid else NOT_AUTHENTIC if result.matches else INVALID
-
-
-def _held_to(
-    policy_file: Path, log: str | None, verifiers: Sequence[Verifier], signature: Path | None
-) -> tuple[list[Verifier], Check]:
-    """Whom a policy trusts to seal, and what it demands besides."""
-    from bezoar.custody.audit.demands import demands, sealers
-    from bezoar.custody.audit.policy import Policy
-
-    if verifiers or signature is not None:
-        raise UsageError(
-            "--policy says itself whom to trust; leave out --key, --certificate-chain, --identity, --signature"
-        )
-    policy = Policy.load(policy_file)
-    return sealers(policy), demands(policy, log)
 
 
 def _as_json(result: Verification) -> dict[str, Any]:
@@ -172,7 +178,7 @@ def _as_text(result: Verification, path: Path) -> Iterator[str]:
     yield from _lists(result.differences, noun)
     yield from _lists(result.files, "other file")
     if result.root:
-        yield f"  snapshot {result.root}"
+        yield f"  snapshot {result.root} of {shown(result.name, 200)}"
 
 
 def _lists(found: Differences, noun: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ import bezoar.custody.audit
 from bezoar.custody.audit.policy import ROLES, Policy
 from bezoar.custody.audit.toml_tables import MAX_BYTES
 from bezoar.custody.signing import keys
-from bezoar.errors import InputError, LimitError
+from bezoar.errors import InputError, LimitError, UsageError
 from custody.audit.support import POLICY, log_signer, signer_of, write_keys
 from custody.fuzzing import fuzz
 
@@ -64,6 +64,16 @@ def test_what_it_says(folder: Path) -> None:
     assert policy.tlog.logs[0].key == log_signer().key
 
 
+def test_the_name_that_a_seal_must_bear(folder: Path) -> None:
+    named = parse(TEXT.replace("[review]", '[dataset]\nname = "signs"\n\n[review]'), folder)
+    moved = folder / "moved"
+    assert parse(TEXT, folder).name_of(moved) == "moved"
+    assert parse(TEXT, folder).name_of(moved, "signs") == "signs"
+    assert named.name_of(moved) == named.name_of(moved, "signs") == "signs"
+    with pytest.raises(UsageError, match="'signs', not 'moved'"):
+        named.name_of(moved, "moved")
+
+
 def test_the_ends_of_a_window_are_in_it(folder: Path) -> None:
     ada = parse(TEXT, folder).signers[0]
     assert ada.valid_at(datetime(2026, 11, 1, tzinfo=UTC))
@@ -80,6 +90,7 @@ def test_the_ends_of_a_window_are_in_it(folder: Path) -> None:
         TEXT.replace(
             'key = "ada.pub"', f"pem = '''\n{keys.public_pem(signer_of('ada').public_key).decode()}'''"
         ),
+        TEXT.replace("[review]", '[dataset]\nname = "signs"\n\n[review]'),
         TEXT.replace("reviewers = 2", 'reviewers = 1\nof = ["Grace"]'),
         TEXT.replace("not_before = 2026-11-01T00:00:00Z", "not_before = 2026-11-01T02:00:00+02:00"),
         TEXT[: TEXT.index("[review]")],
@@ -162,6 +173,9 @@ BAD = {
     "columns of numbers": (change('["contributor", "license"]', "[1]"), "sources: required", True),
     "age 0": (change("maximum_age_days = 90", "maximum_age_days = 0"), "maximum_age_days", True),
     "age without end": (change("maximum_age_days = 90", "maximum_age_days = 99999"), "maximum_age_days", True),
+    "empty dataset name": (change("[review]", '[dataset]\nname = ""\n[review]'), ": dataset: name: expected a non-empty", True),
+    "dataset name a number": (change("[review]", "[dataset]\nname = 1\n[review]"), "dataset: name", True),
+    "unknown key of dataset": (change("[review]", "[dataset]\npath = 'x'\n[review]"), "dataset: path: unknown key", True),
     "review is a list": (change("[review]", "[[review]]"), "review: expected a table", True),
 }  # fmt: skip
 

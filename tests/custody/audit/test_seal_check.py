@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import bezoar
 from bezoar.custody.audit.auditing import Scope, audit
 from bezoar.custody.audit.demands import demands, sealers
 from bezoar.custody.audit.opinion import Verdict
@@ -17,6 +18,7 @@ from bezoar.custody.seal.reading import Seal
 from bezoar.custody.seal.sealing import seal
 from bezoar.custody.seal.verifying import verify
 from bezoar.custody.tlog.storage import Folder
+from bezoar.errors import UsageError, VerificationError
 from custody.audit.life import whole_life
 from custody.audit.support import Life, signer_of
 
@@ -147,3 +149,31 @@ def test_every_part_of_a_remote_seal_is_read_once(life: Life, monkeypatch: pytes
     )
     assert codes(statement) == set()
     assert [asked[name] for name in ("bundle.sig", "manifest.parquet", "croissant.json")] == [1, 1, 1]
+
+
+def test_another_dataset_in_its_place(life: Life) -> None:
+    """A genuine seal with its genuine data, of the same signer, in the log and in order: it is not this dataset."""
+    for name in ("signs", "signs.seal"):
+        (life.root / name).rename(life.root / name.replace("signs", "horses"))
+    life.data = life.root / "horses"
+    statement = look(life)
+    assert codes(statement) == {"other-dataset"}
+    assert "'signs', not 'horses'" in statement.irregularities[0].what
+    assert statement.opinion.verdict is Verdict.ADVERSE
+    assert [problem for problem in held_to(life) if "'signs', not 'horses'" in problem]
+    with pytest.raises(VerificationError, match="'signs', not 'horses'"):
+        bezoar.open(life.data, verify=life.root / "policy" / "ada.pub")
+    assert len(bezoar.open(life.data, verify=life.root / "policy" / "ada.pub", name="signs")) == 88
+
+
+def test_a_dataset_that_was_renamed_says_its_name(life: Life) -> None:
+    for name in ("signs", "signs.seal"):
+        (life.root / name).rename(life.root / name.replace("signs", "horses"))
+    life.data = life.root / "horses"
+    said = Scope(seed=1, name="signs")
+    assert audit(life.data, life.root / "log", policy_of(life), said, now=life.tick()).irregularities == ()
+    policy = policy_of(life)
+    policy.write_text(policy.read_text() + '\n[dataset]\nname = "signs"\n')
+    assert codes(look(life)) == set()
+    with pytest.raises(UsageError, match="'signs', not 'horses'"):
+        audit(life.data, life.root / "log", policy, Scope(name="horses"), now=life.tick())

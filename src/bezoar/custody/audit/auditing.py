@@ -27,8 +27,9 @@ from bezoar.custody.audit.seal_check import check_seal
 from bezoar.custody.audit.statement import AuditStatement, LogState, Sampling, SealState
 from bezoar.custody.events.ledger import Cell, Ledger
 from bezoar.custody.events.times import now as present
-from bezoar.custody.seal.layout import dataset_name, default_seal
+from bezoar.custody.seal.layout import default_seal
 from bezoar.custody.seal.reading import Seal
+from bezoar.custody.seal.verifying import misnamed
 from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
@@ -40,13 +41,17 @@ MAX_SEED = 2**53
 
 @dataclass(frozen=True)
 class Scope:
-    """How far an audit goes: every content (`full`) or a sample for this confidence; movements since a time; the seed."""
+    """How far an audit goes: every content (`full`) or a sample for this confidence; movements since a time; the seed.
+
+    `name` is the dataset's own, which its seal must bear; by default the policy's, else that of its folder or file.
+    """
 
     full: bool = False
     confidence: float = 0.95
     tolerable: float = 0.01
     since: datetime | None = None
     seed: int | None = None
+    name: str | None = None
 
 
 def audit(
@@ -68,8 +73,10 @@ def audit(
     written = read_policy(policy)
     rules = Policy.parse(written, Path(policy).absolute().parent, str(policy))
     found: list[Irregularity] = []
+    expected = rules.name_of(Path(dataset), how.name)
     sealed = _open_seal(Path(dataset), seal, found)
-    name = sealed.name if sealed else dataset_name(Path(dataset))
+    name = sealed.name if sealed else expected
+    found += [irregularity("other-dataset", problem) for problem in misnamed(name, expected)]
     opened = open_log(str(log), rules, found)
     examination = _examine(opened, name, rules, time, how, found)
     counted: Counter[Cell] = Counter()

@@ -67,6 +67,7 @@ KINDS = {
     "open-finding": _Kind("A finding of a scan is still open", _K, "quarantine its records, or review them by name"),
     # the seal
     "no-seal": _Kind("The dataset has no readable seal", _N, "seal the dataset"),
+    "other-dataset": _Kind("The seal is of another dataset", _P, "restore the dataset; if it was renamed, say its name"),
     "seal-not-authentic": _Kind("The seal is not what a trusted signer signed", _P, "have a trusted sealer seal the dataset"),
     "seal-not-logged": _Kind("The seal is not in the log", _K, "attest that the dataset was sealed"),
     "old-seal": _Kind("An old seal was put back", _P, "restore the dataset and the seal that was logged last"),

@@ -7,6 +7,9 @@ version = 1
 key = "example.org/custody+1f2e3d4c+AbCd..."   # or tlog_policy = "witnesses.txt", or tlog_policy_text = '''...'''
 minimum_size = 12                              # entries: a shorter log was rolled back
 
+[dataset]
+name = "signs"                                 # which a seal must bear; by default that of the folder or file
+
 [[signer]]
 name = "Ada"
 key = "ada.pub"                                # beside this file; or pem = '''...'''
@@ -55,6 +58,7 @@ from bezoar.custody.events.event import (
     TRANSFORMED,
     Event,
 )
+from bezoar.custody.seal.layout import dataset_name
 from bezoar.errors import InputError, UsageError
 from bezoar.files import read_file
 
@@ -118,6 +122,7 @@ class Policy:
     required_sources: tuple[str, ...] = ()
     maximum_age_days: int | None = None
     minimum_sequence: int = 0
+    dataset: str | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -131,7 +136,7 @@ class Policy:
         if top.integer("version", 0, 0, 1000) != VERSION:
             raise InputError(f"{top.at('version')}: expected version = {VERSION}")
         log, review, scan = top.table("log"), top.table("review"), top.table("scan")
-        sources, seal = top.table("sources"), top.table("seal")
+        sources, seal, dataset = top.table("sources"), top.table("seal"), top.table("dataset")
         signers = _signers(top.tables("signer"), folder)
         reviewers, of = _reviewers(review, signers)
         policy = cls(
@@ -148,10 +153,17 @@ class Policy:
             if seal.has("maximum_age_days")
             else None,
             minimum_sequence=seal.integer("minimum_sequence", 0, 0, _MAX_COUNT),
+            dataset=dataset.text("name") if dataset.has("name") else None,
         )
-        for table in (log, review, scan, sources, seal, top):
+        for table in (log, review, scan, sources, seal, dataset, top):
             table.done()
         return policy
+
+    def name_of(self, path: Path, given: str | None = None) -> str:
+        """The name that the seal of the dataset at `path` must bear; `given` by hand, UsageError when the policy has another."""
+        if None not in (given, self.dataset) and given != self.dataset:
+            raise UsageError(f"the policy is for the dataset {self.dataset!r}, not {given!r}")
+        return given or self.dataset or dataset_name(path)
 
     def sealers(self, time: datetime) -> list[KeyVerifier]:
         """Whose signature on a seal counts at a time."""

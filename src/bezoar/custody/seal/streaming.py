@@ -33,12 +33,14 @@ def open_dataset(
     content_column: str | None = None,
     verify: Trust | None = None,
     seal: str | Path | None = None,
+    name: str | None = None,
 ) -> Dataset:
     """The dataset at `path`: a folder, a file or a glob of shards, in any of the registered formats.
 
     With `verify` (the path of a public key, a verifier, or several of which one must have signed) it is checked against its
     seal (`seal`: a folder or URL, by default beside the data): the signature and every key, label and source at once, the
     content of each record when it is read. VerificationError, which names the record, at the first that is not what was sealed.
+    The seal must bear the dataset's `name`, by default that of its folder or file.
 
     `label_column` and `content_column` choose the columns where their names are not the usual ones; a sealed dataset is
     opened with those that it was sealed with. Raises InputError when nothing lies at `path` or it is malformed,
@@ -48,7 +50,7 @@ def open_dataset(
 
     if verify is None:
         return open_path(path, label_column=label_column, content_column=content_column)
-    return _verified(Path(path), _verifiers(verify), seal)
+    return _verified(Path(path), _verifiers(verify), seal, name)
 
 
 def _verifiers(trust: Trust) -> Sequence[Verifier]:
@@ -60,19 +62,23 @@ def _verifiers(trust: Trust) -> Sequence[Verifier]:
     return [*trust] if isinstance(trust, Sequence) else [trust]
 
 
-def _verified(path: Path, verifiers: Sequence[Verifier], location: str | Path | None) -> Dataset:
+def _verified(
+    path: Path, verifiers: Sequence[Verifier], location: str | Path | None, name: str | None
+) -> Dataset:
     import numpy as np
     import pyarrow.compute as pc
 
     from bezoar.custody.seal.comparing import compare_records
-    from bezoar.custody.seal.layout import dataset_path, default_seal
+    from bezoar.custody.seal.layout import dataset_name, dataset_path, default_seal
     from bezoar.custody.seal.reading import Seal
     from bezoar.custody.seal.records import Layout, described, open_records
-    from bezoar.custody.seal.verifying import authentic
+    from bezoar.custody.seal.verifying import authentic, misnamed
 
     found = dataset_path(path)
     sealed = Seal.open(location if location is not None else default_seal(found))
-    authentic(sealed, verifiers)
+    tree = authentic(sealed, verifiers)
+    for problem in misnamed(tree.name, name or dataset_name(found)):
+        raise VerificationError(f"{path}: {problem}")
     dataset = open_records(found, Layout.described(sealed.manifest.description))
     if dataset is None:
         raise InputError(f"{path}: was sealed file by file; it is no dataset that can be opened")

@@ -21,6 +21,7 @@ from bezoar.custody.seal.layout import (
     MANIFEST,
     MANIFEST_DIGEST,
     SNAPSHOT_DIGEST,
+    dataset_name,
     dataset_path,
     default_seal,
 )
@@ -51,13 +52,14 @@ def verify(
     strict: bool = False,
     records: str | None = None,
     check: Check | None = None,
+    name: str | None = None,
 ) -> Verification:
     """Verify the dataset at `path` against its seal (`seal`: a folder or URL, by default beside the data).
 
     `verifier`: whom to trust (any one of several); None: nobody, and the result is not valid. `note_key` demands a checkpoint
     signed by it. `strict` reports files that OpenSSF Model Signing leaves unsigned. `records`, a pattern of keys (`*`, `?`,
     `[…]`), verifies only those records' content, label and place in the signed snapshot. `check` sees the result and the seal
-    and adds problems of its own (a policy).
+    and adds problems of its own (a policy). `name` is the dataset's own, which the seal must bear; by default that of `path`.
 
     Differences are reported, not raised. Raises InputError when the dataset or the seal is missing or malformed.
     """
@@ -65,6 +67,7 @@ def verify(
     sealed = Seal.open(seal if seal is not None else default_seal(dataset))
     problems: list[str] = []
     signer, tree = signed_by(sealed.bundle(), verifier, sealed.where(BUNDLE), problems)
+    problems += misnamed(tree.name, name or dataset_name(dataset))
     _check_parts(sealed, tree, problems)
     _check_checkpoint(sealed, tree, note_key, problems)
     result = Verification(tree.name, tree.extra.get(SNAPSHOT_DIGEST, ""), signer, len(sealed.manifest), 0)
@@ -81,6 +84,15 @@ def verify(
     if check is not None:
         result = replace(result, problems=(*result.problems, *check(result, sealed)))
     return result
+
+
+def misnamed(sealed: str, expected: str) -> list[str]:
+    """A problem when a seal is of a dataset of another name: somebody may have put that in the place of this one."""
+    if sealed == expected:
+        return []
+    return [
+        f"the seal is of the dataset {sealed!r}, not {expected!r}; if it was renamed, say so (name, or [dataset] in the policy)"
+    ]
 
 
 def authentic(
