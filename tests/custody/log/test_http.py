@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.custody.tlog import serving
+from bezoar.custody.tlog import serving, witness_client
 from bezoar.custody.tlog.checkpoint import Checkpoint
 from bezoar.custody.tlog.keys import cosigner
 from bezoar.custody.tlog.log import CustodyLog
@@ -311,6 +311,7 @@ def test_a_witness_that_does_not_know_the_log(tmp_path: Path, start: Start, witn
         (Answer(409, b"-1\n", "text/x.tlog.size"), "cosigned another history"),
         (Answer(409, b"99\n", "text/x.tlog.size"), "rolled back"),
         (Answer(409, b"2\n", "text/x.tlog.size"), "kept changing"),
+        (Answer(409, b"5\n", "text/x.tlog.size"), "cosigned another history"),
         (Answer(500, b"\x1b[31m" + b"x" * 1000), "status 500"),
     ],
 )
@@ -326,6 +327,31 @@ def test_a_hostile_witness(tmp_path: Path, start: Start, answer: Answer, message
     with pytest.raises((InputError, VerificationError), match=message):
         cosign(log, url, [KEY])
     assert (tmp_path / "log/checkpoint").read_bytes() == before
+
+
+@pytest.mark.parametrize("part", ["status line", "header", "body"])
+def test_a_witness_that_drips_is_left(
+    tmp_path: Path, start: Start, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dripping(Handler):
+        def do_POST(self) -> None:  # noqa: N802
+            self.body(MAX_REQUEST)
+            head = {"status line": b"", "header": b"HTTP/1.0 200 OK\r\nX: "}
+            self.wfile.write(head.get(part, b"HTTP/1.0 200 OK\r\n\r\n"))
+            while not ended.wait(0.02):
+                self.wfile.write(b"x")
+
+    ended = threading.Event()
+    monkeypatch.setattr(witness_client, "_DEADLINE_S", 0.5)
+    log = make_log(tmp_path / "log", 5)
+    url = start(listening(Dripping, ANY_PORT))
+    began = time.monotonic()
+    try:
+        with pytest.raises(InputError, match=r"no whole answer from the witness within"):
+            cosign(log, url, [KEY])
+    finally:
+        ended.set()
+    assert time.monotonic() - began < 5
 
 
 def test_a_cosignature_of_another_checkpoint_is_refused(tmp_path: Path, start: Start) -> None:

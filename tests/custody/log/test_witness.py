@@ -180,9 +180,14 @@ def test_409_with_the_size_that_was_cosigned(witness: Witness) -> None:
         assert (answer.status, answer.body, answer.content_type) == (409, b"3\n", "text/x.tlog.size")
 
 
-def test_422_for_another_root_of_the_same_size(witness: Witness) -> None:
+def test_409_for_another_root_of_the_same_size(witness: Witness) -> None:
     witness.add_checkpoint(request(0, 3))
-    assert witness.add_checkpoint(request(3, 3, "another history")).status == 422
+    answer = witness.add_checkpoint(request(3, 3, "another history"))
+    assert (answer.status, answer.body) == (
+        409,
+        b"another root was cosigned at this size: the log was forked\n",
+    )
+    assert answer.content_type != SIZE_TYPE
     assert witness.add_checkpoint(request(3, 3)).status == 200
 
 
@@ -240,7 +245,7 @@ def test_a_restart_forgets_nothing(witness: Witness, state_folder: Path) -> None
     witness.add_checkpoint(request(0, 8))
     again = Witness([signer().key], [ed25519()], state_folder)
     assert again.add_checkpoint(request(0, 3)).body == b"8\n"
-    assert again.add_checkpoint(request(8, 8, "another history")).status == 422
+    assert again.add_checkpoint(request(8, 8, "another history")).status == 409
     assert again.add_checkpoint(request(8, 9)).status == 200
 
 

@@ -129,6 +129,8 @@ class Witness:
         size = latest.size if latest else 0
         if request.old != size:
             return Answer(409, f"{size}\n".encode(), SIZE_TYPE)
+        if latest is not None and size == checkpoint.size > 0 and latest.root != checkpoint.root:
+            return _refuse(409, "another root was cosigned at this size: the log was forked")
         try:
             _check_proof(request, checkpoint, latest)
         except VerificationError as error:

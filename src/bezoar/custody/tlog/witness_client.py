@@ -8,6 +8,8 @@ import urllib.request
 from collections.abc import Sequence
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import IO
 
 from bezoar.custody.tlog.durable import lock, replace_file
@@ -17,7 +19,8 @@ from bezoar.custody.tlog.serving import Answer
 from bezoar.custody.tlog.witness import SIZE_TYPE, Request
 from bezoar.errors import InputError, UsageError, VerificationError
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0  # of waiting for the next byte
+_DEADLINE_S = 60.0  # of one answer
 _MAX_ANSWER = 64 << 10
 _MAX_TRIES = 4  # the witness's size is asked for once; more tries are for others who cosign at the same time
 _SIZE = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
@@ -53,6 +56,8 @@ def _request(
             return _cosignatures(note, answer.body, keys, url)
         size = _SIZE.fullmatch(answer.body) if answer.content_type.partition(";")[0] == SIZE_TYPE else None
         if answer.status != 409 or size is None:
+            raise _refusal(answer, url)
+        if int(size[1]) == old == checkpoint.size:  # the size was right, so it is the root that is another
             raise _refusal(answer, url)
         old = int(size[1])
         if old > checkpoint.size:
@@ -124,23 +129,41 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _post(url: str, body: bytes) -> Answer:
-    """POST to `<url>/add-checkpoint`; InputError when there is no answer or it is too long."""
+    """POST to `<url>/add-checkpoint`; InputError when there is no answer within a minute or it is too long."""
     if not url.lower().startswith(("http://", "https://")):
         raise UsageError(f"{url}: the address of a witness begins with http:// or https://")
-    target = url.rstrip("/") + "/add-checkpoint"
-    opener = urllib.request.build_opener(_NoRedirect)
-    try:
-        request = urllib.request.Request(target, body, {"Content-Type": "text/plain"}, method="POST")  # noqa: S310 - checked above
+    outcome: SimpleQueue[Answer | Exception] = SimpleQueue()
+
+    def exchange() -> None:
         try:
-            response = opener.open(request, timeout=_TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            response = error
-        with response:
-            answer = response.read(_MAX_ANSWER + 1)
-            status, kind = response.status, response.headers.get("Content-Type", "")
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise InputError(f"{url}: no answer from the witness ({reason}); check the address") from error
-    if len(answer) > _MAX_ANSWER:
+            outcome.put(_exchange(url.rstrip("/") + "/add-checkpoint", body))
+        except Exception as error:  # whatever it is, it is raised where the answer is awaited
+            outcome.put(error)
+
+    # the timeout of a socket starts anew with every byte; only a thread that may be left behind has a deadline
+    Thread(target=exchange, daemon=True).start()
+    try:
+        answer = outcome.get(timeout=_DEADLINE_S)
+    except Empty as error:
+        raise InputError(f"{url}: no whole answer from the witness within {_DEADLINE_S:.0f} s") from error
+    if isinstance(answer, (OSError, HTTPException, ValueError)):
+        reason = getattr(answer, "reason", None) or answer
+        raise InputError(f"{url}: no answer from the witness ({reason}); check the address") from answer
+    if isinstance(answer, Exception):
+        raise answer
+    if len(answer.body) > _MAX_ANSWER:
         raise InputError(f"{url}: the witness's answer is longer than {_MAX_ANSWER:,} bytes")
-    return Answer(status, answer, kind)
+    return answer
+
+
+def _exchange(target: str, body: bytes) -> Answer:
+    opener = urllib.request.build_opener(_NoRedirect)
+    request = urllib.request.Request(target, body, {"Content-Type": "text/plain"}, method="POST")  # noqa: S310 - checked by the caller
+    try:
+        response = opener.open(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return Answer(
+            response.status, response.read(_MAX_ANSWER + 1), response.headers.get("Content-Type", "")
+        )
