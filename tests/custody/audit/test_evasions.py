@@ -19,7 +19,8 @@ from bezoar.custody.events.event import ScanFinding
 from bezoar.custody.events.history import history
 from bezoar.custody.tlog.keys import ed25519_signer
 from bezoar.custody.tlog.note import Note, sign_note
-from custody.audit.life import ACME, whole_life
+from bezoar.errors import InputError
+from custody.audit.life import ACME, CAROL, whole_life
 from custody.audit.support import ORIGIN, Life, log_signer, scan, signer_of
 
 
@@ -109,3 +110,62 @@ def test_an_earlier_statement_hides_only_what_it_tells(life: Life) -> None:
     append([replace(before, time=life.tick()).event()], life.log, [signer_of("barbara")], log_signer())
     since = Scope(since=life.tick() - timedelta(minutes=1), seed=1)
     assert codes(audited(life, since)) == set()
+
+
+def rename(life: Life, old: str, new: str) -> None:
+    """A file of the folder gets another name and keeps all else."""
+    (life.data / old).rename(life.data / new)
+    life.rows[new] = life.rows.pop(old)
+    life.write()
+
+
+def test_a_removed_record_does_not_return_by_a_transformation(life: Life) -> None:
+    gone = next(
+        each.event for each in history(life.log, "signs") if each.event and each.event.kind == "removed"
+    )
+    life.put_back(CAROL[:1])
+    life.take_out(ACME[:1])
+    life.seal()
+    life.attest("transformed", reason="cleaned up")
+    life.attest("sealed")
+    assert CAROL[0] in {record.key for record in gone.records}
+    assert [each.keys for each in audited(life).irregularities if each.code == "removed-returned"] == [
+        (CAROL[0],)
+    ]
+
+
+def test_a_transformation_is_no_way_to_acquire(life: Life) -> None:
+    life.add("eve", ["eve.png"], "stop", 9000)
+    life.seal()
+    with pytest.raises(InputError, match=r"'eve.png' .* replace none that the log has"):
+        life.attest("transformed")
+    with pytest.raises(InputError, match="replace none"):
+        life.attest("transformed", query="key=eve*")
+    event = life.attest("acquired").events[0]
+    assert [record.key for record in event.records] == ["eve.png"]
+
+
+def test_records_that_a_transformation_made_from_nothing(life: Life) -> None:
+    logged = [each.event for each in history(life.log, "signs") if each.event is not None]
+    first, last = logged[0], logged[-1]
+    stranger = replace(first.records[0], key="eve.png", sha256=b"\5" * 32)
+    life.forge(
+        replace(first, kind="transformed", origin=None, before=last.after, after="ab" * 32, time=life.tick(), records=(stranger,))
+    )  # fmt: skip
+    assert [each.keys for each in audited(life).irregularities if each.code == "made-from-nothing"] == [
+        ("eve.png",)
+    ]
+
+
+def test_a_revocation_follows_a_record_that_was_renamed(life: Life) -> None:
+    """In a folder of images whose sub-folders are the classes, relabelling is renaming."""
+    rename(life, ACME[0], "harmless.png")
+    life.seal()
+    life.attest("transformed", reason="relabelled")
+    life.attest("revoked", query="origin=https://acme*", reason="acme was hacked")
+    life.attest("removed", query="key=acme*")
+    life.take_out(ACME[1:])
+    life.seal()
+    life.attest("sealed")
+    found = [each for each in audited(life).irregularities if each.code == "revoked-present"]
+    assert [each.keys for each in found] == [("harmless.png",)] * 2  # when it was sealed, and at the closing

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bezoar.custody.audit.balances import balances
+from bezoar.custody.events import building
+from bezoar.custody.events.building import split
 from bezoar.custody.events.event import NOTHING, Event
 from bezoar.custody.events.ledger import Holding, Ledger, root_of
 from bezoar.custody.seal.leaves import Leaf
@@ -195,3 +198,96 @@ def test_origin_and_derivation() -> None:
         Event("transformed", "e", NOTHING, OTHER, TIME, records=(record(1),), derived=("d", "8" * 64))
     )
     assert other.held["k001"].origin == "d@" + "8" * 16
+
+
+def image(key: str, content: int, label: str = "a") -> Leaf:
+    return Leaf(key, label, bytes([content]) * 32, content, {"column": "s"})
+
+
+def came(writer: Writer, origin: str, *records: Leaf) -> None:
+    """Records are acquired from an origin."""
+    writer.model.update({each.key: each for each in records})
+    after = root_of(Holding(each) for each in writer.model.values())
+    event = Event("acquired", "d", writer.ledger.snapshot, after, TIME, records=records, origin=origin)
+    assert writer.ledger.apply(event) == []
+
+
+def origins(writer: Writer, key: str) -> set[str]:
+    return set(writer.ledger.held[key].provenance.origins)
+
+
+def test_a_transformation_does_not_bring_back_what_was_removed() -> None:
+    writer = Writer()
+    writer.move("acquired", (record(1), record(2)))
+    writer.move("removed", (record(1),))
+    assert writer.move("transformed", (record(1), record(2, "b")), (record(2),)) == ["removed-returned"]
+
+
+@pytest.mark.parametrize("was", [(), (record(1),)])
+def test_a_transformation_makes_nothing_from_nothing(was: tuple[Leaf, ...]) -> None:
+    writer = Writer()
+    writer.move("acquired", (record(1), record(2)))
+    relabelled = tuple(record(1, "b") for _ in was)
+    assert (
+        writer.move("transformed", (*relabelled, record(9)), was) == []
+    )  # the next event may tell what it replaces
+    problems = writer.ledger.settle()
+    assert [(each.code, each.keys) for each in problems] == [("made-from-nothing", ("k009",))]
+
+
+def test_what_is_made_of_a_record_that_is_gone_has_a_predecessor() -> None:
+    """One photo is cut into three; and a photo is converted, which changes content and name."""
+    writer = Writer()
+    writer.move("acquired", (image("photo.jpg", 1), image("other.jpg", 2)))
+    crops = tuple(image(f"photo_{number}.jpg", 10 + number) for number in range(3))
+    writer.move("transformed", crops, (image("photo.jpg", 1),))
+    writer.move("transformed", (image("other.png", 20),), (image("other.jpg", 2),))
+    assert writer.ledger.settle() == []
+
+
+def test_a_renamed_record_keeps_its_origin() -> None:
+    writer = Writer()
+    came(writer, "acme", image("Yield/1", 1))
+    came(writer, "bob", image("Yield/2", 2))
+    was = (image("Yield/1", 1), image("Yield/2", 2))
+    writer.move("transformed", (image("Stop/x", 1, "b"), image("Stop/y", 2, "b")), was)
+    assert (origins(writer, "Stop/x"), origins(writer, "Stop/y")) == ({"acme"}, {"bob"})
+    assert writer.ledger.held["Stop/x"].origin == "acme"
+
+
+def test_contents_that_change_places_keep_their_origins() -> None:
+    writer = Writer()
+    came(writer, "acme", image("row1", 1))
+    came(writer, "bob", image("row2", 2))
+    writer.move("transformed", (image("row1", 2), image("row2", 1)), (image("row1", 1), image("row2", 2)))
+    assert (origins(writer, "row1"), origins(writer, "row2")) == ({"bob"}, {"acme"})
+
+
+@pytest.mark.parametrize("new_first", [True, False])
+def test_a_renaming_that_two_events_tell_of(new_first: bool) -> None:
+    writer = Writer()
+    came(writer, "acme", image("a", 1))
+    came(writer, "bob", image("b", 2))
+    before, after = writer.ledger.snapshot, root_of([Holding(image("z", 1)), Holding(image("y", 9))])
+    events = [
+        Event("transformed", "d", before, after, TIME, records=(image("z", 1), image("y", 9))),
+        Event("transformed", "d", before, after, TIME, was=(image("a", 1), image("b", 2))),
+    ]
+    for event in events if new_first else reversed(events):
+        assert writer.ledger.apply(event) == []
+    assert writer.ledger.settle() == []
+    assert origins(writer, "z") == {"acme"}  # by its content
+    assert origins(writer, "y") == {"acme", "bob"}  # one of them, nobody can know which
+
+
+def test_a_renaming_is_told_by_one_event_though_the_keys_lie_apart() -> None:
+    first = Event("transformed", "d", NOTHING, OTHER, TIME)
+    with mock.patch.object(building, "MAX_RECORDS", 4):
+        parts = split(
+            first,
+            [image(f"new{number}", number) for number in range(6)],
+            [image(f"old{number}", number) for number in range(6)],
+        )
+    assert [{leaf.sha256 for leaf in part.was} for part in parts] == [
+        {leaf.sha256 for leaf in part.records} for part in parts
+    ]

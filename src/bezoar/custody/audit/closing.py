@@ -62,9 +62,9 @@ class _Found:
                 self._note("unlogged-addition", key)
         elif held.leaf != record:
             self._differs(held.leaf, record)
-        origin = held.origin if held else None
-        if any(revocation.concerns(record, origin) for revocation in self._revocations):
-            self._note("revoked-present", key, f"{key!r} ({', '.join(record.source.values()) or origin})")
+        if self._revoked(record, held):
+            known = ", ".join(record.source.values()) or (held.origin if held else None)
+            self._note("revoked-present", key, f"{key!r} ({known})")
         if lacking := [column for column in self._required if not record.source.get(column)]:
             self._note("source-missing", key, f"{key!r} (no {lacking[0]})")
         return held
@@ -77,6 +77,11 @@ class _Found:
     def irregularities(self) -> list[Irregularity]:
         """One irregularity of each kind that was found."""
         return [irregularity(code, self._what(code), keys) for code, keys in self._keys.items()]
+
+    def _revoked(self, record: Leaf, held: Holding | None) -> bool:
+        """Whether a source of the record is revoked, as it is sealed and with all that the books know of its descent."""
+        sealed = Holding(record, held.provenance if held else None)
+        return any(revocation.concerns(sealed) for revocation in self._revocations)
 
     def _differs(self, was: Leaf, now: Leaf) -> None:
         if was.label != now.label:

@@ -20,10 +20,9 @@ from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SCANNED, SEALED, Event
 from bezoar.custody.events.history import Logged, history
-from bezoar.custody.events.ledger import Holding, Ledger
+from bezoar.custody.events.ledger import Holding, Ledger, matches
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
-from bezoar.custody.seal.leaves import Leaf
 from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
@@ -41,9 +40,9 @@ class Revocation:
     event: int
     query: Query
 
-    def concerns(self, record: Leaf, origin: str | None) -> bool:
-        """Whether it makes a record inadmissible."""
-        return self.query.matches(record.key, record.label, record.source, origin)
+    def concerns(self, record: Holding) -> bool:
+        """Whether it makes a record inadmissible, by what it is or by any of the sources that it was made from."""
+        return self.event in record.provenance.revoked or matches(self.query, record)
 
 
 @dataclass(frozen=True)
@@ -245,9 +244,7 @@ class _Reader:
         found = self._found
         for revocation in found.revocations:
             inadmissible = [
-                holding.leaf.key
-                for holding in found.ledger.held.values()
-                if revocation.concerns(holding.leaf, holding.origin)
+                holding.leaf.key for holding in found.ledger.held.values() if revocation.concerns(holding)
             ]
             if inadmissible:
                 what = f"{when} with records that match {revocation.query.text!r}, revoked in entry {revocation.event}"

@@ -51,6 +51,8 @@ KINDS = {
     "other-record": _Kind("An event moves records that are not as it says", _C, "attest what changed them"),
     "acquired-twice": _Kind("Records are acquired that are in custody already", _C, "correct it by a further event"),
     "removed-returned": _Kind("Removed records are back in the books", _C, "remove them again: removal is final"),
+    "made-from-nothing": _Kind("A transformation makes records that replace none", _C, "attest how the records were acquired"),
+    "parent-unknown": _Kind("Records derive from a dataset that the log does not know", _S, "log the life of that dataset, too"),
     # the closing balance against the sealed manifest
     "unlogged-addition": _Kind("Records were added without an event", _C, _FIND_OUT),
     "unlogged-removal": _Kind("Records were removed without an event", _C, _FIND_OUT),

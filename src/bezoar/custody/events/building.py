@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from bezoar.custody.events.descent import without_predecessor
 from bezoar.custody.events.event import (
     ACQUIRED,
     MAX_RECORDS,
@@ -27,7 +28,7 @@ from bezoar.custody.events.event import (
     Part,
     Scan,
 )
-from bezoar.custody.events.ledger import Holding, Ledger, root_of
+from bezoar.custody.events.ledger import Holding, Ledger, matches, root_of
 from bezoar.custody.events.query import Query
 from bezoar.custody.seal.layout import BUNDLE, CROISSANT, MANIFEST
 from bezoar.custody.seal.leaves import Leaf
@@ -149,7 +150,13 @@ def _transformed(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
     there = {leaf.key: leaf for leaf in _leaves(new) if leaf.key not in ledger.quarantine}
     was = [held.leaf for key, held in ledger.held.items() if there.get(key) != held.leaf]
     now = [leaf for key, leaf in there.items() if key not in ledger.held or ledger.held[key].leaf != leaf]
+    nothing = set() if derived else set(without_predecessor(now, was))
     was, now = ([leaf for leaf in leaves if _meets(leaf, request)] for leaves in (was, now))
+    if new_ones := [leaf.key for leaf in now if leaf.key in nothing]:
+        raise InputError(
+            f"{new.location}: {new_ones[0]!r} and {len(new_ones) - 1:,} other records replace none that the log has; "
+            "attest first what was acquired"
+        )
     if not was and not now:
         raise UsageError(f"{new.location}: no record that is asked for differs from what the log has")
     before, after = _span(new, ledger, new.root.hex)
@@ -224,23 +231,22 @@ def _is_behind(seal: Seal, ledger: Ledger) -> bool:
 
 def _meets(leaf: Leaf, request: Request) -> bool:
     query = request.query
-    return query is None or query.matches(leaf.key, leaf.label, leaf.source, request.origin)
+    origins = () if request.origin is None else (request.origin,)
+    return query is None or query.matches(leaf.key, leaf.label, leaf.source, origins)
 
 
 def _matching(records: Iterable[Holding], query: Query | None) -> list[Holding]:
-    return [
-        held
-        for held in records
-        if query and query.matches(held.leaf.key, held.leaf.label, held.leaf.source, held.origin)
-    ]
+    return [held for held in records if query and matches(query, held)]
 
 
 def split(first: Event, records: Sequence[Leaf], was: Sequence[Leaf] = ()) -> list[Event]:
-    """Events like `first` that name the records between them, those with one key together."""
+    """Events like `first` that name the records between them, those with one key and those renamed together."""
     now, old = {leaf.key: leaf for leaf in records}, {leaf.key: leaf for leaf in was}
+    former = {leaf.sha256: leaf.key for leaf in was if leaf.key not in now}
+    place = {leaf.key: former.get(leaf.sha256, leaf.key) for leaf in records if leaf.key not in old}
     parts: list[list[str]] = [[]]
     size = 0
-    for key in sorted(now.keys() | old.keys()):
+    for key in sorted(now.keys() | old.keys(), key=lambda key: (place.get(key, key), key)):
         size += sum(_bytes(leaves[key]) for leaves in (now, old) if key in leaves)
         if len(parts[-1]) >= MAX_RECORDS or size > _MAX_EVENT_BYTES:
             parts.append([])

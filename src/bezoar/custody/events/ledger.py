@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from bezoar.custody.events.descent import Descent, Parent, Provenance
 from bezoar.custody.events.event import (
     ACQUIRED,
     AUDITED,
@@ -23,6 +24,7 @@ from bezoar.custody.events.event import (
     TRANSFORMED,
     Event,
 )
+from bezoar.custody.events.query import Query
 from bezoar.custody.seal.leaves import Leaf
 from bezoar.custody.seal.snapshot import leaf
 from bezoar.custody.tlog.merkle import Frontier, leaf_hash
@@ -42,15 +44,16 @@ Cell = tuple[str, str | None]  # source, label
 class Holding:
     """A record in custody: its leaf, the leaf's hash, where it came from, and bits for the evidence that covers it.
 
-    `why` says for what reason it was last quarantined.
+    `origin` is for tables, `provenance` has all that it may come from. `why` says for what reason it was last quarantined.
     """
 
-    __slots__ = ("hash", "leaf", "marks", "origin", "why")
+    __slots__ = ("hash", "leaf", "marks", "origin", "provenance", "why")
 
-    def __init__(self, record: Leaf, origin: str | None) -> None:
+    def __init__(self, record: Leaf, provenance: Provenance | None = None, origin: str | None = None) -> None:
         self.leaf = record
         self.hash = hash_of(record)
-        self.origin = origin
+        self.provenance = provenance or Provenance()
+        self.origin = origin or self.provenance.text()
         self.marks = 0
         self.why = ""
 
@@ -85,9 +88,16 @@ class Account:
 
 
 class Ledger:
-    """Applies events. `source_of` names the source of a record, for the balances."""
+    """Applies events. `source_of` names the source of a record, for the balances.
 
-    def __init__(self, source_of: Callable[[Holding], str]) -> None:
+    `parents` finds the dataset, by name and snapshot, that another was derived from; without it, nothing is said of those.
+    """
+
+    def __init__(
+        self,
+        source_of: Callable[[Holding], str],
+        parents: Callable[[str, str], Parent | None] | None = None,
+    ) -> None:
         self.held: dict[str, Holding] = {}
         self.quarantine: dict[str, Holding] = {}
         self.removed: dict[str, set[bytes]] = {}
@@ -95,8 +105,10 @@ class Ledger:
         self.tip = NOTHING  # the snapshot to which the last movement led, by its own account
         self.step: tuple[str, str] | None = None  # snapshots of the movements under way
         self.passed: set[str] = {NOTHING}  # every snapshot that the events have named as the dataset's
-        self._source_of = source_of
+        self._source_of, self._parents = source_of, parents
         self._drifted = False
+        self._descent = Descent()  # of the step under way
+        self._known: dict[bytes, Provenance] = {}  # of every content that was ever in custody
 
     def open_period(self) -> None:
         """Begin a new period: what is held now is the opening balance."""
@@ -126,11 +138,13 @@ class Ledger:
             return []
         named = self.tip = self.step[1]
         self.step = None
+        what = f"the transformations that lead to snapshot {named[:16]} make records that replace none"
+        problems = _problem("made-from-nothing", what, self._descent.from_nothing())
         drifted, self._drifted = self._drifted, self.root() != named
         if drifted or not self._drifted:  # said once; that later snapshots differ too is no news
-            return []
+            return problems
         what = f"the movements that lead to snapshot {named[:16]} do not: the records held give another one"
-        return [Problem("snapshot-mismatch", what)]
+        return [*problems, Problem("snapshot-mismatch", what)]
 
     def root(self) -> str:
         """The snapshot root (hex) of the records that are held."""
@@ -166,19 +180,22 @@ class Ledger:
             what = f"continues from snapshot {event.before[:16]}; the event before it led to {self.tip[:16]}"
             problems.append(Problem("broken-chain", what))
         self.step = (event.before, event.after)
+        self._descent = Descent()
         self.passed.add(event.after)
         return problems
 
     def _acquire(self, event: Event) -> list[Problem]:
         twice, back = [], []
+        provenance = Provenance.of(event.origin)
         for record in event.records:
-            holding = Holding(record, event.origin)
+            holding = Holding(record, provenance)
             if record.key in self.held or record.key in self.quarantine:
                 twice.append(record.key)
                 continue
             if holding.hash in self.removed.get(record.key, ()):
                 back.append(record.key)
             self.held[record.key] = holding
+            self._know(holding)
             self.dataset.book("acquired", self._cell(holding))
         return [
             *_problem("acquired-twice", "acquires records that are in custody already", twice),
@@ -214,7 +231,7 @@ class Ledger:
             self.outside.book("released", self._cell(holding))
             if holding.leaf != record:
                 other.append(record.key)
-                holding = Holding(record, holding.origin)
+                holding = Holding(record, holding.provenance, holding.origin)
             self.held[record.key] = holding
             self.dataset.book("released", self._cell(holding))
         return [
@@ -247,32 +264,62 @@ class Ledger:
         ]
 
     def _transform(self, event: Event) -> list[Problem]:
-        missing, other, twice = [], [], []
-        origins: dict[str, str | None] = {}
-        derived = f"{event.derived[0]}@{event.derived[1][:16]}" if event.derived else None
+        missing, other, twice, back = [], [], [], []
+        parent, problems = self._parent(event)
         for record in event.was:
             holding = self.held.pop(record.key, None)
             if holding is None:
                 missing.append(record.key)
                 continue
             other += [record.key] if holding.leaf != record else []
-            origins[record.key] = holding.origin
+            self._descent.replace(holding.leaf, holding.provenance)
             self.dataset.book("transformed out", self._cell(holding))
         for record in event.records:
             if record.key in self.held or record.key in self.quarantine:
                 twice.append(record.key)
                 continue
-            new = self.held[record.key] = Holding(
-                record, origins.get(record.key, derived or _only(origins.values()))
-            )
+            new = self.held[record.key] = self._made(event, record, parent)
+            if new.hash in self.removed.get(record.key, ()):
+                back.append(record.key)
+            self._know(new)
             self.dataset.book("transformed in", self._cell(new))
         return [
+            *problems,
             *_problem("not-held", "transforms records that the dataset does not hold", missing),
             *_problem(
                 "other-record", "transforms records that are held with other content, label or source", other
             ),
             *_problem("acquired-twice", "makes records that are in custody already", twice),
+            *_problem("removed-returned", "makes records that were removed for good", back),
         ]
+
+    def _parent(self, event: Event) -> tuple[Parent | None, list[Problem]]:
+        """The dataset that the records of an event were derived from; a problem when it is sought and not found."""
+        if event.derived is None or self._parents is None:
+            return None, []
+        name, snapshot = event.derived
+        if parent := self._parents(name, snapshot):
+            return parent, []
+        what = f"derives records from snapshot {snapshot[:16]} of {name[:200]!r}, which the log does not know"
+        return None, [Problem("parent-unknown", what, tuple(record.key for record in event.records))]
+
+    def _made(self, event: Event, record: Leaf, parent: Parent | None) -> Holding:
+        """A record that a transformation makes, with the provenance of what it was made from."""
+        provenance = self._descent.provenance(record, self._known.get(record.sha256))
+        if event.derived is None:
+            self._descent.make(record)
+            return Holding(record, provenance)
+        name = f"{event.derived[0]}@{event.derived[1][:16]}"
+        parts = [Provenance.of(name), provenance, *([parent.provenance(record)] if parent else [])]
+        return Holding(record, Provenance.joined(parts), name)
+
+    def _know(self, holding: Holding) -> None:
+        """Remember where a content came from, whatever key it gets later."""
+        content = holding.leaf.sha256
+        known = self._known.get(content, holding.provenance)
+        if holding.provenance is not known:
+            known = Provenance.joined((known, holding.provenance))
+        self._known[content] = known
 
     def _cell(self, holding: Holding) -> Cell:
         return self._source_of(holding), holding.leaf.label
@@ -291,11 +338,11 @@ def hash_of(record: Leaf) -> bytes:
     return leaf_hash(leaf(record.key, record.label, record.sha256, record.size, record.source))
 
 
+def matches(query: Query, holding: Holding) -> bool:
+    """Whether a record in custody is one that the query asks for."""
+    record = holding.leaf
+    return query.matches(record.key, record.label, record.source, holding.provenance.origins)
+
+
 def _problem(code: str, what: str, keys: Sequence[str]) -> list[Problem]:
     return [Problem(code, what, tuple(keys))] if keys else []
-
-
-def _only(origins: Iterable[str | None]) -> str | None:
-    """The origin that all share; None where they differ or there are none."""
-    known = set(origins)
-    return known.pop() if len(known) == 1 else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bezoar.custody.events.event import REVOKED, Event
 from bezoar.custody.events.history import Logged, history
-from bezoar.custody.events.ledger import Ledger
+from bezoar.custody.events.ledger import Ledger, matches
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
 from bezoar.custody.seal.leaves import Leaf
@@ -154,7 +154,7 @@ class _Reader:
         if event.kind == REVOKED and event.query is not None:
             held = self.ledger.held.get(self._key) or self.ledger.quarantine.get(self._key)
             query = Query.parse(event.query)
-            if held and query.matches(held.leaf.key, held.leaf.label, held.leaf.source, held.origin):
+            if held and matches(query, held):
                 return BY_SOURCE
             return ""
         about_all = not event.moves and not event.records

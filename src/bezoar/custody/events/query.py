@@ -10,7 +10,7 @@ is a name, not a pattern. There is no escaping: a comma in a pattern is written 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 
@@ -53,10 +53,15 @@ class Query:
             )
         return cls(text, conditions)
 
-    def matches(self, key: str, label: str | None, source: Mapping[str, str], origin: str | None) -> bool:
-        """Whether a record meets all conditions; a label, column or origin that it does not have meets none."""
+    def matches(
+        self, key: str, label: str | None, source: Mapping[str, str], origins: Iterable[str] = ()
+    ) -> bool:
+        """Whether a record meets all conditions; a label, column or origin that it does not have meets none.
+
+        Of several origins, which a record has that was made from others, one has to meet the condition.
+        """
         return all(
-            condition.holds(_value(condition.field, key, label, source, origin))
+            any(map(condition.holds, _values(condition.field, key, label, source, origins)))
             for condition in self.conditions
         )
 
@@ -74,11 +79,11 @@ def _condition(part: str, query: str) -> _Condition:
         raise UsageError(f"query {query[:80]!r}: {text[:60]!r} is no pattern ({error})") from error
 
 
-def _value(
-    field: str, key: str, label: str | None, source: Mapping[str, str], origin: str | None
-) -> str | None:
+def _values(
+    field: str, key: str, label: str | None, source: Mapping[str, str], origins: Iterable[str]
+) -> Iterable[str | None]:
+    if field == "origin":
+        return origins
     if field == "key":
-        return key
-    if field == "label":
-        return label
-    return origin if field == "origin" else source.get(field.removeprefix(_SOURCE))
+        return (key,)
+    return (label,) if field == "label" else (source.get(field.removeprefix(_SOURCE)),)
