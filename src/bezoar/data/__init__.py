@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bezoar.data.arrays import from_arrays
-    from bezoar.data.dataset import NO_LABEL, Dataset, Modality, Reader, Record
+    from bezoar.data.dataset import NO_LABEL, Dataset, FurtherReader, Modality, Reader, Record
     from bezoar.data.formats import FORMATS, Format, OpenOptions
     from bezoar.data.images import decode, encode
     from bezoar.data.loading import Batch, image_sizes, load_images
@@ -21,6 +21,7 @@ __all__ = [
     "Batch",
     "Dataset",
     "Format",
+    "FurtherReader",
     "Modality",
     "OpenOptions",
     "Reader",
@@ -42,6 +43,7 @@ _HOME = {
     "Batch": ("loading", "Batch"),
     "Dataset": ("dataset", "Dataset"),
     "Format": ("formats", "Format"),
+    "FurtherReader": ("dataset", "FurtherReader"),
     "Modality": ("dataset", "Modality"),
     "OpenOptions": ("formats", "OpenOptions"),
     "Reader": ("dataset", "Reader"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,19 @@ class Reader(Protocol):
 
         Ascending order is fast; any order is right. A row whose content cannot be read yields b"" (it is then
         reported as unreadable, never dropped).
+        """
+        ...
+
+
+@runtime_checkable
+class FurtherReader(Protocol):
+    """A `Reader` of records that have more than content, label and `columns`."""
+
+    def further(self, rows: NDArray[np.int64]) -> Iterator[Mapping[str, Any]]:
+        """The rest of `rows` by name, in the order given: other files of a sample, columns too large for memory.
+
+        Bytes, an iterator over the pieces of a file (to be read before the next row is asked for), or else the
+        plain Python value of a nested column; what a row does not have, or is null, is left out.
         """
         ...
 
@@ -104,6 +117,19 @@ class Dataset:
         try:
             for index, content in zip(wanted.tolist(), self.reader.read(self.rows[wanted]), strict=True):
                 yield self.changes.get(index, content)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read any more ({error.strerror or error})") from error
+
+    def further(self) -> Iterator[Mapping[str, Any]]:
+        """What the records have beside content, label and `columns`, as `FurtherReader.further` gives it, streamed.
+
+        InputError when the files have become unreadable since the dataset was opened.
+        """
+        if not isinstance(self.reader, FurtherReader):
+            yield from ({} for _ in range(len(self)))
+            return
+        try:
+            yield from self.reader.further(self.rows)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read any more ({error.strerror or error})") from error
 

@@ -77,6 +77,41 @@ def webdataset(path: Path) -> Path:
     return tar(path, members)
 
 
+def samples(path: Path) -> Path:
+    """WebDataset samples with a class, a caption, a mask and nested JSON; one has no mask."""
+    members = {}
+    for n in range(6):
+        members[f"{n:04d}.png"] = png(n)
+        members[f"{n:04d}.cls"] = str(n % 2).encode()
+        members[f"{n:04d}.txt"] = f"a sign {n}".encode()
+        members[f"{n:04d}.json"] = json.dumps({"url": f"u{n}", "boxes": [[n, 1], [2, 3]]}).encode()
+        if n != 4:
+            members[f"{n:04d}.mask.png"] = png(50 + n)
+    return tar(path, members)
+
+
+def masks(path: Path) -> Path:
+    """A table with a binary column, nested ones, and paths that are no keys."""
+    image = [{"bytes": png(n), "path": "same.png"} for n in range(6)]
+    mask = pa.array([None if n == 4 else png(50 + n) for n in range(6)], pa.binary())
+    boxes = [[{"x": n / 2, "label": "sign"}] for n in range(6)]
+    when = pa.array([[n] for n in range(6)], pa.list_(pa.date32()))
+    columns = {"image": image, "label": [n % 2 for n in range(6)], "mask": mask, "boxes": boxes, "when": when}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def sidecars(path: Path) -> Path:
+    """Shards of an image folder, each image with its JSON and its text."""
+    (path / "00000").mkdir(parents=True)
+    for n in range(6):
+        file = path / "00000" / f"{n:09d}"
+        file.with_suffix(".png").write_bytes(png(n))
+        file.with_suffix(".json").write_text(json.dumps({"label": n % 2, "boxes": [[n, 1]]}))
+        file.with_suffix(".txt").write_text(f"a sign {n}")
+    return path
+
+
 def idx(path: Path) -> Path:
     """A folder with a compressed pair."""
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
@@ -130,6 +165,9 @@ FORMATS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "parquet": ("signs.parquet", parquet),
     "parquet shards": ("signs", parquet_shards),
     "webdataset": ("signs.tar", webdataset),
+    "samples": ("signs.tar", samples),
+    "masks": ("signs.parquet", masks),
+    "sidecars": ("signs", sidecars),
     "idx": ("signs", idx),
     "npz": ("signs.npz", npz),
     "jsonl": ("signs.jsonl", jsonl),

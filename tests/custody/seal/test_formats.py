@@ -7,13 +7,16 @@ from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import bezoar
+from bezoar.custody.seal.further import is_digest, value_json
 from bezoar.custody.seal.records import Layout, canonical_text
 from bezoar.custody.seal.snapshot import leaf
 from bezoar.custody.tlog.merkle import MemoryTree, leaf_hash, verify_inclusion
-from bezoar.errors import InputError
+from bezoar.errors import InputError, LimitError
+from cli.support import png, tar
 from custody.seal.support import (
     DATASETS,
     FORMATS,
@@ -49,7 +52,8 @@ def test_the_manifest_lists_the_records(name: str, tmp_path: Path) -> None:
         assert row.sha256 == hashlib.sha256(record.content).digest()
         assert row.size == len(record.content)
         assert row.label == (None if record.label is None else names[record.label])
-        assert row.source.keys() == {column for column, value in record.source.items() if value is not None}
+        told = {name for name in row.source if not is_digest(name) and name != "shape"}
+        assert told == {column for column, value in record.source.items() if value is not None}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -113,6 +117,49 @@ def test_sources_are_canonical_texts() -> None:
         "a",
         "b",
     ]
+
+
+def test_what_is_further_is_told_by_its_digest(tmp_path: Path) -> None:
+    row = sealed(make("samples", tmp_path)).manifest.row(1)
+    told = {".cls": b"1", ".txt": b"a sign 1", ".mask.png": png(51), ".json": None}
+    assert {name.removeprefix("sha256:") for name in row.source if is_digest(name)} == {*told}
+    for name, content in told.items():
+        if content is not None:
+            assert row.source[f"sha256:{name}"] == hashlib.sha256(content).hexdigest()
+    row = sealed(make("masks", _sub(tmp_path, "masks"))).manifest.row(1)
+    digest = {name: hashlib.sha256(data).hexdigest() for name, data in {
+        "sha256:mask": png(51),
+        "sha256-json:boxes": b'[{"label":"sign","x":0.5}]',
+        "sha256-json:when": b'[{"$text":"1970-01-02"}]',
+        "sha256-json:image.path": b'"same.png"',
+    }.items()}  # fmt: skip
+    assert row.source == digest
+
+
+def test_nested_values_have_one_json() -> None:
+    value = {"b": [1, 2.5, None, True], "a": (2**60, float("nan"), b"x"), "c": date(2026, 11, 25)}
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert value_json(value, "x").decode() == (
+        f'{{"a":[{{"$number":"{2**60}"}},{{"$number":"nan"}},{{"$sha256":"{digest}"}}],'
+        '"b":[1,2.5,null,true],"c":{"$text":"2026-11-25"}}'
+    )
+    with pytest.raises(InputError, match=r"x: has a field '\$sha256'"):
+        value_json({"$sha256": digest}, "x")
+    column = pa.chunked_array([pa.array([[1, 2], None])])
+    assert canonical_text(column, "x").to_pylist() == ["[1,2]", None]
+
+
+def test_more_names_than_a_manifest_has_columns_for_are_refused(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {"a.png": png(0), "a.cls": b"1", **{f"a.x{n}": b"" for n in range(1000)}})
+    with pytest.raises(LimitError, match="more than 1,000 names"):
+        sealed(path)
+
+
+def test_no_column_passes_for_a_digest(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": [png(0)], "label": ["a"], "sha256:mask": ["00"]}), path)
+    with pytest.raises(InputError, match=r"column 'sha256:mask': .*rename it"):
+        sealed(path)
 
 
 def test_the_columns_that_were_chosen_are_remembered(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from bezoar.custody.seal.verifying import verify
 from bezoar.custody.tlog.note import Note
 from bezoar.data import write
 from bezoar.errors import InputError, UsageError, VerificationError
-from cli.support import png
+from cli.support import png, tar
 from custody.seal.support import (
     DATASETS,
     KEY,
@@ -100,6 +101,98 @@ def test_a_label_that_is_taken_away(tmp_path: Path) -> None:
     sealed(path)
     _rewrite(path, lambda t: _column(t, "label", lambda cells: [None, *cells[1:]]))
     assert [(one.was, one.now) for one in checked(path).relabelled] == [("Stop", "(none)")]
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        return {each.name: archive.extractfile(each).read() for each in archive}  # type: ignore[union-attr]
+
+
+def _is_another_snapshot(path: Path, key: str, before: str, change: Callable[[], object]) -> None:
+    """The change is named by the old seal, wholly and in part, and by the snapshot of a new one."""
+    root = sealed(path).root
+    change()
+    for options in ({}, {"records": key.replace("#", "?")}):
+        result = checked(path, **options)
+        assert keys(result.resourced) == [key]
+        assert before in result.resourced[0].was
+        assert not result.changed
+    assert sealed(path).root != root
+    assert checked(path).valid
+
+
+@pytest.mark.parametrize(
+    ("member", "content"),
+    [
+        ("0002.txt", b"a sign 2 BEZOAR"),
+        ("0002.mask.png", png(99)),
+        ("0002.json", b'{"url": "u2", "boxes": [[9, 9]]}'),
+        ("0002.cls", b"00"),
+    ],
+)
+def test_a_changed_member_of_a_sample(member: str, content: bytes, tmp_path: Path) -> None:
+    path = make("samples", tmp_path)
+    members = _members(path)
+    assert members[member] != content
+    _is_another_snapshot(
+        path, "0002", f"sha256:{member[4:]}=", lambda: tar(path, {**members, member: content})
+    )
+
+
+def test_a_member_that_comes_and_one_that_goes(tmp_path: Path) -> None:
+    path = make("samples", tmp_path)
+    members = _members(path)
+    new = {**members, "0002.note": b"new"}
+    _is_another_snapshot(path, "0002", "sha256:.note=(none)", lambda: tar(path, new))
+    del new["0002.mask.png"]
+    _is_another_snapshot(path, "0002", "sha256:.mask.png=", lambda: tar(path, new))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("mask", png(99)),
+        ("boxes", [{"x": 9.0, "label": "sign"}]),
+        ("when", None),
+        ("image", {"bytes": png(2), "path": "other.png"}),
+    ],
+)
+def test_a_changed_binary_or_nested_cell(column: str, value: object, tmp_path: Path) -> None:
+    path = make("masks", tmp_path)
+
+    def change(cells: list[object]) -> list[object]:
+        return [*cells[:2], value, *cells[3:]]
+
+    _is_another_snapshot(
+        path,
+        "signs.parquet#000002",
+        f":{column}",
+        lambda: _rewrite(path, lambda table: _column(table, column, change)),
+    )
+
+
+def test_a_text_in_place_of_the_bytes_that_it_is_the_digest_of(tmp_path: Path) -> None:
+    path = make("masks", tmp_path)
+    row = sealed(path).manifest.row(2)
+
+    def change(table: pa.Table) -> pa.Table:
+        digests = [row.source["sha256:mask"]] * table.num_rows
+        return table.drop_columns("mask").append_column("mask", pa.array(digests))
+
+    _rewrite(path, change)
+    assert sealed(path).manifest.row(2).leaf() != row.leaf()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".txt"])
+def test_a_changed_file_beside_an_image(suffix: str, tmp_path: Path) -> None:
+    path = make("sidecars", tmp_path)
+    file = path / "00000" / f"000000002{suffix}"
+    before = f"sha256:{suffix}="
+    _is_another_snapshot(
+        path, "00000/000000002.png", before, lambda: file.write_bytes(file.read_bytes().replace(b"2", b"3"))
+        if suffix == ".txt"
+        else file.write_text('{"label": 0, "boxes": [[9, 9]]}'),
+    )  # fmt: skip
 
 
 def test_a_flipped_label_in_metadata(tmp_path: Path) -> None:

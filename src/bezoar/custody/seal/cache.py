@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bezoar import __version__
+from bezoar.custody.seal.further import is_digest
 from bezoar.custody.seal.hashing import CTIME, MTIME, Files, Stat
 from bezoar.custody.seal.manifest import digests
 from bezoar.custody.seal.records import Contents, Layout, Records, is_by_file
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 RACY_NS = 3 * 10**9
 MAX_BYTES = 4 << 30
+_VERSION = 2  # of what is remembered of records
+_FURTHER = "further."  # prefix of the columns with digests of what is further
 _DIGEST = 32
 _CHUNK = 65_536  # rows
 _STATUS = ("size", "mtime", "ctime", "inode")  # as in `hashing.Stat`
@@ -73,7 +76,12 @@ class Cache:
         back[order.to_numpy()] = np.arange(len(dataset))
         sha256 = np.frombuffer(b"".join(table["sha256"].to_pylist()), np.uint8).reshape(-1, 32)
         media_types = table["media_type"].combine_chunks().dictionary_encode().take(back)
-        return Contents(sha256[back], table["size"].to_numpy()[back], media_types)
+        further = {
+            name.removeprefix(_FURTHER): table[name].combine_chunks().take(back)
+            for name in table.column_names
+            if name.startswith(_FURTHER)
+        }
+        return Contents(sha256[back], table["size"].to_numpy()[back], media_types, further)
 
     def save(self, files: Files, records: Records) -> None:
         """Remember these digests. A cache that cannot be written is no error: the next seal reads everything."""
@@ -86,15 +94,18 @@ class Cache:
             self._folder.mkdir(parents=True, exist_ok=True)
             _store(self._folder / "files", table if settled.all() else table.filter(pa.array(settled)), "")
             if settled.all() and not is_by_file(records):
-                kinds = records.media_types.cast(pa.string())
-                table = pa.table(
-                    {"sha256": digests(records.sha256), "size": records.sizes, "media_type": kinds}
-                )
+                contents = {
+                    "sha256": digests(records.sha256),
+                    "size": records.sizes,
+                    "media_type": records.media_types.cast(pa.string()),
+                    **{_FURTHER + n: c.cast(pa.string()) for n, c in records.sources.items() if is_digest(n)},
+                }
+                table = pa.table(contents)
                 _store(self._folder / "records", table, self._fingerprint(files))
 
     def _fingerprint(self, files: Files) -> str:
         """Names the exact files, and how their records are found."""
-        total = hashlib.sha256(json.dumps([__version__, self._layout.description("")]).encode())
+        total = hashlib.sha256(json.dumps([__version__, _VERSION, self._layout.description("")]).encode())
         for path, digest in files.digest_of_each():
             total.update(f"\0{path}\0".encode() + digest)
         return total.hexdigest()

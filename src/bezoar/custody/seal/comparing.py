@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bezoar.custody.seal.further import is_digest
 from bezoar.custody.seal.manifest import digest_rows
 from bezoar.custody.seal.snapshot import SOURCE
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from bezoar.custody.seal.records import Records
 
 
-ASPECTS = ("content", "label", "source")
+ASPECTS = (
+    "content",
+    "label",
+    "source",
+    "further",
+)  # without `further`, digests among the sources are left out
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,8 @@ class _Found:
         import pyarrow as pa
 
         stated = {n.removeprefix(SOURCE): batch.column(n) for n in batch.schema.names if n.startswith(SOURCE)}
+        if "further" not in self.aspects:
+            stated = {name: column for name, column in stated.items() if not is_digest(name)}
         changes: dict[int, list[tuple[str, str, str]]] = {}
         none = pa.nulls(len(part.keys), pa.string())
         for name in [*stated, *(name for name in part.sources if name not in stated)]:

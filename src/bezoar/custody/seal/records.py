@@ -1,7 +1,8 @@
 """The records of a dataset as columns: keys, digests, sizes, media types, labels and sources, sorted by key.
 
 A record of an image folder is a file and is hashed once, with the files; the records inside Parquet, tar, IDX, npz, Arrow
-or text are read through `bezoar.data` and hashed one by one. A folder in no known format has its files for records.
+or text are read through `bezoar.data` and hashed one by one, with all that they have further (`further`). A folder in no
+known format has its files for records.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bezoar.custody.seal.further import further_digests, is_digest, value_json
 from bezoar.custody.seal.hashing import SIZE, Files, hash_tree
-from bezoar.custody.seal.manifest import digests
+from bezoar.custody.seal.manifest import MAX_SOURCES, digests
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.errors import InputError, LimitError, UnknownFormatError
 
@@ -67,12 +69,14 @@ class Layout:
 class Contents(NamedTuple):
     """What is known of the content of N records, in the dataset's order.
 
-    `sha256` uint8 (N, 32), `sizes` int64 (N,) in bytes, `media_types` N texts (Arrow dictionary).
+    `sha256` uint8 (N, 32), `sizes` int64 (N,) in bytes, `media_types` N texts (Arrow dictionary); `further` the digests of
+    what the records have beside it (`further_digests`).
     """
 
     sha256: NDArray[np.uint8]
     sizes: NDArray[np.int64]
     media_types: pa.Array
+    further: Mapping[str, pa.Array]
 
 
 class KnownContents(Protocol):
@@ -87,7 +91,8 @@ class KnownContents(Protocol):
 class Records:
     """N records sorted by key: Arrow columns, `sha256` uint8 (N, 32), `sizes` int64 (N,).
 
-    `sources` holds one text column per further column of the dataset; `format` is the dataset's, or BY_FILE.
+    `sources` holds one text column per further column of the dataset, and the digests of what is further; `format` is the
+    dataset's, or BY_FILE.
     """
 
     format: str
@@ -147,23 +152,19 @@ def read_some(path: Path, layout: Layout, pattern: str) -> Records:
         match = re.compile(translate(pattern)).match
         return _by_file(hash_tree(path, ignored=DEFAULT_IGNORES, wanted=lambda name: match(name) is not None))
     part = dataset.select(matching(dataset.keys, pattern))
-    return _sorted(
-        Records(dataset.format, part.keys, *hash_contents(part), label_texts(part), source_texts(part))
-    )
+    return _sorted(_assembled(part, hash_contents(part)))
 
 
 def described(dataset: Dataset) -> Records:
-    """The records of a dataset without their contents (digests of zeros); only keys, labels and sources are read."""
+    """The records of a dataset without their contents (digests of zeros) and what is further; no content is read."""
     import numpy as np
     import pyarrow as pa
 
     count = len(dataset)
     contents = Contents(
-        np.zeros((count, 32), np.uint8), np.zeros(count, np.int64), pa.nulls(count, pa.string())
+        np.zeros((count, 32), np.uint8), np.zeros(count, np.int64), pa.nulls(count, pa.string()), {}
     )
-    return _sorted(
-        Records(dataset.format, dataset.keys, *contents, label_texts(dataset), source_texts(dataset))
-    )
+    return _sorted(_assembled(dataset, contents))
 
 
 def matching(keys: pa.Array, pattern: str) -> NDArray[np.bool_]:
@@ -193,15 +194,29 @@ def label_texts(dataset: Dataset) -> pa.Array:
 
 
 def source_texts(dataset: Dataset) -> dict[str, pa.Array]:
-    """The dataset's further columns as texts."""
+    """The dataset's columns as texts; of raw pixels `shape`, height x width x channels, is one more."""
+    import numpy as np
+    import pyarrow as pa
+
     names = dataset.columns.column_names
-    if len(set(names)) < len(names):
+    shapes: dict[str, pa.Array] = {}
+    if dataset.raw_shape is not None:
+        text = "x".join(map(str, dataset.raw_shape))
+        shapes["shape"] = pa.DictionaryArray.from_arrays(np.zeros(len(dataset), np.int8), pa.array([text]))
+    if len({*names, *shapes}) < len(names) + len(shapes):
         raise InputError(f"{dataset.path}: two columns have the same name; rename one")
-    return {name: canonical_text(dataset.columns[name], f"{dataset.path}: column {name!r}") for name in names}
+    if odd := [name for name in names if is_digest(name)]:
+        raise InputError(f"{dataset.path}: column {odd[0]!r}: a digest has such a name; rename it")
+    texts = {
+        name: canonical_text(dataset.columns[name], f"{dataset.path}: column {name!r}") for name in names
+    }
+    return {**texts, **shapes}
 
 
 def canonical_text(column: pa.ChunkedArray, where: str) -> pa.Array:
-    """The text of each value: a text itself, `true`/`false`, decimal digits, RFC 8785 for fractions, ISO 8601 for times."""
+    """The text of each value: a text itself, `true`/`false`, decimal digits, ISO 8601 for times; RFC 8785 for fractions, and
+    for nested values (`value_json`).
+    """
     import pyarrow as pa
     import rfc8785
 
@@ -217,6 +232,9 @@ def canonical_text(column: pa.ChunkedArray, where: str) -> pa.Array:
             for v in values.cast(pa.float64()).to_pylist()
         ]
         return pa.array(texts, pa.string())
+    if pa.types.is_nested(kind):
+        nested = (None if v is None else value_json(v, where).decode() for v in values.to_pylist())
+        return pa.array(nested, pa.string())
     if pa.types.is_duration(kind):
         values = values.cast(pa.int64())
     try:
@@ -251,27 +269,36 @@ def _of_folder(dataset: Dataset, files: Files) -> Records:
             )
         places = found.to_numpy()
     sizes = np.ascontiguousarray(files.status[places, SIZE])
-    media_types = _by_suffix(dataset.keys)
-    return Records(
-        "folder",
-        dataset.keys,
-        files.sha256[places],
-        sizes,
-        media_types,
-        label_texts(dataset),
-        source_texts(dataset),
-    )
+    further = further_digests(dataset)
+    return _assembled(dataset, Contents(files.sha256[places], sizes, _by_suffix(dataset.keys), further))
 
 
 def _of_contents(dataset: Dataset, files: Files, known: KnownContents | None) -> Records:
     """The records inside files."""
     contents = known.contents(files, dataset) if known is not None else None
-    contents = contents or hash_contents(dataset)
-    return Records(dataset.format, dataset.keys, *contents, label_texts(dataset), source_texts(dataset))
+    return _assembled(dataset, contents or hash_contents(dataset))
+
+
+def _assembled(dataset: Dataset, contents: Contents) -> Records:
+    """The records of a dataset with these contents; LimitError for more source columns than a manifest may have."""
+    sources = {**source_texts(dataset), **contents.further}
+    if len(sources) > MAX_SOURCES:
+        raise LimitError(
+            f"{dataset.path}: {len(sources):,} columns and members; at most {MAX_SOURCES:,} can be sealed"
+        )
+    return Records(
+        dataset.format,
+        dataset.keys,
+        contents.sha256,
+        contents.sizes,
+        contents.media_types,
+        label_texts(dataset),
+        sources,
+    )
 
 
 def hash_contents(dataset: Dataset) -> Contents:
-    """Read and hash every record of a dataset."""
+    """Read and hash every record of a dataset, and what it has further."""
     import numpy as np
     import pyarrow as pa
 
@@ -294,7 +321,8 @@ def hash_contents(dataset: Dataset) -> Contents:
             kinds[index] = names.setdefault(fixed or _MEDIA_TYPES.get(suffix(content), OCTETS), len(names))
             bar.advance()
     media_types = pa.DictionaryArray.from_arrays(kinds, pa.array(list(names), pa.string()))
-    return Contents(np.frombuffer(bytes(sha256), np.uint8).reshape(-1, 32), sizes, media_types)
+    rows = np.frombuffer(bytes(sha256), np.uint8).reshape(-1, 32)
+    return Contents(rows, sizes, media_types, further_digests(dataset))
 
 
 def _by_suffix(keys: pa.Array) -> pa.Array:

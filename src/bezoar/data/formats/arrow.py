@@ -48,11 +48,12 @@ class ArrowSource:
         return tables.windows(rows, self.window, lambda wanted: self._ascending(wanted, columns))
 
     def _ascending(self, rows: NDArray[np.int64], columns: list[str]) -> list[pa.Table]:
+        whole = list(dict.fromkeys(n if n in self.schema.names else n.rpartition(".")[0] for n in columns))
         parts, done = [], 0
         while done < len(rows):
             number = int(np.searchsorted(self.starts, rows[done], side="right")) - 1
             stop = int(np.searchsorted(rows, self.starts[number + 1]))
-            batch = self.batches[number].select(columns)
+            batch = self.batches[number].select(whole)
             parts.append(pa.Table.from_batches([batch]).take(pa.array(rows[done:stop] - self.starts[number])))
             done = stop
         return parts

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -22,7 +22,7 @@ from bezoar.data.formats import lines
 from bezoar.data.formats.base import OpenOptions
 from bezoar.data.formats.labels import label_column, read_labels
 from bezoar.data.formats.paths import is_clean, safe_name, split_of, unused
-from bezoar.data.formats.sidecars import has_sidecars, read_sidecars, sidecars
+from bezoar.data.formats.sidecars import beside, has_sidecars, read_sidecars, sidecars
 from bezoar.data.image_files import MAX_BYTES, SUFFIXES, suffix
 from bezoar.errors import InputError
 from bezoar.files import atomic_directory
@@ -47,6 +47,15 @@ class FolderReader:
                     yield file.read(min(size, MAX_BYTES + 1))
             except OSError:
                 yield b""
+
+
+@dataclass(frozen=True)
+class SidecarReader(FolderReader):
+    """The `Reader` of images that have a JSON file and a text beside them."""
+
+    def further(self, rows: NDArray[np.int64]) -> Iterator[dict[str, bytes]]:
+        """The files beside the images of `rows`, by suffix."""
+        return (beside(self.root, self.names[row].as_py()) for row in rows.tolist())
 
 
 class ImageFolderFormat:
@@ -234,7 +243,8 @@ def _open_sidecars(path: Path, options: OpenOptions) -> Dataset:
     names = sorted(image_names(path, strict=True))
     labels, columns, label = read_sidecars(path, names, options)
     layout: dict[str, object] = {"sidecars": True, "label": label, "values": labels.values}
-    return _dataset(path, names, labels.indices, labels.names, columns, layout)
+    dataset = _dataset(path, names, labels.indices, labels.names, columns, layout)
+    return replace(dataset, reader=SidecarReader(path, dataset.keys))
 
 
 def _write_metadata(dataset: Dataset, folder: Path) -> None:

@@ -21,6 +21,7 @@ from bezoar.data.image_files import SUFFIXES
 from bezoar.errors import InputError
 from bezoar.files import read_file
 
+_BESIDE = (".json", ".txt")
 _SHARD = re.compile(r"\d{5,}", re.ASCII)
 
 
@@ -50,11 +51,17 @@ def read_sidecars(
     return labels, columns.select([name for name in columns.column_names if name != label]), label
 
 
+def beside(path: Path, name: str) -> dict[str, bytes]:
+    """The files beside the image `name`, relative to `path`, by suffix."""
+    found = {suffix: _content(path, _beside(name, suffix)) for suffix in _BESIDE}
+    return {suffix: content for suffix, content in found.items() if content is not None}
+
+
 def sidecars(dataset: Dataset) -> Iterator[tuple[str, bytes]]:
     """Names and bytes of the files that lie beside the images; of a JSON file only a changed label is new."""
     label = dataset.layout["label"]
     for name, number in zip(dataset.keys.to_pylist(), dataset.labels.tolist(), strict=True):
-        for suffix in (".json", ".txt"):
+        for suffix in _BESIDE:
             beside = _beside(name, suffix)
             if (content := _content(dataset.path, beside)) is None:
                 continue

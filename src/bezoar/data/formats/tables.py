@@ -64,16 +64,30 @@ class TableSource(Protocol):
 
 @dataclass(frozen=True)
 class TableReader:
-    """The `Reader` of a table's content column."""
+    """The `Reader` of a table's content column; `others` are the columns that are not held in memory.
+
+    Of a struct that holds the content, its other fields are among them, as `column.field`.
+    """
 
     source: TableSource
     column: str
+    others: tuple[str, ...] = ()
 
     def read(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
         """Content of `rows`; b"" where it is null."""
         for table in self.source.take(rows, [self.column]):
             values = _content(table[self.column].combine_chunks())
             yield from (value or b"" for value in values.to_pylist())
+
+    def further(self, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+        """The values of the other columns of `rows`, but nulls; InputError for those that Python has no value for."""
+        if not self.others:
+            yield from ({} for _ in range(len(rows)))
+            return
+        for table in self.source.take(rows, list(self.others)):
+            columns = [_values(leaf(table, name), name) for name in self.others]
+            for values in zip(*columns, strict=True):
+                yield {n: v for n, v in zip(self.others, values, strict=True) if v is not None}
 
 
 def open_table(
@@ -120,7 +134,9 @@ def open_table(
         labels=labels.indices,
         label_names=labels.names,
         columns=table.select(small),
-        reader=TableReader(source, content),
+        reader=TableReader(
+            source, content, _others(source.schema, {content, label, *small}, content, keyed and named, path)
+        ),
         rows=rows,
         layout={"label": label, "values": labels.values, "keyed": keyed, "features": features, **layout},
     )
@@ -276,6 +292,28 @@ def windows(
 def window_rows(size: int, rows: int) -> int:
     """Rows to hold at a time, when `rows` rows take `size` bytes: as fit `_WINDOW_BYTES` on average."""
     return int(np.clip(_WINDOW_BYTES / max(1.0, size / max(1, rows)), 8, WRITE_ROWS))
+
+
+def _others(
+    schema: pa.Schema, known: set[str | None], content: str, by_path: bool, path: Path
+) -> tuple[str, ...]:
+    """The columns that are not `known`, and the fields beside the content's bytes (and the path, where it is the key)."""
+    kind = schema.field(content).type
+    fields = [field.name for field in kind] if pa.types.is_struct(kind) else []
+    told = ("bytes", "path") if by_path else ("bytes",)
+    beside = [f"{content}.{field}" for field in fields if field not in told]
+    if twice := [name for name in beside if name in schema.names]:
+        raise InputError(f"{path}: {twice[0]!r} is a column and a field of another; rename one")
+    return (*(name for name in schema.names if name not in known), *beside)
+
+
+def _values(column: pa.ChunkedArray, name: str) -> list[Any]:
+    try:
+        column.validate(full=True)
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (pa.ArrowException, ValueError, RecursionError) as error:
+        text = " ".join(str(error).split())[:160]
+        raise InputError(f"column {name!r}: is malformed, or cannot be read ({text})") from error
 
 
 def leaf(table: pa.Table, dotted: str) -> pa.ChunkedArray:

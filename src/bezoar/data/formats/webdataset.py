@@ -49,6 +49,16 @@ class TarReader:
                 place = int(self.image[row])
                 yield self.content(shards, row, place, MAX_BYTES + 1) if place >= 0 else b""
 
+    def further(self, rows: NDArray[np.int64]) -> Iterator[dict[str, Iterator[bytes]]]:
+        """The members of `rows` beside the image, by what follows the sample's name (`.txt`, `.mask.png`)."""
+        with _Shards(self.files) as shards:
+            for row in rows.tolist():
+                yield {
+                    name[len(_split_name(name)[0]) :]: self._pieces(shards, row, place)
+                    for place, name in self.of(row)
+                    if place != self.image[row]
+                }
+
     def content(self, shards: _Shards, row: int, place: int, limit: int) -> bytes:
         """Up to `limit` bytes of a member."""
         member = self.members[place]
@@ -68,6 +78,11 @@ class TarReader:
             begin = int(member["data"])
         for offset in range(begin, int(member["end"]), _BLOCK):
             out.write(shards.read(shard, offset, min(_BLOCK, int(member["end"]) - offset)))
+
+    def _pieces(self, shards: _Shards, row: int, place: int) -> Iterator[bytes]:
+        begin, size = int(self.members[place]["data"]), int(self.members[place]["size"])
+        for offset in range(0, size, _BLOCK):
+            yield shards.read(int(self.shard[row]), begin + offset, min(_BLOCK, size - offset))
 
     def of(self, row: int) -> list[tuple[int, str]]:
         """Places and names of a sample's members."""
