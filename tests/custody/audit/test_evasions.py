@@ -14,14 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bezoar.custody.audit.auditing import Scope, audit
 from bezoar.custody.audit.opinion import Verdict
 from bezoar.custody.audit.statement import AuditStatement
-from bezoar.custody.events.attesting import append
+from bezoar.custody.events.attesting import append, attest
+from bezoar.custody.events.building import Request
 from bezoar.custody.events.event import ScanFinding
 from bezoar.custody.events.history import history
+from bezoar.custody.seal.sealing import Seal, seal
 from bezoar.custody.tlog.keys import ed25519_signer
 from bezoar.custody.tlog.note import Note, sign_note
 from bezoar.errors import InputError
-from custody.audit.life import ACME, CAROL, whole_life
-from custody.audit.support import ORIGIN, Life, log_signer, scan, signer_of
+from custody.audit.life import ACME, BOB, CAROL, whole_life
+from custody.audit.support import ORIGIN, Life, log_signer, picture, scan, signer_of
 
 
 @pytest.fixture
@@ -169,3 +171,82 @@ def test_a_revocation_follows_a_record_that_was_renamed(life: Life) -> None:
     life.attest("sealed")
     found = [each for each in audited(life).irregularities if each.code == "revoked-present"]
     assert [each.keys for each in found] == [("harmless.png",)] * 2  # when it was sealed, and at the closing
+
+
+def derive(life: Life) -> Path:
+    """A smaller dataset that was made from the first: some records as they are, one under another name, one changed."""
+    small = life.root / "small"
+    small.mkdir()
+    rows = [(ACME[0], ACME[0], None), (ACME[1], "other.png", None), (BOB[5], BOB[5], 7000)]
+    lines = []
+    for old, new, seed in rows:
+        content = (life.data / old).read_bytes() if seed is None else picture(seed)
+        (small / new).write_bytes(content)
+        lines.append(json.dumps({"file_name": new, "label": "x", "license": "CC0-1.0"}))
+    (small / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    sealed = seal(small, signer_of("ada"), now=life.now)
+    life.attest("transformed", to=sealed, reason="a small one")
+    request = Request("sealed", life.tick())
+    attest(sealed, request, life.log, [signer_of("ada")], log_signer())
+    return small
+
+
+def concerned(life: Life, small: Path, code: str = "revoked-present") -> set[str]:
+    """The records of the derived dataset that an exception is about at the closing."""
+    statement = audit(
+        small, life.root / "log", life.root / "policy" / "policy.toml", Scope(seed=1), now=life.tick()
+    )
+    return {key for each in statement.irregularities if each.code == code for key in each.keys}
+
+
+def test_a_derived_dataset_of_admissible_records(life: Life) -> None:
+    small = derive(life)
+    assert concerned(life, small) == set()
+    assert concerned(life, small, "parent-unknown") == set()
+
+
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        ("source.contributor=acme", {ACME[0], "other.png"}),
+        ("origin=https://acme*", {ACME[0], "other.png"}),
+        ("source.contributor=bob", {BOB[5]}),
+        ("source.contributor=carol", set()),
+    ],
+)
+def test_a_revocation_follows_into_a_derived_dataset(life: Life, query: str, keys: set[str]) -> None:
+    small = derive(life)
+    life.attest("revoked", query=query, reason="withdrawn")
+    assert concerned(life, small) == keys
+
+
+def test_a_revocation_that_nobody_may_have_signed_does_not_follow(life: Life) -> None:
+    small = derive(life)
+    life.attest("revoked", "mallory", query="source.contributor=acme")
+    assert concerned(life, small) == set()
+
+
+def test_records_derived_from_a_dataset_that_the_log_does_not_know(life: Life) -> None:
+    life.add("acme", ["unlogged.png"], "stop", 8000)
+    life.seal()
+    small = derive(life)
+    assert concerned(life, small, "parent-unknown") == {ACME[0], "other.png", BOB[5]}
+
+
+def test_a_derived_dataset_whose_parent_somebody_else_accounted_for(life: Life) -> None:
+    life.add("acme", ["foreign.png"], "stop", 8000)
+    life.seal()
+    life.attest("acquired", "mallory", origin="https://clean.example")
+    small = derive(life)
+    assert concerned(life, small, "parent-unknown") == {ACME[0], "other.png", BOB[5]}
+
+
+def test_a_revocation_follows_over_two_generations(life: Life) -> None:
+    small = derive(life)
+    tiny = life.root / "tiny"
+    shutil.copytree(small, tiny)
+    sealed = seal(tiny, signer_of("ada"), now=life.now)
+    request = Request("transformed", life.tick(), to=sealed)
+    attest(Seal.open(life.root / "small.seal"), request, life.log, [signer_of("ada")], log_signer())
+    life.attest("revoked", query="source.contributor=acme")
+    assert concerned(life, tiny) == {ACME[0], "other.png"}

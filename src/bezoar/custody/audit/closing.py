@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bezoar.custody.audit.examination import Revocation
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
+from bezoar.custody.audit.revocations import Revocation
 from bezoar.custody.events.building import leaf_of
 from bezoar.custody.events.ledger import Cell, Holding, Ledger, hash_of
 from bezoar.custody.seal.leaves import Leaf

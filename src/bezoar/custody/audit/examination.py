@@ -18,9 +18,10 @@ from bezoar.custody.audit.authority import Authority, authority
 from bezoar.custody.audit.coverage import Coverage
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import Policy
+from bezoar.custody.audit.revocations import Parents, Revocation
 from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SCANNED, SEALED, Event
 from bezoar.custody.events.history import Logged, history
-from bezoar.custody.events.ledger import Holding, Ledger, matches
+from bezoar.custody.events.ledger import Holding, Ledger
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
 from bezoar.errors import InputError, VerificationError
@@ -31,18 +32,6 @@ if TYPE_CHECKING:
 
 CLOCKS = timedelta(minutes=10)  # how far the clocks of two signers may be apart
 NO_SOURCE = "(not stated)"
-
-
-@dataclass(frozen=True)
-class Revocation:
-    """A source that is inadmissible since entry `event`."""
-
-    event: int
-    query: Query
-
-    def concerns(self, record: Holding) -> bool:
-        """Whether it makes a record inadmissible, by what it is or by any of the sources that it was made from."""
-        return self.event in record.provenance.revoked or matches(self.query, record)
 
 
 @dataclass(frozen=True)
@@ -106,7 +95,9 @@ def examine(
     Irregularities are collected, not raised; a damaged log ends the examination with one. Those of before the period are left
     out where a trusted auditor's statement, logged after them and before the period, has told of them.
     """
-    found = Examination(Ledger(source_of(policy)), Coverage(policy))
+    revocations: list[Revocation] = []
+    ledger = Ledger(source_of(policy), Parents(log, policy, revocations))
+    found = Examination(ledger, Coverage(policy), revocations=revocations)
     reader = _Reader(policy, found, now, since)
     try:
         for logged in history(log, dataset):
@@ -243,11 +234,13 @@ class _Reader:
     def _check_revoked(self, index: int, when: str) -> None:
         found = self._found
         for revocation in found.revocations:
+            if revocation.event > index:  # of a parent, and told later
+                continue
             inadmissible = [
                 holding.leaf.key for holding in found.ledger.held.values() if revocation.concerns(holding)
             ]
             if inadmissible:
-                what = f"{when} with records that match {revocation.query.text!r}, revoked in entry {revocation.event}"
+                what = f"{when} with records that match {revocation}"
                 found.irregularities.append(irregularity("revoked-present", what, inadmissible, index))
 
     def _check_time(self, index: int, event: Event) -> None:

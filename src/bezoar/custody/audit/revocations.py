@@ -1,0 +1,106 @@
+"""Revocations, and how they reach the datasets that were derived from the one whose source was revoked.
+
+A derived dataset has the records of its parent under keys, labels and contents of its own. The parent's life, as far as it is in
+the same log, says where they came from and what was revoked there, before they were derived and since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bezoar.custody.audit.authority import authority
+from bezoar.custody.audit.policy import Policy
+from bezoar.custody.events.descent import Provenance
+from bezoar.custody.events.event import REVOKED
+from bezoar.custody.events.history import history
+from bezoar.custody.events.ledger import Holding, Ledger, matches
+from bezoar.custody.events.query import Query
+from bezoar.custody.seal.leaves import Leaf
+
+if TYPE_CHECKING:
+    from bezoar.custody.tlog.log import CustodyLog
+
+MAX_PARENTS = 100  # snapshots of other datasets that one audit follows; each is a passage through the log
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A source that is inadmissible since entry `event`; `parent` is the dataset where it was revoked, "" for the audited one."""
+
+    event: int
+    query: Query
+    parent: str = ""
+
+    def concerns(self, record: Holding) -> bool:
+        """Whether it makes a record inadmissible, by what it is or by any of the sources that it was made from."""
+        if self.parent:
+            return self.event in record.provenance.revoked
+        return matches(self.query, record)
+
+    def __str__(self) -> str:
+        of = f" of {self.parent!r}" if self.parent else ""
+        return f"{self.query.text!r}, revoked in entry {self.event}{of}"
+
+
+class Parents:
+    """Finds the snapshots that records were derived from; what was revoked there is added to `revocations`."""
+
+    def __init__(self, log: CustodyLog, policy: Policy, revocations: list[Revocation]) -> None:
+        self._log, self._policy, self._revocations = log, policy, revocations
+        self._known: dict[tuple[str, str], _Parent | None] = {}
+
+    def __call__(self, dataset: str, snapshot: str) -> _Parent | None:
+        """The dataset at a snapshot (hex); None when events that count do not lead there."""
+        wanted = (dataset, snapshot)
+        if wanted not in self._known and len(self._known) < MAX_PARENTS:
+            self._known[wanted] = None  # while it is read: nothing descends from itself
+            self._known[wanted] = self._read(dataset, snapshot)
+        return self._known.get(wanted)
+
+    def _read(self, dataset: str, snapshot: str) -> _Parent | None:
+        ledger = Ledger(lambda holding: holding.origin or "", self)
+        held: list[Holding] | None = None
+        revocations = []
+        for logged in history(self._log, dataset):
+            event, envelope = logged.event, logged.envelope
+            if event is None or envelope is None:
+                continue  # the audit of that dataset says so; a movement that is missing shows in the root
+            vouched = held is not None and event.kind != REVOKED
+            if not vouched and (event.moves or event.kind == REVOKED):
+                vouched = bool(authority(self._policy, event, envelope).names)
+                if event.moves and not vouched:
+                    return None
+            if held is None:
+                problems = ledger.apply(event)
+                if any(problem.code == "parent-unknown" for problem in problems):
+                    return None
+                if ledger.snapshot == snapshot and ledger.complete():
+                    held = list(ledger.held.values())
+            if event.kind == REVOKED and event.query is not None and vouched:
+                revocations.append(Revocation(logged.index, Query.parse(event.query), dataset))
+        if held is None:
+            return None
+        known = {(each.parent, each.event) for each in self._revocations}
+        self._revocations += [each for each in revocations if (dataset, each.event) not in known]
+        return _Parent(held, revocations)
+
+
+class _Parent:
+    """A dataset at a snapshot: what may be said of a record made from it, by its content, else its key, else from all records."""
+
+    def __init__(self, held: Iterable[Holding], revocations: list[Revocation]) -> None:
+        by_content: dict[bytes, list[Provenance]] = {}
+        self._by_key: dict[str, Provenance] = {}
+        for holding in held:
+            here = frozenset(each.event for each in revocations if matches(each.query, holding))
+            provenance = Provenance.joined([holding.provenance, Provenance(revoked=here)])
+            by_content.setdefault(holding.leaf.sha256, []).append(provenance)
+            self._by_key[holding.leaf.key] = provenance
+        self._by_content = {content: Provenance.joined(several) for content, several in by_content.items()}
+        self._all = Provenance.joined(self._by_key.values())
+
+    def provenance(self, record: Leaf) -> Provenance:
+        """Of a record that was made from this dataset."""
+        return self._by_content.get(record.sha256) or self._by_key.get(record.key) or self._all
