@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -168,3 +170,31 @@ def test_records_that_cannot_be_read(look: str, tmp_path: Path) -> None:
     )
     assert "no-data" in found
     assert ("data-problem" in found) is (look == "all")  # the file's digest is known only where it was read
+
+
+def test_a_mask_that_changes(tmp_path: Path) -> None:
+    def shard_with(mask: bytes) -> Path:
+        members = {"0.cls": b"1", "0.png": png(0), "0.mask.png": mask}
+        return tar(tmp_path / "d.tar", {**members, "1.cls": b"0", "1.png": png(1)})
+
+    made = seal(shard_with(png(5)), signer_of("ada"))
+    path = shard_with(png(6))
+    plan = Plan(2, 2, 0.95, 0.0)
+    assert codes(check_all(path, made, made.stated))["data-resourced"] == ("0",)
+    assert codes(check_sample(path, made, made.stated, plan, 1)) == {"data-resourced": ("0",)}
+
+
+def test_classes_that_change_their_numbers(tmp_path: Path) -> None:
+    def table(names: list[str]) -> Path:
+        feature = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        columns = pa.table({"image": [png(0), png(1)], "label": [names.index("a"), names.index("b")]})
+        pq.write_table(
+            columns.replace_schema_metadata({"huggingface": json.dumps(feature)}), tmp_path / "d.parquet"
+        )
+        return tmp_path / "d.parquet"
+
+    made = seal(table(["a", "b"]), signer_of("ada"))
+    path, plan = table(["b", "a"]), Plan(2, 2, 0.95, 0.0)
+    for found in (check_all(path, made, made.stated), check_sample(path, made, made.stated, plan, 1)):
+        assert {each.code for each in found} == {"data-problem"}
+        assert any("the order of the classes is not what was sealed" in each.what for each in found)

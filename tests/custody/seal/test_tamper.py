@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import struct
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -193,6 +196,64 @@ def test_a_changed_file_beside_an_image(suffix: str, tmp_path: Path) -> None:
         if suffix == ".txt"
         else file.write_text('{"label": 0, "boxes": [[9, 9]]}'),
     )  # fmt: skip
+
+
+def _reshaped(path: Path) -> None:
+    """The same pixels, as images of half the height and twice the width."""
+    if path.is_dir():
+        file = path / "train-images-idx3-ubyte.gz"
+        data = bytearray(gzip.decompress(file.read_bytes()))
+        data[8:16] = struct.pack(">II", 4, 16)
+        file.write_bytes(gzip.compress(bytes(data)))
+        return
+    with np.load(path) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    np.savez(path, images=images.reshape(6, 4, 16, 3), labels=labels)
+
+
+@pytest.mark.parametrize("name", ["idx", "npz"])
+def test_pixels_in_another_shape(name: str, tmp_path: Path) -> None:
+    path = make(name, tmp_path)
+    root = sealed(path).root
+    _reshaped(path)
+    for options in ({}, {"records": "*"}):
+        result = checked(path, **options)
+        assert len(result.resourced) == 6
+        assert result.resourced[0].was.startswith("shape=8x8x")
+    with pytest.raises(VerificationError, match=r"the source was sealed as shape=8x8x\d, it is shape=4x16x"):
+        bezoar.open(path, verify=VERIFIER)
+    assert sealed(path).root != root
+
+
+def _classes(path: Path, names: list[str]) -> Path:
+    """Images of a Stop and a Yield sign, as integers that the features name."""
+    feature = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    table = pa.table({"image": [png(0), png(1)], "label": [names.index("Stop"), names.index("Yield")]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(feature)}), path)
+    return path
+
+
+def test_names_and_numbers_of_the_classes_exchanged_together(tmp_path: Path) -> None:
+    path = _classes(tmp_path / "t.parquet", ["Stop", "Yield"])
+    sealed(path)
+    assert bezoar.open(path, verify=VERIFIER).labels.tolist() == [0, 1]
+    _classes(path, ["Yield", "Stop"])
+    problem = "the order of the classes is not what was sealed"
+    assert problem in _problem(path)
+    assert problem in _problem(path, records="*#000000")
+    with pytest.raises(VerificationError, match=problem):
+        bezoar.open(path, verify=VERIFIER)
+
+
+def test_a_column_of_another_modality(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    texts = pa.array(["one", "two"])
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b"]}), path)
+    sealed(path)
+    pq.write_table(pa.table({"text": texts.cast(pa.binary()), "label": ["a", "b"]}), path)
+    assert "the modality is not what was sealed ('text'; it is 'image')" in _problem(path, records="*")
+    with pytest.raises(VerificationError, match="the modality is not what was sealed"):
+        bezoar.open(path, verify=VERIFIER)
 
 
 def test_a_flipped_label_in_metadata(tmp_path: Path) -> None:

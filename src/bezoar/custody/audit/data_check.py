@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.sampling import Plan, draw
-from bezoar.custody.seal.comparing import Change, Differences, compare_files, compare_records
+from bezoar.custody.seal.comparing import Change, Differences, compare_files, compare_records, compare_some
+from bezoar.custody.seal.description import description_problems
 from bezoar.custody.seal.hashing import hash_tree
-from bezoar.custody.seal.records import Layout, described, is_by_file, open_records, read_records
+from bezoar.custody.seal.records import Layout, described, is_by_file, open_records, read_records, whole
 from bezoar.custody.seal.verification import noted
 from bezoar.custody.seal.walk import WHOLE, list_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
@@ -41,13 +42,15 @@ def check_all(dataset: Path, seal: Seal, tree: SignedTree) -> list[Irregularity]
         return [*_unreadable(found, seal, error), *problems]
     records = compare_records(seal.manifest.batches(), there)
     others = _others(found, {*_keys(seal), *records.added}) if is_by_file(there) else found
-    return [*_as_irregularities(records), *_other_files(others), *problems]
+    all_of_it = _whole(description_problems(seal.manifest.description, there), records)
+    return [*_as_irregularities(records), *_other_files(others), *all_of_it, *problems]
 
 
 def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: int) -> list[Irregularity]:
     """Compare all keys, labels and sources, and the content of the records drawn; InputError when there is nothing to read."""
     digests = _digests(seal, draw(plan.population, plan.size, seed))
     files = list_tree(dataset, ignored=DEFAULT_IGNORES)
+    problems: list[str] = []
     try:
         there = open_records(dataset, Layout.described(seal.manifest.description))
         if there is None:
@@ -55,7 +58,10 @@ def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: 
             contents = list(_file_digests(dataset, set(digests)))
         else:
             found = compare_records(seal.manifest.batches(), described(there), ("label", "source"))
-            contents = list(_contents(there, digests))
+            drawn = compare_some(seal.manifest.batches(), whole(there, set(digests)), ("content", "further"))
+            contents = [(change.key, bytes.fromhex(change.now)) for change in drawn.changed]
+            found = replace(found, resourced=(*found.resourced, *drawn.resourced))
+            problems = description_problems(seal.manifest.description, there)
     except InputError as error:
         differing = compare_files(
             ((each.name, b"") for each in tree.resources), ((name, b"") for name in files)
@@ -64,9 +70,16 @@ def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: 
     changed = tuple(
         Change(key, digests[key].hex(), now.hex()) for key, now in contents if now != digests[key]
     )
-    found = Differences(found.added, found.missing, changed, found.relabelled, found.resourced)
+    found = replace(found, changed=changed)
     names = {WHOLE} if dataset.is_file() else {*_keys(seal), *found.added, *found.missing}
-    return [*_as_irregularities(found), *_other_files(_compare_others(dataset, tree, files, names, there))]
+    others = _other_files(_compare_others(dataset, tree, files, names, there))
+    return [*_as_irregularities(found), *others, *_whole(problems, found)]
+
+
+def _whole(problems: list[str], records: Differences) -> list[Irregularity]:
+    """What differs of the dataset as a whole, unless its records do, which may change that and say more."""
+    told = records.added or records.missing or records.relabelled
+    return [] if told else [irregularity("data-problem", f"the data: {problem}") for problem in problems]
 
 
 def _unreadable(found: Differences, seal: Seal, error: InputError) -> list[Irregularity]:
@@ -104,17 +117,6 @@ def _digests(seal: Seal, rows: NDArray[np.int64]) -> dict[str, bytes]:
         found.update(zip(keys.to_pylist(), digests.to_pylist(), strict=True))
         start += batch.num_rows
     return found
-
-
-def _contents(there: Dataset, wanted: dict[str, bytes]) -> Iterable[tuple[str, bytes]]:
-    """Key and digest of the records that are wanted and there."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    chosen = pc.is_in(there.keys, pa.array(list(wanted), pa.string()))
-    part = there.select(chosen.to_numpy(zero_copy_only=False))
-    for key, content in zip(part.keys.to_pylist(), part.contents(), strict=True):
-        yield key, hashlib.sha256(content).digest()
 
 
 def _file_digests(dataset: Path, wanted: set[str]) -> Iterable[tuple[str, bytes]]:

@@ -69,6 +69,16 @@ def compare_records(
     return found.differences()
 
 
+def compare_some(
+    sealed: Iterable[pa.RecordBatch], there: Records, aspects: Collection[str] = ASPECTS
+) -> Differences:
+    """As `compare_records`, but of a manifest's rows only those whose keys are `there`."""
+    import pyarrow.compute as pc
+
+    parts = (batch.filter(pc.is_in(batch.column("key"), there.keys)) for batch in sealed)
+    return compare_records((part for part in parts if part.num_rows), there, aspects)
+
+
 def compare_files(sealed: Iterable[tuple[str, bytes]], there: Iterable[tuple[str, bytes]]) -> Differences:
     """Differences between two lists of files, each sorted by name."""
     added: list[str] = []
@@ -160,7 +170,7 @@ class _Found:
             self._contents(batch, part)
         if "label" in self.aspects:
             self._labels(batch, part)
-        if "source" in self.aspects:
+        if "source" in self.aspects or "further" in self.aspects:
             self._sources(batch, part)
 
     def _contents(self, batch: pa.RecordBatch, part: _Part) -> None:
@@ -180,11 +190,11 @@ class _Found:
         import pyarrow as pa
 
         stated = {n.removeprefix(SOURCE): batch.column(n) for n in batch.schema.names if n.startswith(SOURCE)}
-        if "further" not in self.aspects:
-            stated = {name: column for name, column in stated.items() if not is_digest(name)}
         changes: dict[int, list[tuple[str, str, str]]] = {}
         none = pa.nulls(len(part.keys), pa.string())
         for name in [*stated, *(name for name in part.sources if name not in stated)]:
+            if ("further" if is_digest(name) else "source") not in self.aspects:
+                continue
             for row, was, now in _unequal(stated.get(name, none), part.sources.get(name, none)):
                 changes.setdefault(row, []).append((name, _shown(was), _shown(now)))
         for row, values in sorted(changes.items()):

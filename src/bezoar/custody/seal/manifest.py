@@ -1,7 +1,8 @@
 """The manifest: a Parquet table with one row per record, sorted by key in code-point order.
 
 Columns: `key`, `sha256` (32 bytes), `size` (bytes), `media_type`, `label` (null: none), then one text column
-`source.<name>` per further column of the dataset. The file's metadata say how the dataset is to be opened. It is written and
+`source.<name>` per further column of the dataset, and the digests of what else a record has (`further`). The file's metadata say
+how the dataset is to be opened, and what it is as a whole (`description`). It is written and
 read in row groups of bounded size, so that ten million rows need no more memory than ten thousand.
 """
 

@@ -11,12 +11,13 @@ import hashlib
 import os
 import re
 from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from bezoar.custody.seal.description import facts
 from bezoar.custody.seal.further import further_digests, is_digest, value_json
 from bezoar.custody.seal.hashing import SIZE, Files, hash_tree
 from bezoar.custody.seal.manifest import MAX_SOURCES, digests
@@ -92,7 +93,7 @@ class Records:
     """N records sorted by key: Arrow columns, `sha256` uint8 (N, 32), `sizes` int64 (N,).
 
     `sources` holds one text column per further column of the dataset, and the digests of what is further; `format` is the
-    dataset's, or BY_FILE.
+    dataset's, or BY_FILE; `facts` are those of the whole (`description.facts`).
     """
 
     format: str
@@ -102,6 +103,7 @@ class Records:
     media_types: pa.Array
     labels: pa.Array
     sources: Mapping[str, pa.Array]
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -155,6 +157,16 @@ def read_some(path: Path, layout: Layout, pattern: str) -> Records:
     return _sorted(_assembled(part, hash_contents(part)))
 
 
+def whole(dataset: Dataset, keys: Collection[str]) -> Records:
+    """The records with these keys, with their contents and all that they have further."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chosen = pc.is_in(dataset.keys, pa.array(list(keys), pa.string()))
+    part = dataset.select(chosen.to_numpy(zero_copy_only=False))
+    return _sorted(_assembled(part, hash_contents(part)))
+
+
 def described(dataset: Dataset) -> Records:
     """The records of a dataset without their contents (digests of zeros) and what is further; no content is read."""
     import numpy as np
@@ -190,7 +202,11 @@ def label_texts(dataset: Dataset) -> pa.Array:
     import pyarrow as pa
 
     places = pa.array(dataset.labels, mask=dataset.labels < 0)
-    return pa.DictionaryArray.from_arrays(places, pa.array(dataset.label_names, pa.string()))
+    try:
+        names = pa.array(dataset.label_names, pa.string())
+    except UnicodeEncodeError:
+        raise InputError(f"{dataset.path}: a class name is not valid Unicode; rename it") from None
+    return pa.DictionaryArray.from_arrays(places, names)
 
 
 def source_texts(dataset: Dataset) -> dict[str, pa.Array]:
@@ -294,6 +310,7 @@ def _assembled(dataset: Dataset, contents: Contents) -> Records:
         contents.media_types,
         label_texts(dataset),
         sources,
+        facts(dataset),
     )
 
 
@@ -350,14 +367,14 @@ def _sorted(records: Records) -> Records:
     if same >= 0:
         raise InputError(f"two records have the key {keys[same].as_py()!r}; keys must be unique")
     places = order.to_numpy()
-    return Records(
-        records.format,
-        keys,
-        records.sha256[places],
-        records.sizes[places],
-        records.media_types.take(order),
-        records.labels.take(order),
-        {name: column.take(order) for name, column in records.sources.items()},
+    return replace(
+        records,
+        keys=keys,
+        sha256=records.sha256[places],
+        sizes=records.sizes[places],
+        media_types=records.media_types.take(order),
+        labels=records.labels.take(order),
+        sources={name: column.take(order) for name, column in records.sources.items()},
     )
 
 

@@ -145,9 +145,10 @@ def write_tables(folder: Path, records: Records, layout: Layout) -> bytes:
     from bezoar.custody.tlog.tiles import TileTree, TileWriter
 
     tiles = TileWriter(folder)
+    description = {**layout.description(records.format), **records.facts}
     with (
         (folder / MANIFEST).open("xb") as file,
-        ManifestWriter(file, list(records.sources), layout.description(records.format)) as manifest,
+        ManifestWriter(file, list(records.sources), description) as manifest,
     ):
         for block in records.blocks():
             for batch in manifest.write(block):

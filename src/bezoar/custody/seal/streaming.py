@@ -1,6 +1,7 @@
 """Reading a sealed dataset so that every record is checked on its way: nothing that was not signed is ever handed out.
 
-Keys, labels and sources are compared when the dataset is opened, content as it is read.
+Format, shape, the order of the classes, keys, labels and sources are compared when the dataset is opened, content as it is
+read. What a record has further (`further`: masks, nested columns) is not handed out, and so not compared.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def _verified(
     import pyarrow.compute as pc
 
     from bezoar.custody.seal.comparing import compare_records
+    from bezoar.custody.seal.description import description_problems
     from bezoar.custody.seal.layout import dataset_name, dataset_path, default_seal
     from bezoar.custody.seal.reading import Seal
     from bezoar.custody.seal.records import Layout, described, open_records
@@ -83,6 +85,8 @@ def _verified(
     if dataset is None:
         raise InputError(f"{path}: was sealed file by file; it is no dataset that can be opened")
     _refuse(path, compare_records(sealed.manifest.batches(), described(dataset), ("label", "source")))
+    for problem in description_problems(sealed.manifest.description, dataset):
+        raise VerificationError(f"{path}: {problem}")
     sha256 = np.empty((int(dataset.rows.max()) + 1, 32), np.uint8)
     sha256[dataset.rows[pc.sort_indices(dataset.keys).to_numpy()]] = _sealed_digests(sealed)
     return replace(dataset, reader=VerifyingReader(dataset.reader, sha256, dataset))

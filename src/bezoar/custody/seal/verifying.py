@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bezoar.custody.seal.comparing import Differences, compare_files, compare_records
+from bezoar.custody.seal.description import description_problems
 from bezoar.custody.seal.hashing import hash_tree
 from bezoar.custody.seal.layout import (
     BUNDLE,
@@ -199,6 +200,8 @@ def _verify_all(
         problems.append(f"the records cannot be compared one by one: {error}")
         return Differences(), found
     records = compare_records(sealed.manifest.batches(), there)
+    if not (records.added or records.missing or records.relabelled):  # which may change it, and say more
+        problems += description_problems(sealed.manifest.description, there)
     return records, _without(found, records) if is_by_file(there) else found
 
 
@@ -221,6 +224,8 @@ def _verify_some(
     there = read_some(dataset, Layout.described(sealed.manifest.description), pattern)
     differences = compare_records(rows.batches(), there)
     problems += rows.problems
+    if not (differences.added or differences.missing or differences.relabelled):
+        problems += description_problems(sealed.manifest.description, there)
     if not rows.count and not len(there):
         raise UsageError(f"{dataset}: no record matches {pattern!r}; a pattern is compared with whole keys")
     return differences, rows.count
