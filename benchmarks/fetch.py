@@ -206,7 +206,10 @@ def _pictures(site: Path, count: int) -> int:
     from PIL import Image
 
     total = 0
-    images = pq.read_table(PACKS / "cifar10" / "train.parquet", columns=["image"])["image"]
+    pack = PACKS / "cifar10" / "train.parquet"
+    if not pack.is_file():
+        sys.exit(f"{pack}: is not there; BEZOAR_DATA names the folder of the data packs")
+    images = pq.read_table(pack, columns=["image"])["image"]
     for number in range(count):
         folder = site / f"{number // 1000:03d}"
         if number % 1000 == 0:
