@@ -64,6 +64,16 @@ def test_what_it_says(folder: Path) -> None:
     assert policy.tlog.logs[0].key == log_signer().key
 
 
+def test_the_last_entry_is_in_the_window(folder: Path) -> None:
+    ada = parse(TEXT.replace("2026-12-31T00:00:00Z", "2026-12-31T00:00:00Z\nlast_entry = 0"), folder).signers[
+        0
+    ]
+    assert ada.counts(0)
+    assert not ada.counts(1)
+    assert not ada.counts(None)
+    assert parse(TEXT, folder).signers[0].counts(None)
+
+
 def test_the_name_that_a_seal_must_bear(folder: Path) -> None:
     named = parse(TEXT.replace("[review]", '[dataset]\nname = "signs"\n\n[review]'), folder)
     moved = folder / "moved"
@@ -90,6 +100,7 @@ def test_the_ends_of_a_window_are_in_it(folder: Path) -> None:
         TEXT.replace(
             'key = "ada.pub"', f"pem = '''\n{keys.public_pem(signer_of('ada').public_key).decode()}'''"
         ),
+        TEXT.replace("2026-12-31T00:00:00Z", "2026-12-31T00:00:00Z\nlast_entry = 12"),
         TEXT.replace("[review]", '[dataset]\nname = "signs"\n\n[review]'),
         TEXT.replace("reviewers = 2", 'reviewers = 1\nof = ["Grace"]'),
         TEXT.replace("not_before = 2026-11-01T00:00:00Z", "not_before = 2026-11-01T02:00:00+02:00"),
@@ -162,6 +173,8 @@ BAD = {
     "time a text": (change("2026-11-01T00:00:00Z", '"tomorrow"'), "not_before", True),
     "time out of range": (change("2026-11-01T00:00:00Z", "0001-01-01T00:00:00+23:00"), "not_before", False),
     "window turned round": (change("2026-12-31T00:00:00Z", "2026-10-31T00:00:00Z"), "is before not_before", False),
+    "last entry negative": (change("not_after = 2026-12-31T00:00:00Z", "last_entry = -1"), "12: signer 1: last_entry", True),
+    "last entry a time": (change("not_after = 2026-12-31T00:00:00Z", "last_entry = 2026-12-31"), "last_entry", True),
     "too many reviewers": (change("reviewers = 2", "reviewers = 3"), "3 of 2 reviewers can never be reached", False),
     "reviewers a text": (change("reviewers = 2", 'reviewers = "two"'), "reviewers", True),
     "unknown reviewer": (change("reviewers = 2", 'reviewers = 1\nof = ["Eve"]'), "'Eve'", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,29 @@ def test_a_dataset_that_was_renamed_says_its_name(life: Life) -> None:
     assert codes(look(life)) == set()
     with pytest.raises(UsageError, match="'signs', not 'horses'"):
         audit(life.data, life.root / "log", policy, Scope(name="horses"), now=life.tick())
+
+
+def test_a_seal_that_is_attested_again_is_no_younger(life: Life) -> None:
+    policy = policy_of(life)
+    policy.write_text(policy.read_text().replace("maximum_age_days = 90", "maximum_age_days = 10"))
+    life.now += timedelta(days=20)
+    assert codes(look(life)) == {"seal-too-old"}
+    life.attest("sealed")
+    assert codes(look(life)) == {"seal-too-old"}
+    life.seal()
+    life.attest("sealed")
+    assert codes(look(life)) == set()
+
+
+def test_a_seal_that_is_attested_again_is_counted_once(life: Life) -> None:
+    sealed = [line for line in look(life).events if line.kind == "sealed"]
+    policy = policy_of(life)
+    policy.write_text(
+        policy.read_text().replace("minimum_sequence = 2", f"minimum_sequence = {len(sealed) + 1}")
+    )
+    assert codes(look(life)) == {"sequence-too-low"}
+    life.attest("sealed")
+    assert codes(look(life)) == {"sequence-too-low"}
+    life.seal()
+    life.attest("sealed")
+    assert codes(look(life)) == set()

@@ -67,6 +67,7 @@ def test_two_people_may_sign_one_review(tmp_path: Path) -> None:
         [signer_of("grace"), signer_of("edsger")],
         log_signer(),
     )
+    life.seal()
     life.attest("sealed")
     policy = write_policy(life.root / "policy")
     statement = audit(life.data, life.root / "log", policy, now=life.tick())

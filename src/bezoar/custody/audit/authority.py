@@ -1,8 +1,10 @@
-"""Whose signature on an event counts: trusted by the policy, in a role that may attest this kind, in its window of time."""
+"""Whose signature on an event counts: trusted by the policy, in a role that may attest this kind, within its window."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bezoar.custody.audit.policy import Policy, TrustedSigner
 from bezoar.custody.events.event import Event
@@ -21,8 +23,17 @@ class Authority:
     why: str = ""
 
 
-def authority(policy: Policy, event: Event, envelope: Envelope) -> Authority:
-    """Who vouches for `event`, which is what `envelope` holds."""
+def authority(
+    policy: Policy,
+    event: Event,
+    envelope: Envelope,
+    index: int | None = None,
+    time: datetime | None = None,
+) -> Authority:
+    """Who vouches for `event`, which is what `envelope` holds.
+
+    `index` is its entry in the log; `time` is when it was at the earliest, where the event says an earlier time.
+    """
     signers = signed_by(policy, envelope)
     if not signers:
         claimed = ", ".join(signature.keyid[:16] or "an unnamed key" for signature in envelope.signatures[:3])
@@ -37,10 +48,13 @@ def authority(policy: Policy, event: Event, envelope: Envelope) -> Authority:
             "wrong-role",
             f"is signed by {who}, who may not attest that records or datasets were {event.kind}",
         )
-    valid = [signer for signer in entitled if signer.valid_at(event.time)]
+    counted = [signer for signer in entitled if index is None or signer.counts(index)]
+    if not counted:
+        return Authority((), "outside-validity", f"is signed by {_named(entitled)}")
+    when = time or event.time
+    valid = [signer for signer in counted if signer.valid_at(when)]
     if not valid:
-        who = ", ".join(f"{signer.name} ({_window(signer)})" for signer in entitled)
-        return Authority((), "outside-validity", f"is signed at {time_text(event.time)} by {who}")
+        return Authority((), "outside-validity", f"is signed at {time_text(when)} by {_named(counted)}")
     return Authority(tuple(signer.name for signer in valid))
 
 
@@ -53,7 +67,12 @@ def signed_by(policy: Policy, envelope: Envelope) -> list[TrustedSigner]:
     return [signer for signer in policy.signers if signer.verifier in verifiers]
 
 
+def _named(signers: Sequence[TrustedSigner]) -> str:
+    return ", ".join(f"{signer.name} ({_window(signer)})" for signer in signers)
+
+
 def _window(signer: TrustedSigner) -> str:
     begin = f"from {time_text(signer.not_before)}" if signer.not_before else ""
     end = f"until {time_text(signer.not_after)}" if signer.not_after else ""
-    return f"valid {' '.join(filter(None, (begin, end)))}"
+    last = f"up to entry {signer.last_entry}" if signer.last_entry is not None else ""
+    return f"valid {' '.join(filter(None, (begin, end, last)))}"

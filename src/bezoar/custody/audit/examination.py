@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bezoar.custody.audit.authority import Authority, authority
+from bezoar.custody.audit.clock import CLOCKS, Clock
 from bezoar.custody.audit.coverage import Coverage
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.audit.revocations import Parents, Revocation
+from bezoar.custody.events.entry import dataset_of
 from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SCANNED, SEALED, Event
-from bezoar.custody.events.history import Logged, history
+from bezoar.custody.events.history import Logged, read_entry
 from bezoar.custody.events.ledger import Holding, Ledger
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
@@ -30,13 +32,12 @@ if TYPE_CHECKING:
     from bezoar.custody.signing.dsse import Envelope
     from bezoar.custody.tlog.log import CustodyLog
 
-CLOCKS = timedelta(minutes=10)  # how far the clocks of two signers may be apart
 NO_SOURCE = "(not stated)"
 
 
 @dataclass(frozen=True)
 class Sealing:
-    """A seal that the log has: its snapshot (hex), when it was attested, and SHA-256 (hex) of its parts by file name."""
+    """A seal that the log has: its snapshot (hex), since when at the latest, and SHA-256 (hex) of its parts by file name."""
 
     event: int
     snapshot: str
@@ -98,10 +99,13 @@ def examine(
     revocations: list[Revocation] = []
     ledger = Ledger(source_of(policy), Parents(log, policy, revocations))
     found = Examination(ledger, Coverage(policy), revocations=revocations)
-    reader = _Reader(policy, found, now, since)
+    clock = Clock(log, policy, now)
+    reader = _Reader(policy, found, now, since, clock)
     try:
-        for logged in history(log, dataset):
-            reader.read(logged)
+        for entry in log.entries():
+            if dataset_of(entry.data) == dataset:
+                reader.read(read_entry(log, entry))
+            clock.note(entry)
     except (InputError, VerificationError) as error:
         found.irregularities.append(irregularity("log-damaged", str(error)))
     reader.finish()
@@ -129,8 +133,10 @@ def _host(value: str | None) -> str | None:
 
 
 class _Reader:
-    def __init__(self, policy: Policy, found: Examination, now: datetime, since: datetime | None) -> None:
-        self._policy, self._found, self._now, self._since = policy, found, now, since
+    def __init__(
+        self, policy: Policy, found: Examination, now: datetime, since: datetime | None, clock: Clock
+    ) -> None:
+        self._policy, self._found, self._now, self._since, self._clock = policy, found, now, since, clock
         self._latest: datetime | None = None
         self._in_period = since is None
         self._last = -1
@@ -148,16 +154,19 @@ class _Reader:
         if not self._in_period and self._since is not None and event.time >= self._since:
             self._open_period()
         self._check_time(logged.index, event)
-        who = self._said_once(logged.index, logged.envelope, authority(self._policy, event, logged.envelope))
+        moment = self._clock.later_than(event.time)
+        who = authority(self._policy, event, logged.envelope, logged.index, moment.time if moment else None)
+        who = self._said_once(logged.index, logged.envelope, who)
         if not who.names:
             keys = [record.key for record in (*event.records, *event.was)]
-            found.irregularities.append(
-                irregularity(who.code, f"{_called(event)} {who.why}", set(keys), logged.index)
-            )
+            what = f"{_called(event)} {who.why}"
+            if moment is not None:
+                what += f"; it says {time_text(event.time)}, and is later than entry {moment.index}"
+            found.irregularities.append(irregularity(who.code, what, set(keys), logged.index))
         if who.names or event.moves:
             self._book(logged.index, event)
         if who.names:
-            self._note(logged.index, event, who.names)
+            self._note(logged.index, event, who.names, moment.time if moment else event.time)
         self._last = logged.index
         if event.kind != AUDITED:
             named = max(len(event.records), len(event.was)) or event.count
@@ -200,7 +209,7 @@ class _Reader:
                 irregularity(problem.code, problem.what, problem.keys, self._last)
             )
 
-    def _note(self, index: int, event: Event, names: tuple[str, ...]) -> None:
+    def _note(self, index: int, event: Event, names: tuple[str, ...], time: datetime) -> None:
         found = self._found
         found.coverage.note(index, event, names, found.ledger)
         if event.kind == AUDITED:
@@ -212,7 +221,7 @@ class _Reader:
             found.revocations.append(Revocation(index, Query.parse(event.query)))
         if event.kind == SEALED:
             parts = {part.name: part.sha256 for part in event.parts}
-            found.sealings.append(Sealing(index, event.after, event.time, parts))
+            found.sealings.append(Sealing(index, event.after, time, parts))
             self._check_revoked(index, "the dataset was sealed")
         if event.kind == RELEASED and not event.records:
             found.released = event.after

@@ -16,6 +16,7 @@ key = "ada.pub"                                # beside this file; or pem = '''.
 roles = ["custodian", "sealer"]
 not_before = 2026-01-01T00:00:00Z
 not_after = 2027-01-01T00:00:00Z
+last_entry = 41                                # of the log that counts: since then the key is stolen, or withdrawn
 
 [review]
 reviewers = 2                                  # different people for every record
@@ -86,13 +87,17 @@ ROLES = {
 
 @dataclass(frozen=True)
 class TrustedSigner:
-    """Someone whose signature counts for what the `roles` allow, on events of the window's time (both ends included)."""
+    """Someone whose signature counts for what the `roles` allow, on events of the window's time and up to the `last_entry`.
+
+    All ends are included. Whoever has the key can say any time, but appends behind the entries that are there.
+    """
 
     name: str
     verifier: KeyVerifier
     roles: frozenset[str]
     not_before: datetime | None = None
     not_after: datetime | None = None
+    last_entry: int | None = None
 
     def may(self, event: Event) -> bool:
         """Whether one of the roles allows this event. Releasing a dataset needs a releaser, releasing records a custodian."""
@@ -105,6 +110,10 @@ class TrustedSigner:
         return (self.not_before is None or self.not_before <= time) and (
             self.not_after is None or time <= self.not_after
         )
+
+    def counts(self, entry: int | None) -> bool:
+        """Whether what is in this entry of the log counts; None: it is in none, so that nothing shows when it was signed."""
+        return self.last_entry is None or (entry is not None and entry <= self.last_entry)
 
 
 @dataclass(frozen=True)
@@ -165,9 +174,13 @@ class Policy:
             raise UsageError(f"the policy is for the dataset {self.dataset!r}, not {given!r}")
         return given or self.dataset or dataset_name(path)
 
-    def sealers(self, time: datetime) -> list[KeyVerifier]:
-        """Whose signature on a seal counts at a time."""
-        return [each.verifier for each in self.signers if SEALER in each.roles and each.valid_at(time)]
+    def sealers(self, time: datetime, entry: int | None) -> list[KeyVerifier]:
+        """Whose signature counts on a seal that is of this time and in this entry of the log (None: in none)."""
+        return [
+            each.verifier
+            for each in self.signers
+            if SEALER in each.roles and each.valid_at(time) and each.counts(entry)
+        ]
 
 
 def read_policy(path: str | Path) -> bytes:
@@ -203,7 +216,8 @@ def _signer(table: Table, folder: Path) -> TrustedSigner:
     begin, end = table.time("not_before"), table.time("not_after")
     if begin is not None and end is not None and end < begin:
         raise InputError(f"{table.at('not_after')}: is before not_before")
-    signer = TrustedSigner(name, _verifier(table, name, folder), frozenset(roles), begin, end)
+    last = table.integer("last_entry", 0, 0, _MAX_COUNT) if table.has("last_entry") else None
+    signer = TrustedSigner(name, _verifier(table, name, folder), frozenset(roles), begin, end, last)
     table.done()
     return signer
 

@@ -36,22 +36,21 @@ def check_seal(seal: Seal, sealings: Sequence[Sealing] | None, policy: Policy, n
     """
     root = seal.root.hex()
     parts = _parts(seal)
-    logged = next((sealing for sealing in reversed(sealings or ()) if sealing.is_of(root, parts)), None)
-    time = logged.time if logged else now
-    found, tree = _authenticity(seal, policy, time)
+    logged = [sealing for sealing in sealings or () if sealing.is_of(root, parts)]
+    first = logged[0] if logged else None  # attesting a seal again makes it no younger
+    found, tree = _authenticity(seal, policy, first.time if first else now, first.event if first else None)
     signer = tree.signer if tree else None
     if sealings is None:
         return SealCheck(tuple(found), signer, tree or seal.stated)
-    found += _place(root, sealings, logged)
-    if len(sealings) < policy.minimum_sequence:
-        what = (
-            f"the log has {len(sealings)} seals of the dataset; the policy demands {policy.minimum_sequence}"
-        )
+    found += _place(root, sealings, logged[-1] if logged else None)
+    number = len({sealing.parts.get(BUNDLE) for sealing in sealings})
+    if number < policy.minimum_sequence:
+        what = f"the log has {number} seals of the dataset; the policy demands {policy.minimum_sequence}"
         found.append(irregularity("sequence-too-low", what))
     days = policy.maximum_age_days
-    if logged and days is not None and now - logged.time > timedelta(days=days):
-        what = f"sealed at {time_text(logged.time)}, more than {days} days before {time_text(now)}"
-        found.append(irregularity("seal-too-old", what, event=logged.event))
+    if first and days is not None and now - first.time > timedelta(days=days):
+        what = f"sealed at {time_text(first.time)}, more than {days} days before {time_text(now)}"
+        found.append(irregularity("seal-too-old", what, event=first.event))
     return SealCheck(tuple(found), signer, tree or seal.stated)
 
 
@@ -66,28 +65,32 @@ def _parts(seal: Seal) -> dict[str, str]:
     return found
 
 
-def _authenticity(seal: Seal, policy: Policy, time: datetime) -> tuple[list[Irregularity], SignedTree | None]:
+def _authenticity(
+    seal: Seal, policy: Policy, time: datetime, entry: int | None
+) -> tuple[list[Irregularity], SignedTree | None]:
     from bezoar.custody.seal.verifying import authentic
 
-    sealers = policy.sealers(time)
+    sealers = policy.sealers(time, entry)
     try:
         if not sealers:
             raise VerificationError(f"the policy knows no sealer at {time_text(time)}")
         return [], authentic(seal, sealers)
     except (VerificationError, InputError) as error:
-        return [irregularity("seal-not-authentic", f"{error}{_who_else(seal, policy, time)}")], None
+        return [irregularity("seal-not-authentic", f"{error}{_who_else(seal, policy, time, entry)}")], None
 
 
-def _who_else(seal: Seal, policy: Policy, time: datetime) -> str:
+def _who_else(seal: Seal, policy: Policy, time: datetime, entry: int | None) -> str:
     """That somebody signed who may not, or not at that time."""
     for signer in policy.signers:
-        if SEALER in signer.roles and signer.valid_at(time):
+        if SEALER in signer.roles and signer.valid_at(time) and signer.counts(entry):
             continue
         try:
             verify_bundle(seal.bundle(), signer.verifier)
         except (VerificationError, InputError):
             continue
         why = f"whose key is not valid at {time_text(time)}" if SEALER in signer.roles else "who may not seal"
+        if SEALER in signer.roles and not signer.counts(entry):
+            why = f"whose seals count up to entry {signer.last_entry} of the log only"
         return f"; it is signed by {signer.name}, {why}"
     return ""
 

@@ -38,10 +38,11 @@ def history(log: CustodyLog, dataset: str) -> Iterator[Logged]:
     """
     for entry in log.entries():
         if dataset_of(entry.data) == dataset:
-            yield _logged(log, entry)
+            yield read_entry(log, entry)
 
 
-def _logged(log: CustodyLog, entry: Entry) -> Logged:
+def read_entry(log: CustodyLog, entry: Entry) -> Logged:
+    """The event that an entry names, or what is wrong with it."""
     where = f"{log.location}: entry {entry.index}"
     envelope = None
     try:
