@@ -17,6 +17,7 @@ from bezoar.acquire.quarantine.held import Held, Settled, Stored
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.reasons import Reason
 from bezoar.acquire.run_state import RunState
+from bezoar.custody.events.event import LOST
 from bezoar.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _WORDS = {
     Reason.DECODE_ERROR: "what came is no picture that may be decoded",
     Reason.OPT_OUT: "the server asks that it is not used",
 }
-GONE = "missing: the fetch has it no longer"
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class _Accounting:
         back = [
             holding.leaf
             for key, holding in self._books.quarantine.items()
-            if holding.why == GONE and (key in self._sealed or self._came_wrong(row_key(key)))
+            if holding.why == LOST and (key in self._sealed or self._came_wrong(row_key(key)))
         ]
         self._step("released", back, reason="the row was fetched again")
 
@@ -274,7 +274,7 @@ class _Accounting:
         self._step("transformed", now, was, reason="fetched again: other content came than before")
         chosen = {leaf.key for leaves in groups.values() for leaf in leaves}
         missing = set(self._books.held) - set(self._sealed) - chosen
-        groups.setdefault(GONE, []).extend(self._books.held[key].leaf for key in sorted(missing))
+        groups.setdefault(LOST, []).extend(self._books.held[key].leaf for key in sorted(missing))
         for why, leaves in groups.items():
             self._step("quarantined", leaves, reason=why)
 

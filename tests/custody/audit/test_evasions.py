@@ -16,7 +16,7 @@ from bezoar.custody.audit.opinion import Verdict
 from bezoar.custody.audit.statement import AuditStatement
 from bezoar.custody.events.attesting import append, attest
 from bezoar.custody.events.building import Request
-from bezoar.custody.events.event import ScanFinding
+from bezoar.custody.events.event import LOST, ScanFinding
 from bezoar.custody.events.history import history
 from bezoar.custody.seal.sealing import Seal, seal
 from bezoar.custody.tlog.keys import ed25519_signer
@@ -250,3 +250,74 @@ def test_a_revocation_follows_over_two_generations(life: Life) -> None:
     attest(Seal.open(life.root / "small.seal"), request, life.log, [signer_of("ada")], log_signer())
     life.attest("revoked", query="source.contributor=acme")
     assert concerned(life, tiny) == {ACME[0], "other.png"}
+
+
+def copy(life: Life, old: str, new: str, contributor: str = "eve") -> None:
+    """A file that is in the folder or was taken out appears again, under another name."""
+    there = life.data / old if (life.data / old).exists() else life.put_aside / old
+    shutil.copy(there, life.data / new)
+    life.rows[new] = {"label": "stop", "contributor": contributor, "license": "CC0-1.0"}
+    life.write()
+
+
+def logged_seal(life: Life, *kinds: str) -> None:
+    """Seal, and attest what led there."""
+    life.seal()
+    for kind in (*kinds, "sealed"):
+        life.attest(kind)
+
+
+def keys_of(statement: AuditStatement, code: str) -> list[str]:
+    return [key for each in statement.irregularities if each.code == code for key in each.keys]
+
+
+@pytest.mark.parametrize("gone", [BOB[1], CAROL[0]])  # it lies in quarantine, it was removed
+def test_content_that_was_set_aside_does_not_come_back_under_another_key(life: Life, gone: str) -> None:
+    copy(life, gone, "innocent.png")
+    logged_seal(life, "acquired")
+    assert keys_of(audited(life), "content-returned") == ["innocent.png"]
+    rename(life, "innocent.png", "more_innocent.png")
+    logged_seal(life, "transformed")
+    assert keys_of(audited(life), "content-returned") == ["more_innocent.png"]
+
+
+def test_removed_content_does_not_come_back_through_quarantine(life: Life) -> None:
+    copy(life, CAROL[0], "innocent.png")
+    logged_seal(life, "acquired")
+    life.attest("quarantined", query="key=innocent.png")
+    life.attest("released", query="key=innocent.png")
+    assert keys_of(audited(life), "content-returned") == ["innocent.png"]
+
+
+def test_a_copy_that_was_there_before_the_quarantine_is_shown_until_it_is_decided(life: Life) -> None:
+    copy(life, ACME[0], "copy.png")
+    logged_seal(life, "acquired")
+    life.attest("quarantined", query=f"key={ACME[0]}")
+    life.take_out(ACME[:1])
+    logged_seal(life)
+    assert keys_of(audited(life), "content-copied") == ["copy.png"]
+    life.attest("removed", query=f"key={ACME[0]}")
+    assert keys_of(audited(life), "content-copied") == ["copy.png"]
+    life.attest("quarantined", query="key=copy.png")
+    life.attest("released", query="key=copy.png")
+    assert keys_of(audited(life), "content-copied") == []
+
+
+def test_a_duplicate_may_be_removed(life: Life) -> None:
+    copy(life, ACME[0], "copy.png", "acme")
+    logged_seal(life, "acquired")
+    life.attest("removed", query="key=copy.png", reason="a duplicate")
+    life.take_out(["copy.png"])
+    logged_seal(life)
+    rename(life, ACME[0], "renamed.png")
+    logged_seal(life, "transformed")
+    assert not {"content-copied", "content-returned"} & codes(audited(life))
+
+
+def test_what_a_fetch_has_lost_may_come_from_elsewhere(life: Life) -> None:
+    life.attest("quarantined", query=f"key={ACME[0]}", reason=LOST)
+    life.take_out(ACME[:1])
+    logged_seal(life)
+    copy(life, ACME[0], "mirror.png", "acme")
+    logged_seal(life, "acquired")
+    assert not {"content-copied", "content-returned"} & codes(audited(life))

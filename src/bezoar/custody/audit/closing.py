@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.revocations import Revocation
+from bezoar.custody.audit.set_aside import SetAside
 from bezoar.custody.events.building import leaf_of
 from bezoar.custody.events.ledger import Cell, Holding, Ledger, hash_of
 from bezoar.custody.seal.leaves import Leaf
@@ -46,6 +47,7 @@ class _Found:
         self, ledger: Ledger, revocations: Sequence[Revocation], required_sources: Sequence[str]
     ) -> None:
         self._ledger, self._revocations, self._required = ledger, revocations, required_sources
+        self._aside = SetAside(ledger)
         self._keys: dict[str, list[str]] = {}
         self._samples: dict[str, list[str]] = {}
 
@@ -60,8 +62,11 @@ class _Found:
                 self._note("removed-present", key)
             else:
                 self._note("unlogged-addition", key)
-        elif held.leaf != record:
-            self._differs(held.leaf, record)
+                self._came_back(record, None)
+        else:
+            if held.leaf != record:
+                self._differs(held.leaf, record)
+            self._came_back(record, held)
         if self._revoked(record, held):
             known = ", ".join(record.source.values()) or (held.origin if held else None)
             self._note("revoked-present", key, f"{key!r} ({known})")
@@ -77,6 +82,12 @@ class _Found:
     def irregularities(self) -> list[Irregularity]:
         """One irregularity of each kind that was found."""
         return [irregularity(code, self._what(code), keys) for code, keys in self._keys.items()]
+
+    def _came_back(self, record: Leaf, held: Holding | None) -> None:
+        """Note content that was quarantined or removed, under whatever key and label."""
+        stay = held.stay if held and held.leaf.sha256 == record.sha256 else None
+        if code := self._aside.code(record.sha256, stay):
+            self._note(code, record.key)
 
     def _revoked(self, record: Leaf, held: Holding | None) -> bool:
         """Whether a source of the record is revoked, as it is sealed and with all that the books know of its descent."""

@@ -61,6 +61,8 @@ KINDS = {
     "source-changed": _Kind("Sources were changed without an event", _C, _FIND_OUT),
     "quarantined-present": _Kind("Quarantined records are in the dataset", _C, "take them out, or release them by an event"),
     "removed-present": _Kind("Removed records are in the dataset", _C, "take them out: removal is final"),
+    "content-returned": _Kind("Content that was quarantined or removed is back", _C, "take it out; release what is right"),
+    "content-copied": _Kind("Copies of quarantined content are in the dataset", _K, "quarantine them; release what is right"),
     "revoked-present": _Kind("Records of a revoked source are in the dataset", _C, "remove them and seal again"),
     "source-missing": _Kind("Records lack a source that the policy demands", _K, "fill the columns and attest the change"),
     # reviews and scans

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bezoar.custody.seal.leaves import Leaf
 
@@ -40,6 +40,13 @@ class Provenance:
         return " + ".join(sorted(self.origins)) or None
 
 
+class Stay(NamedTuple):
+    """How a content came to be in the dataset: since which movement, and whether it was released from quarantine since."""
+
+    since: int
+    released: bool = False
+
+
 class Parent(Protocol):
     """A dataset, at the snapshot that another was derived from."""
 
@@ -57,11 +64,13 @@ class Descent:
         default_factory=set
     )  # of all that was replaced; they grow with every event of the step
     _revoked: set[int] = field(default_factory=set)
+    _stays: dict[bytes, Stay] = field(default_factory=dict)
     _replaced: list[Leaf] = field(default_factory=list)
     _made: list[Leaf] = field(default_factory=list)
 
-    def replace(self, record: Leaf, provenance: Provenance) -> None:
+    def replace(self, record: Leaf, provenance: Provenance, stay: Stay) -> None:
         """Note a record that is replaced."""
+        self._stays[record.sha256] = stay
         self._by_key[record.key] = provenance
         self._by_content.setdefault(record.sha256, []).append(provenance)
         self._origins |= provenance.origins
@@ -77,6 +86,10 @@ class Descent:
         if same := self._by_content.get(record.sha256):
             return Provenance.joined(same)
         return known or self._by_key.get(record.key) or Provenance(self._origins, self._revoked)
+
+    def stay(self, record: Leaf, now: int) -> Stay:
+        """How long the content of a record that is made has been there: as long as that of one replaced, else since `now`."""
+        return self._stays.get(record.sha256, Stay(now))
 
     def from_nothing(self) -> list[str]:
         """The records made that have no predecessor."""

@@ -23,6 +23,7 @@ KINDS = (
 NOTHING = EMPTY_ROOT.hex()  # the snapshot of a dataset without records: where every life begins
 
 MAX_RECORDS = 20_000  # of one event; a larger group is attested by several
+LOST = "missing: the fetch has it no longer"  # why a record was quarantined that nobody doubts
 PASSED, WARNED, FAILED = "PASSED", "WARNED", "FAILED"
 
 

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bezoar.custody.events.descent import Descent, Parent, Provenance
+from bezoar.custody.events.descent import Descent, Parent, Provenance, Stay
 from bezoar.custody.events.event import (
     ACQUIRED,
     AUDITED,
+    LOST,
     NOTHING,
     QUARANTINED,
     RELEASED,
@@ -44,18 +45,20 @@ Cell = tuple[str, str | None]  # source, label
 class Holding:
     """A record in custody: its leaf, the leaf's hash, where it came from, and bits for the evidence that covers it.
 
-    `origin` is for tables, `provenance` has all that it may come from. `why` says for what reason it was last quarantined.
+    `origin` is for tables, `provenance` has all that it may come from. `why` says for what reason it was last quarantined,
+    `aside` by which movement.
     """
 
-    __slots__ = ("hash", "leaf", "marks", "origin", "provenance", "why")
+    __slots__ = ("aside", "hash", "leaf", "marks", "origin", "provenance", "stay", "why")
 
     def __init__(self, record: Leaf, provenance: Provenance | None = None, origin: str | None = None) -> None:
         self.leaf = record
         self.hash = hash_of(record)
         self.provenance = provenance or Provenance()
         self.origin = origin or self.provenance.text()
+        self.stay = Stay(0)
         self.marks = 0
-        self.why = ""
+        self.why, self.aside = "", 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Problem:
     code: str
     what: str
     keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Aside:
+    """After how many movements a content was set aside; `doubted`: it lay in quarantine, so that copies are in doubt, too."""
+
+    when: int
+    doubted: bool
 
 
 @dataclass
@@ -101,6 +112,7 @@ class Ledger:
         self.held: dict[str, Holding] = {}
         self.quarantine: dict[str, Holding] = {}
         self.removed: dict[str, set[bytes]] = {}
+        self.removed_contents: dict[bytes, Aside] = {}
         self.dataset, self.outside = Account(), Account()  # records in the dataset; records in quarantine
         self.tip = NOTHING  # the snapshot to which the last movement led, by its own account
         self.step: tuple[str, str] | None = None  # snapshots of the movements under way
@@ -108,6 +120,7 @@ class Ledger:
         self._source_of, self._parents = source_of, parents
         self._drifted = False
         self._descent = Descent()  # of the step under way
+        self._moves = 0  # movements so far
         self._known: dict[bytes, Provenance] = {}  # of every content that was ever in custody
 
     def open_period(self) -> None:
@@ -125,6 +138,7 @@ class Ledger:
         if not event.moves:
             return [*self.settle(), *self._names_tip(event)]
         problems = self._chain(event)
+        self._moves += 1
         move = {ACQUIRED: self._acquire, QUARANTINED: self._quarantine, RELEASED: self._release}
         if event.kind == TRANSFORMED:
             problems += self._transform(event)
@@ -189,6 +203,7 @@ class Ledger:
         provenance = Provenance.of(event.origin)
         for record in event.records:
             holding = Holding(record, provenance)
+            holding.stay = Stay(self._moves)
             if record.key in self.held or record.key in self.quarantine:
                 twice.append(record.key)
                 continue
@@ -211,7 +226,7 @@ class Ledger:
                 continue
             other += [record.key] if holding.leaf != record else []
             self.quarantine[record.key] = holding
-            holding.why = event.reason
+            holding.why, holding.aside = event.reason, self._moves
             self.dataset.book("quarantined", self._cell(holding))
             self.outside.book("quarantined", self._cell(holding))
         return [
@@ -232,6 +247,8 @@ class Ledger:
             if holding.leaf != record:
                 other.append(record.key)
                 holding = Holding(record, holding.provenance, holding.origin)
+                holding.stay = Stay(self._moves)
+            holding.stay = holding.stay._replace(released=True)
             self.held[record.key] = holding
             self.dataset.book("released", self._cell(holding))
         return [
@@ -255,6 +272,8 @@ class Ledger:
                 continue
             other += [record.key] if holding.leaf != record else []
             self.removed.setdefault(record.key, set()).add(holding.hash)
+            outside = records is self.quarantine and holding.why != LOST
+            self._note_removed(holding.leaf.sha256, Aside(holding.aside if outside else self._moves, outside))
             account.book("removed", self._cell(holding))
         return [
             *_problem("not-held", "removes records that are not in custody", missing),
@@ -262,6 +281,10 @@ class Ledger:
                 "other-record", "removes records that are held with other content, label or source", other
             ),
         ]
+
+    def _note_removed(self, content: bytes, aside: Aside) -> None:
+        before = self.removed_contents.get(content, aside)
+        self.removed_contents[content] = Aside(min(before.when, aside.when), before.doubted or aside.doubted)
 
     def _transform(self, event: Event) -> list[Problem]:
         missing, other, twice, back = [], [], [], []
@@ -272,13 +295,14 @@ class Ledger:
                 missing.append(record.key)
                 continue
             other += [record.key] if holding.leaf != record else []
-            self._descent.replace(holding.leaf, holding.provenance)
+            self._descent.replace(holding.leaf, holding.provenance, holding.stay)
             self.dataset.book("transformed out", self._cell(holding))
         for record in event.records:
             if record.key in self.held or record.key in self.quarantine:
                 twice.append(record.key)
                 continue
             new = self.held[record.key] = self._made(event, record, parent)
+            new.stay = self._descent.stay(record, self._moves)
             if new.hash in self.removed.get(record.key, ()):
                 back.append(record.key)
             self._know(new)
