@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,11 @@ def test_usage(cli: Cli, proof: Path) -> None:
     assert cli("check", "gap", "--absent", "x", "--label", "y", "--key", VKEY).code == 64
     Path("policy").write_text(f"log {VKEY}\nquorum none\n")
     assert cli("check", proof, "--record", "record", "--key", VKEY, "--tlog-policy", "policy").code == 64
+
+
+def test_a_pipe_is_no_record(cli: Cli, proof: Path) -> None:
+    os.mkfifo("fifo")
+    for name in ("fifo", "/dev/zero"):
+        outcome = cli("check", proof, "--record", name, "--key", VKEY)
+        assert outcome.code == 2
+        assert f"{name}: not an ordinary file" in outcome.error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +105,10 @@ def _content(path: Path) -> Content:
     from bezoar.custody.seal.checking import Content
 
     try:
-        with path.open("rb") as file:
+        # non-blocking: opening a named pipe must not wait for a writer
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: not an ordinary file")
             digest = hashlib.file_digest(file, "sha256").digest()
             return Content(digest, file.tell())
     except OSError as error:

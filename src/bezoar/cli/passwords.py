@@ -48,11 +48,9 @@ def _given(password_file: Path | None) -> bytes | None:
         if value == "":
             raise UsageError(f"{ENVIRONMENT} is empty; set it to the password, or unset it")
         return None if value is None else os.fsencode(value)
-    try:
-        with password_file.open("rb") as file:
-            password = file.read(_MAX_BYTES + 1).removesuffix(b"\n").removesuffix(b"\r")
-    except OSError as error:
-        raise InputError(f"{password_file}: cannot be read ({error.strerror or error})") from error
+    from bezoar.custody.signing.input_file import read_input
+
+    password = read_input(password_file, _MAX_BYTES + 1).removesuffix(b"\n").removesuffix(b"\r")
     if not password or len(password) > _MAX_BYTES or b"\n" in password:
         raise InputError(f"{password_file}: expected one line of 1 to {_MAX_BYTES} bytes, the password")
     return password

@@ -182,7 +182,7 @@ def test_any_bytes_give_a_key_or_an_input_error(data: bytes) -> None:
 
 def test_a_missing_file_and_a_folder_are_input_errors(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"cannot be read|not an ordinary file"):
             keys.load_public(path)
 
 
@@ -244,3 +244,58 @@ def test_names_that_are_no_files_name(tmp_path: Path) -> None:
             key_files.paths(name)
     with pytest.raises(OutputError, match="no such folder"):
         key_files.paths(tmp_path / "none" / "k")
+
+
+def _openssl_encrypted(path: Path, *how: str) -> bytes:
+    path.write_bytes(pair("p256")[0])
+    command = ["openssl", "pkcs8", "-topk8", "-in", path, "-passout", "pass:x", *how]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "how",
+    [("-iter", "20000"), ("-scrypt",), ("-v2", "aes-128-cbc"), ("-v1", "PBE-SHA1-3DES")],
+    ids=lambda how: how[0],
+)
+def test_keys_that_openssl_encrypts(how: tuple[str, ...], tmp_path: Path) -> None:
+    locked = _openssl_encrypted(tmp_path / "k", *how)
+    key = keys.parse_private(locked, b"x")
+    assert keys.public_pem(key.public_key()) == pair("p256")[1]
+    with pytest.raises(InputError, match="wrong password"):
+        keys.parse_private(locked, b"y")
+
+
+def _with(pem: bytes, old: bytes, new: bytes) -> bytes:
+    """The key file with other bytes of the same number in it."""
+    lines = pem.split(b"\n")
+    der = base64.b64decode(b"".join(lines[1:-2]))
+    assert der.count(old) == 1
+    return b"\n".join([lines[0], base64.b64encode(der.replace(old, new)), lines[-2], b""])
+
+
+def test_a_key_that_asks_for_endless_rounds_is_refused(tmp_path: Path) -> None:
+    """0x7fffffff rounds of PBKDF2 take a quarter of an hour."""
+    locked = _openssl_encrypted(tmp_path / "k", "-iter", str(0x1234567))
+    for pem in (locked, _with(locked, bytes.fromhex("020401234567"), bytes.fromhex("02047fffffff"))):
+        with pytest.raises(InputError, match=r"rounds of key derivation; at most 10,000,000"):
+            keys.parse_private(pem, b"x")
+
+
+def test_a_key_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
+    locked = _openssl_encrypted(tmp_path / "k", "-scrypt")
+    n_r_p = bytes.fromhex("02024000020108020101")
+    with pytest.raises(InputError, match="scrypt of cost"):
+        keys.parse_private(_with(locked, n_r_p, bytes.fromhex("02024000020178020178")), b"x")
+
+
+DEEP = base64.b64encode(b"".join(b"\x30\x82" + size.to_bytes(2, "big") for size in range(40_000, 0, -4)))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"!!!!", b"MA==", b"MIQ=", b"MII=", b"MIAwgDCA", b"AgEB", b"MAMCAQE=", b"MAAwAA==", DEEP]
+)
+def test_encrypted_keys_that_are_none(content: bytes) -> None:
+    pem = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n" + content + b"\n-----END ENCRYPTED PRIVATE KEY-----\n"
+    for each in (pem, pem[:-20]):
+        with pytest.raises(InputError):
+            keys.parse_private(each, b"x")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bezoar.custody.signing.input_file import read_input
 from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def is_encrypted(path: str | Path) -> bool:
 
 def parse_private(pem: bytes, password: bytes | None = None, where: str = "private key") -> PrivateKey:
     """`load_private` of bytes; `where` names them in errors."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+
+    from bezoar.custody.signing import pkcs8
 
     if len(pem) > MAX_KEY_BYTES:
         raise InputError(f"{where}: too large for a key ({len(pem):,} bytes); give a PEM private key")
@@ -75,8 +78,13 @@ def parse_private(pem: bytes, password: bytes | None = None, where: str = "priva
     if locked and not password:
         raise InputError(f"{where}: the key is encrypted; set BEZOAR_KEY_PASSWORD or give a password file")
     try:
-        # a password for a key that has none is ignored: one environment variable may serve several keys
-        key = load_pem_private_key(pem, password if locked else None)
+        if b"BEGIN ENCRYPTED PRIVATE KEY" in pem:
+            key = load_der_private_key(pkcs8.unwrap(pem), password)
+        else:
+            # a password for a key that has none is ignored: one environment variable may serve several keys
+            key = load_pem_private_key(pem, password if locked else None)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     except _malformed() as error:
         if locked:
             raise InputError(f"{where}: wrong password, or a damaged key file") from error
@@ -154,8 +162,4 @@ def _makers() -> dict[str, Callable[[], Any]]:
 
 def _read(path: str | Path) -> bytes:
     """The file's bytes, one more than the cap at most."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a key file ({error.strerror or error})") from error
+    return read_input(path, MAX_KEY_BYTES + 1)
