@@ -420,6 +420,26 @@ def test_a_replaced_manifest(folder: Path, tmp_path: Path) -> None:
     assert "manifest.parquet: its rows do not give the snapshot that was signed" in problem
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_manifest_that_is_exchanged_after_it_was_hashed(
+    in_place: bool, folder: Path, tmp_path: Path
+) -> None:
+    from bezoar.custody.seal.layout import MANIFEST
+    from bezoar.custody.seal.reading import Seal
+
+    path, forged = tmp_path / "signs.seal" / MANIFEST, tmp_path / "forged.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "bezoar.format": "files"}), forged)
+    seal = Seal.open(path.parent)
+    seal.digest(MANIFEST)
+    if in_place:
+        path.write_bytes(forged.read_bytes())
+    else:
+        forged.replace(path)
+    with pytest.raises(InputError, match=r"manifest\.parquet: changes while it is read"):
+        seal.manifest  # noqa: B018 - it is read when it is asked for
+
+
 def test_a_manifest_with_another_media_type(folder: Path, tmp_path: Path) -> None:
     """Which no leaf of the snapshot holds."""
     path = tmp_path / "signs.seal" / "manifest.parquet"

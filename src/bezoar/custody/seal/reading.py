@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from bezoar.custody.seal.layout import BUNDLE, CHECKPOINT, CROISSANT, MANIFEST, SNAPSHOT_DIGEST
 from bezoar.custody.seal.manifest import Manifest
 from bezoar.custody.seal.replacing import current
+from bezoar.custody.seal.walk import CHANGED
 from bezoar.custody.signing.oms import MAX_BUNDLE_BYTES, Bundle, SignedTree, read_bundle
 from bezoar.errors import InputError, LimitError
 
 if TYPE_CHECKING:
     from io import BufferedReader
+
+    import pyarrow as pa
 
     from bezoar.custody.tlog.storage import Storage
     from bezoar.custody.tlog.tiles import TileTree
@@ -26,6 +29,7 @@ MAX_CROISSANT = 64 << 20
 MAX_CHECKPOINT = 256 << 10
 MAX_MANIFEST = 1 << 40
 MAX_REMOTE_MANIFEST = 2 << 30  # it is held in memory
+_BLOCK = 1 << 20
 _LIMITS = {BUNDLE: MAX_BUNDLE_BYTES, CROISSANT: MAX_CROISSANT, MANIFEST: MAX_REMOTE_MANIFEST}
 
 
@@ -56,9 +60,33 @@ class Seal:
     def manifest(self) -> Manifest:
         """The manifest; a remote one is fetched as a whole."""
         if not self.remote:
-            with self._opened(MANIFEST):  # an ordinary file, or an error
-                return Manifest.open(Path(self.location, MANIFEST))
+            source, status = self._manifest_file
+            self._check_unchanged(status)
+            found = Manifest.open(source, self.where(MANIFEST))
+            self._check_unchanged(status)
+            return found
         return Manifest.open(io.BytesIO(self.read(MANIFEST, MAX_REMOTE_MANIFEST)), self.where(MANIFEST))
+
+    @cached_property
+    def _manifest_file(self) -> tuple[pa.OSFile, os.stat_result]:
+        """The manifest on this machine, opened once, so that what is hashed is what is read; its status before that."""
+        import pyarrow as pa
+
+        with self._opened(MANIFEST) as file:  # an ordinary file, or an error
+            source = pa.OSFile(self.where(MANIFEST))
+            if not os.path.sameopenfile(source.fileno(), file.fileno()):
+                raise InputError(f"{self.where(MANIFEST)}: {CHANGED}")
+            return source, os.fstat(file.fileno())
+
+    def _check_unchanged(self, before: os.stat_result) -> None:
+        """InputError when the manifest that is open was written to."""
+        now = os.fstat(self._manifest_file[0].fileno())
+        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (
+            before.st_size,
+            before.st_mtime_ns,
+            before.st_ctime_ns,
+        ):
+            raise InputError(f"{self.where(MANIFEST)}: {CHANGED}")
 
     @cached_property
     def tree(self) -> TileTree:
@@ -116,6 +144,14 @@ class Seal:
         """The SHA-256 (hex) of a part: of what was read of it, else in pieces where it lies on this machine."""
         if self.remote or name in self._read:
             return hashlib.sha256(self.read(name, _LIMITS[name])).hexdigest()
+        if name == MANIFEST:
+            source, status = self._manifest_file
+            total, place = hashlib.sha256(), 0
+            while block := os.pread(source.fileno(), _BLOCK, place):  # leaves the reader's place where it is
+                total.update(block)
+                place += len(block)
+            self._check_unchanged(status)
+            return total.hexdigest()
         with self._opened(name) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
