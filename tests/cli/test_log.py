@@ -105,9 +105,11 @@ def test_show_in_words(cli: Cli, log: Path) -> None:
     lines = done.out.splitlines()
     assert lines[0] == "example.org/custody: 2 entries"
     assert lines[2] == f"key   {vkey(log)}"
-    assert lines[4].split() == ["#", "time", "kind", "dataset", "records", "object"]
-    assert lines[5].split()[:4] == ["0", "2026-11-25T01:02:03Z", "acquired", "signs"]
-    assert lines[6] == '1  {"a":"\\u202etxt","b":1}'
+    assert "the one that the log names; give --key" in lines[3]
+    assert lines[5].split() == ["#", "time", "kind", "dataset", "records", "object"]
+    assert lines[6].split()[:4] == ["0", "2026-11-25T01:02:03Z", "acquired", "signs"]
+    assert lines[7] == '1  {"a":"\\u202etxt","b":1}'
+    assert "the one that the log names" not in cli("log", "show", log, "--key", vkey(log)).out
 
 
 def test_show_as_json(cli: Cli, log: Path) -> None:
@@ -242,7 +244,9 @@ def test_no_log(cli: Cli, tmp_path: Path, key: Path) -> None:
     for arguments in (("show",), ("verify",), ("prove",)):
         done = cli("log", arguments[0], tmp_path / "nothing", *(["0"] if arguments[0] == "prove" else []))
         assert done.code == 2
-        assert "not a custody log" in done.error
+        assert f"{tmp_path / 'nothing'}: no such folder" in done.error
+    (tmp_path / "folder").mkdir()
+    assert "not a custody log" in cli("log", "show", tmp_path / "folder").error
     (tmp_path / "entry.json").write_text("{}")
     assert cli("log", "append", tmp_path / "nothing", tmp_path / "entry.json", "--key", key).code == 2
     assert cli("log", "serve", tmp_path / "nothing").code == 2

@@ -148,11 +148,7 @@ def verify(location: str, key: VerifierKey | None, policy_file: Path | None, for
     if form == "json":
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
-        click.echo(
-            report_text(
-                report, key_given=key is not None or policy is not None, policy_given=policy is not None
-            )
-        )
+        click.echo(report_text(report, policy_given=policy is not None))
     return 0 if report.valid else 1
 
 

@@ -25,6 +25,11 @@ def show_text(log: CustodyLog, entries: Sequence[Entry]) -> str:
         f"{shown(log.origin)}: {count(log.size, 'entry', 'entries')}",
         f"root  {base64.b64encode(checkpoint.root).decode()}",
         f"key   {shown(log.key.text, 200)}",
+        *(
+            []
+            if log.key_given
+            else ["      the one that the log names; give --key to be sure that it is the log's"]
+        ),
     ]
     if entries:
         lines += ["", *_table(("#", *_COLUMNS), [_row(entry) for entry in entries])]
@@ -37,6 +42,7 @@ def show_json(log: CustodyLog, entries: Sequence[Entry]) -> str:
     document = {
         "entries": [_entry_json(entry) for entry in entries],
         "key": log.key.text,
+        "key_given": log.key_given,
         "origin": log.origin,
         "root": checkpoint.root.hex(),
         "size": log.size,
@@ -45,7 +51,7 @@ def show_json(log: CustodyLog, entries: Sequence[Entry]) -> str:
     return json.dumps(document, indent=2)
 
 
-def report_text(report: LogReport, *, key_given: bool, policy_given: bool) -> str:
+def report_text(report: LogReport, *, policy_given: bool) -> str:
     """The outcome of verifying, the problems first."""
     checkpoint = report.checkpoint
     lines = []
@@ -71,7 +77,7 @@ def report_text(report: LogReport, *, key_given: bool, policy_given: bool) -> st
     if report.cosigners:
         checked = "held against the policy" if policy_given else "not checked; give --tlog-policy"
         lines.append(f"cosigned  {', '.join(shown(name) for name in report.cosigners)} ({checked})")
-    if not key_given:
+    if not report.key_given:
         lines.append(
             "key       the one that the log names; give --key, or a rewritten log with a key of its own goes unnoticed"
         )

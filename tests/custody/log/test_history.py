@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bezoar.custody.tlog.log import CustodyLog
+from bezoar.custody.tlog.log_report import verify_log
+from bezoar.custody.tlog.policy import TlogPolicy
 from bezoar.custody.tlog.state import recall
 from bezoar.errors import InputError, OutputError, VerificationError
 
@@ -142,3 +144,59 @@ def test_the_state_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyP
     log = make_log(tmp_path / "log", 1)
     assert recall(log.key) == log.checkpoint()[0]
     assert (tmp_path / "home/.local/state/bezoar/logs").is_dir()
+
+
+@pytest.fixture
+def rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of the same origin under a key of its own, made where nothing is remembered."""
+    monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "elsewhere"))
+    make_log(tmp_path / "rewritten", 5, "another history", seed=2)
+    monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "state"))
+    return tmp_path / "rewritten"
+
+
+def test_another_key_of_the_same_origin(tmp_path: Path, rewritten: Path) -> None:
+    log = make_log(tmp_path / "log", 5)
+    for _ in range(2):
+        (line,) = problems(CustodyLog.open(rewritten))
+        assert line.startswith("history: ")
+        assert "the origin 'example.org/custody' had another key" in line
+        assert log.key.text in line
+    assert recall(signer(2).key) is None
+    with pytest.raises(VerificationError, match="had another key"):
+        CustodyLog.open(rewritten).check_history()
+    assert CustodyLog.open(log.location).verify().valid
+
+
+def test_another_key_at_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_log(tmp_path / "log", 5)
+    monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "elsewhere"))
+    by = signer(2, "example.org/other")
+    CustodyLog.init(tmp_path / "other", by.name, by)
+    monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "state"))
+    shutil.rmtree(tmp_path / "log")
+    shutil.copytree(tmp_path / "other", tmp_path / "log")
+    with pytest.raises(VerificationError, match="the log at this place had another key"):
+        CustodyLog.open(tmp_path / "log").check_history()
+
+
+def test_a_key_that_is_given_is_the_key_from_then_on(tmp_path: Path, rewritten: Path) -> None:
+    log = make_log(tmp_path / "log", 5)
+    report = CustodyLog.open(rewritten, signer(2).key).verify()
+    assert (report.valid, report.key_given) == (True, True)
+    assert report.to_json()["key_given"] is True
+    report = CustodyLog.open(rewritten).verify()
+    assert (report.valid, report.to_json()["key_given"]) == (True, False)
+    with pytest.raises(VerificationError, match="had another key"):
+        CustodyLog.open(log.location).check_history()
+    policy = TlogPolicy.parse(f"log {log.key.text}\nquorum none\n".encode())
+    assert verify_log(CustodyLog.open(log.location), policy).to_json()["key_given"] is True
+    assert CustodyLog.open(log.location).verify().valid
+
+
+def test_a_memory_of_keys_that_is_damaged_is_no_memory_to_go_on(tmp_path: Path, state: Path) -> None:
+    log = make_log(tmp_path / "log", 3)
+    for path in (state / "keys").iterdir():
+        path.write_bytes(b"\xff\n\x1b[31m")
+    with pytest.raises(VerificationError, match="had another key"):
+        CustodyLog.open(log.location).check_history()

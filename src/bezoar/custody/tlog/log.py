@@ -29,8 +29,16 @@ from bezoar.custody.tlog.merkle import (
 )
 from bezoar.custody.tlog.note import NoteSigner, VerifierKey
 from bezoar.custody.tlog.proof import TlogProof
-from bezoar.custody.tlog.state import MAX_CHECKPOINT, check_extends, describe, recall, remember
-from bezoar.custody.tlog.storage import Storage, storage
+from bezoar.custody.tlog.state import (
+    MAX_CHECKPOINT,
+    check_extends,
+    check_key,
+    describe,
+    recall,
+    remember,
+    remember_key,
+)
+from bezoar.custody.tlog.storage import Folder, Storage, storage
 from bezoar.custody.tlog.tiles import TILE, TileTree
 from bezoar.custody.tlog.writing import Item, check_items, write
 from bezoar.errors import InputError, UsageError, VerificationError
@@ -55,10 +63,12 @@ class Entry:
 class CustodyLog:
     """A log as one checkpoint shows it. The checkpoint's signature is checked on opening; reading checks all that it reads."""
 
-    def __init__(self, location: str, files: Storage, key: VerifierKey) -> None:
+    def __init__(self, location: str, files: Storage, key: VerifierKey, *, key_given: bool = True) -> None:
+        """`key_given`: the key is known from elsewhere, not from the log itself."""
         self.location = location
         self.storage = files
         self.key = key
+        self.key_given = key_given
         self.reload()
 
     @classmethod
@@ -79,6 +89,7 @@ class CustodyLog:
             (new / "checkpoint").write_bytes(empty.to_bytes())
         log = cls.open(folder, signer.key)
         remember(log.key, *log.checkpoint())
+        remember_key(log.key, log.location)
         return log
 
     @classmethod
@@ -88,7 +99,7 @@ class CustodyLog:
         InputError when there is no log, VerificationError when its checkpoint is not signed by the key.
         """
         files = storage(location)
-        return cls(str(location), files, key or _own_key(files, str(location)))
+        return cls(str(location), files, key or _own_key(files, str(location)), key_given=key is not None)
 
     @property
     def origin(self) -> str:
@@ -126,14 +137,18 @@ class CustodyLog:
     def check_history(self) -> Checkpoint | None:
         """Compare with the checkpoint that this machine remembers, return that one, and remember the newer.
 
-        VerificationError, which says rollback or fork, when the log is not an extension of it.
+        VerificationError, which says rollback or fork, when the log is not an extension of it, or when the key is the one
+        that the log itself names and this origin or place had another key before.
         """
+        if not self.key_given:
+            check_key(self.key, self.location)
         seen = recall(self.key)
         if seen is not None and seen.size > self.size:
             self.reload()  # a writer may have been at work since this log was opened
         if seen is not None:
             check_extends(seen, self._checkpoint, self.tree, self.location)
         remember(self.key, self._checkpoint, self._note)
+        remember_key(self.key, self.location)
         return seen
 
     def check_policy(self, policy: TlogPolicy) -> None:
@@ -147,6 +162,7 @@ class CustodyLog:
                 f"{self.location}: the policy does not know the key {self.key.text}, under which the log is shown; "
                 "open it with the key that the policy names"
             )
+        self.key_given = True
 
     def append(self, items: Sequence[Item], signer: NoteSigner) -> list[int]:
         """Append entries, each with the objects that it names by hex SHA-256, and return their indices.
@@ -163,6 +179,7 @@ class CustodyLog:
             raise UsageError(
                 f"the signer's key {signer.key.name} is not the key of this log, {self.key.text}"
             )
+        self.key_given = True  # the signer holds it
         with lock(folder / ".lock"):
             self.reload()
             check_items(items, folder)
@@ -221,6 +238,8 @@ def _own_key(files: Storage, where: str) -> VerifierKey:
     from bezoar.custody.signing.strict_json import parse_object
 
     data = files.read("log.json", _MAX_DESCRIPTION)
+    if data is None and isinstance(files, Folder) and not files.folder.is_dir():
+        raise InputError(f"{where}: no such folder, so no custody log; `bezoar log init` makes one")
     if data is None:
         raise InputError(
             f"{where}: no log.json; this is not a custody log, give its key to read it all the same"

@@ -29,6 +29,7 @@ class Problem:
 class LogReport:
     """The outcome. `problems` lists the first 1,000 of `n_problems`; `seen` is the checkpoint that was remembered before.
 
+    `key_given` says whether `key` is known from elsewhere, by the caller or a policy; else it is what the log says of itself.
     `n_foreign` entries are no canonical JSON: they are in the tree, but no object of theirs was looked for.
     `cosigners` names who has signed the checkpoint beside the log: under a policy the witnesses whose signatures hold, else
     whoever claims to have.
@@ -37,6 +38,7 @@ class LogReport:
     location: str
     checkpoint: Checkpoint
     key: str
+    key_given: bool
     seen: Checkpoint | None
     cosigners: tuple[str, ...]
     n_tiles: int
@@ -56,6 +58,7 @@ class LogReport:
             "cosigners": list(self.cosigners),
             "foreign_entries": self.n_foreign,
             "key": self.key,
+            "key_given": self.key_given,
             "location": self.location,
             "objects": self.n_objects,
             "origin": self.checkpoint.origin,
@@ -81,6 +84,11 @@ def verify_log(log: CustodyLog, policy: TlogPolicy | None = None) -> LogReport:
         if len(problems) < _MAX_PROBLEMS:
             problems.append(Problem(where, what))
 
+    if policy is not None:
+        try:
+            log.check_policy(policy)
+        except VerificationError as error:
+            note("checkpoint", f"does not meet the policy: {error}")
     seen = None
     try:
         seen = log.check_history()
@@ -91,16 +99,12 @@ def verify_log(log: CustodyLog, policy: TlogPolicy | None = None) -> LogReport:
             raise
         note("history", str(error))
     checkpoint, signed = log.checkpoint()
-    if policy is not None:
-        try:
-            log.check_policy(policy)
-        except VerificationError as error:
-            note("checkpoint", f"does not meet the policy: {error}")
     counts = check_tree(log.storage, checkpoint, note)
     return LogReport(
         location=log.location,
         checkpoint=checkpoint,
         key=log.key.text,
+        key_given=log.key_given,
         seen=seen,
         cosigners=_cosigners(Note.parse(signed), log.origin, policy),
         n_tiles=counts.tiles,
