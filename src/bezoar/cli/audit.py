@@ -58,7 +58,9 @@ def _time(value: str) -> datetime:
     help="... a larger share of wrong records than this.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), help="Draw the same sample again; by default nobody can foresee it."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Draw the same sample again, without a statement of confidence; by default nobody can foresee it.",
 )
 @click.option(
     "--out", "-o", type=PATH, metavar="FOLDER", help="Write audit.html and audit.json into this new folder."

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bezoar.custody.audit.balances import Balance
     from bezoar.custody.audit.statement import AuditStatement
 
+_FILES = 3  # named in a sentence
 COLUMNS = (
     "opening",
     "+ acquired",
@@ -46,12 +47,21 @@ def sampling(statement: AuditStatement) -> str:
         )
     plan = how.plan
     wrong = any(each.code == "data-changed" for each in statement.irregularities)
+    drawn = "drawn with a seed that was chosen" if how.chosen else "drawn at random"
     said = (
         f"Keys, labels and sources of all {count(plan.population, 'record')} were compared with the seal. The content of "
-        f"{count(plan.size, 'record')}, drawn at random (discovery sampling, seed {how.seed}), was hashed again. "
+        f"{count(plan.size, 'record')}, {drawn} (discovery sampling, seed {how.seed}), was hashed again. "
     )
+    if how.unread:
+        names = ", ".join(how.unread[:_FILES])
+        more = f" and {len(how.unread) - _FILES:,} more" if len(how.unread) > _FILES else ""
+        said += f"Not read as a whole: {'the file' if how.unread == ('.',) else names}{more}. "
     if wrong:
         return said + "Some was not what was sealed; examine all of it with --full."
+    if how.chosen:
+        return said + (
+            "None was wrong. Nothing follows for the other records: whoever chooses the seed can try until none is wrong."
+        )
     return said + (
         f"None was wrong. Were {count(plan.errors)} or more of the {count(plan.population)} contents wrong (more than the "
         f"tolerable {percent(plan.tolerable)}), a sample of this size would have shown at least one of them with a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bezoar.custody.audit.data_check import check_all, check_sample
+from bezoar.custody.audit.irregularities import Irregularity
 from bezoar.custody.audit.sampling import Plan, draw
 from bezoar.custody.seal.sealing import Seal, seal
 from cli.support import image_folder, parquet, png, tar
@@ -63,6 +65,14 @@ def sealed(kind: str, root: Path) -> tuple[Path, Seal, Plan]:
     return path, made, Plan(len(made.manifest), len(made.manifest), 0.95, 0.0)
 
 
+def everything(path: Path, made: Seal) -> list[Irregularity]:
+    return check_all(path, made, made.stated).irregularities
+
+
+def sampled(path: Path, made: Seal, plan: Plan, seed: int) -> list[Irregularity]:
+    return check_sample(path, made, made.stated, plan, seed).irregularities
+
+
 def codes(found: object) -> dict[str, tuple[str, ...]]:
     return {each.code: each.keys for each in found}  # type: ignore[attr-defined]
 
@@ -70,8 +80,8 @@ def codes(found: object) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_not_touched_is_in_order(kind: str, tmp_path: Path) -> None:
     path, made, plan = sealed(kind, tmp_path)
-    assert check_all(path, made, made.stated) == []
-    assert check_sample(path, made, made.stated, plan, 1) == []
+    assert everything(path, made) == []
+    assert sampled(path, made, plan, 1) == []
 
 
 @pytest.mark.parametrize("kind", ["images", "files"])
@@ -83,8 +93,8 @@ def test_files_that_change_come_or_go(kind: str, tmp_path: Path) -> None:
     (path / names[2]).with_name("new.png").write_bytes(png(98))
     new = str(Path(names[2]).with_name("new.png"))
     for found in (
-        codes(check_all(path, made, made.stated)),
-        codes(check_sample(path, made, made.stated, plan, 1)),
+        codes(everything(path, made)),
+        codes(sampled(path, made, plan, 1)),
     ):
         assert found == {"data-changed": (names[0],), "data-missing": (names[1],), "data-added": (new,)}
 
@@ -92,7 +102,7 @@ def test_files_that_change_come_or_go(kind: str, tmp_path: Path) -> None:
 def test_a_changed_single_file(tmp_path: Path) -> None:
     path, made, plan = sealed("one file", tmp_path)
     path.write_bytes(b"other bytes")
-    assert codes(check_sample(path, made, made.stated, plan, 1)) == {"data-changed": ("d.bin",)}
+    assert codes(sampled(path, made, plan, 1)) == {"data-changed": ("d.bin",)}
 
 
 def test_a_changed_row(tmp_path: Path) -> None:
@@ -105,7 +115,7 @@ def test_a_changed_row(tmp_path: Path) -> None:
 
     pq.write_table(pa.table({"image": images, "label": labels}), path)
     keys = [row.key for row in made.manifest.rows()]
-    found = codes(check_sample(path, made, made.stated, plan, 1))
+    found = codes(sampled(path, made, plan, 1))
     assert found == {"data-changed": (keys[2],), "data-relabelled": (keys[3],)}
 
 
@@ -120,7 +130,7 @@ def test_a_changed_member_of_a_shard(tmp_path: Path) -> None:
     members["002.png"] = png(99)
     path.unlink()
     tar(path, members)
-    assert list(codes(check_sample(path, made, made.stated, plan, 1))) == ["data-changed"]
+    assert list(codes(sampled(path, made, plan, 1))) == ["data-changed"]
 
 
 def test_only_what_is_drawn_is_read(tmp_path: Path) -> None:
@@ -130,17 +140,15 @@ def test_only_what_is_drawn_is_read(tmp_path: Path) -> None:
     for place, name in enumerate(names):
         if place not in drawn:
             (path / name).write_bytes(png(99))
-    assert check_sample(path, made, made.stated, Plan(8, 3, 0.95, 0.3), 5) == []
+    assert sampled(path, made, Plan(8, 3, 0.95, 0.3), 5) == []
     (path / names[min(drawn)]).write_bytes(png(99))
-    assert codes(check_sample(path, made, made.stated, Plan(8, 3, 0.95, 0.3), 5)) == {
-        "data-changed": (names[min(drawn)],)
-    }
+    assert codes(sampled(path, made, Plan(8, 3, 0.95, 0.3), 5)) == {"data-changed": (names[min(drawn)],)}
 
 
 def test_a_file_beside_the_records(tmp_path: Path) -> None:
     path, made, plan = sealed("images", tmp_path)
     (path / "run.py").write_text("import os")
-    for found in (check_all(path, made, made.stated), check_sample(path, made, made.stated, plan, 1)):
+    for found in (everything(path, made), sampled(path, made, plan, 1)):
         assert [each.code for each in found] == ["data-problem"]
         assert "'run.py' was added" in found[0].what
 
@@ -150,11 +158,7 @@ def test_everything_is_gone(look: str, tmp_path: Path) -> None:
     path, made, plan = sealed("images", tmp_path)
     shutil.rmtree(path)
     path.mkdir()
-    found = codes(
-        check_all(path, made, made.stated)
-        if look == "all"
-        else check_sample(path, made, made.stated, plan, 1)
-    )
+    found = codes(everything(path, made) if look == "all" else sampled(path, made, plan, 1))
     assert len(found["data-missing"]) == 8
     assert "no-data" in found or look == "all"
 
@@ -163,11 +167,7 @@ def test_everything_is_gone(look: str, tmp_path: Path) -> None:
 def test_records_that_cannot_be_read(look: str, tmp_path: Path) -> None:
     path, made, plan = sealed("parquet", tmp_path)
     path.write_bytes(path.read_bytes()[:-100])
-    found = codes(
-        check_all(path, made, made.stated)
-        if look == "all"
-        else check_sample(path, made, made.stated, plan, 1)
-    )
+    found = codes(everything(path, made) if look == "all" else sampled(path, made, plan, 1))
     assert "no-data" in found
     assert ("data-problem" in found) is (look == "all")  # the file's digest is known only where it was read
 
@@ -180,8 +180,8 @@ def test_a_mask_that_changes(tmp_path: Path) -> None:
     made = seal(shard_with(png(5)), signer_of("ada"))
     path = shard_with(png(6))
     plan = Plan(2, 2, 0.95, 0.0)
-    assert codes(check_all(path, made, made.stated))["data-resourced"] == ("0",)
-    assert codes(check_sample(path, made, made.stated, plan, 1)) == {"data-resourced": ("0",)}
+    assert codes(everything(path, made))["data-resourced"] == ("0",)
+    assert codes(sampled(path, made, plan, 1)) == {"data-resourced": ("0",)}
 
 
 def test_classes_that_change_their_numbers(tmp_path: Path) -> None:
@@ -195,6 +195,65 @@ def test_classes_that_change_their_numbers(tmp_path: Path) -> None:
 
     made = seal(table(["a", "b"]), signer_of("ada"))
     path, plan = table(["b", "a"]), Plan(2, 2, 0.95, 0.0)
-    for found in (check_all(path, made, made.stated), check_sample(path, made, made.stated, plan, 1)):
+    for found in (everything(path, made), sampled(path, made, plan, 1)):
         assert {each.code for each in found} == {"data-problem"}
         assert any("the order of the classes is not what was sealed" in each.what for each in found)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_a_file_beside_the_shards_is_read(kind: str, tmp_path: Path) -> None:
+    """The loader that is run with the data, changed within: no record tells of it."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    make, name = KINDS[kind]
+    make(folder / name)
+    (folder / "loader.py").write_text("# does nothing\n")
+    made = seal(folder, signer_of("ada"))
+    plan = Plan(len(made.manifest), 1, 0.95, 0.5)
+    assert sampled(folder, made, plan, 1) == []
+    assert check_sample(folder, made, made.stated, plan, 1).unread == (name,)
+    (folder / "loader.py").write_text("import os\n")
+    found = sampled(folder, made, plan, 1)
+    assert [each.code for each in found] == ["data-problem"]
+    assert "'loader.py' was changed" in found[0].what
+
+
+def put_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def put_link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("put", [put_pipe, put_link])
+@pytest.mark.parametrize("kind", ["images", "files"])
+@pytest.mark.parametrize("look", ["all", "sample"])
+def test_what_cannot_be_sealed_does_not_stop_the_look_at_the_rest(
+    put: Callable[[Path], None], kind: str, look: str, tmp_path: Path
+) -> None:
+    path, made, plan = sealed(kind, tmp_path)
+    names = [row.key for row in made.manifest.rows()]
+    (path / names[0]).write_bytes(png(99))
+    put(path / "odd")
+    found = everything(path, made) if look == "all" else sampled(path, made, plan, 1)
+    assert {each.code for each in found} <= {"data-changed", "data-problem"}
+    assert any("odd" in each.what for each in found if each.code == "data-problem")
+    if (look, kind, put) == ("sample", "images", put_link):  # no image is read from a folder that has links
+        assert max(each.affected for each in found) == len(names)
+    else:
+        assert codes(found)["data-changed"] == (names[0],)
+
+
+@pytest.mark.parametrize("put", [put_pipe, put_link])
+@pytest.mark.parametrize("look", ["all", "sample"])
+def test_a_record_that_became_something_else(put: Callable[[Path], None], look: str, tmp_path: Path) -> None:
+    """Whatever can be read of the others: it is said, and is no reason to say nothing."""
+    path, made, plan = sealed("images", tmp_path)
+    names = [row.key for row in made.manifest.rows()]
+    (path / names[0]).unlink()
+    put(path / names[0])
+    found = everything(path, made) if look == "all" else sampled(path, made, plan, 1)
+    assert "no-data" not in codes(found)
+    assert any(names[0] in each.what for each in found if each.code == "data-problem")
+    assert any(names[0] in each.keys for each in found)

@@ -20,6 +20,7 @@ from bezoar.custody.seal.sealing import seal
 from bezoar.custody.seal.verifying import verify
 from bezoar.custody.tlog.storage import Folder
 from bezoar.errors import UsageError, VerificationError
+from bezoar.report.audit_words import sampling
 from custody.audit.life import whole_life
 from custody.audit.support import Life, signer_of
 
@@ -204,3 +205,22 @@ def test_a_seal_that_is_attested_again_is_counted_once(life: Life) -> None:
     life.seal()
     life.attest("sealed")
     assert codes(look(life)) == set()
+
+
+def test_a_chosen_seed_says_nothing_about_the_rest(life: Life) -> None:
+    """Whoever may choose tries seeds until the sample misses what is wrong."""
+    chosen = look(life)
+    assert chosen.sampling.chosen
+    assert (chosen.to_json()["sampling"]["seed"], chosen.to_json()["sampling"]["seed_chosen"]) == (1, True)
+    assert chosen.to_json()["sampling"]["confidence"] is None
+    assert "seed that was chosen" in sampling(chosen)
+    assert "probability" not in sampling(chosen)
+
+
+def test_a_seed_of_chance_is_recorded(life: Life) -> None:
+    two = [audit(life.data, life.root / "log", policy_of(life), now=life.tick()) for _ in range(2)]
+    assert len({each.sampling.seed for each in two}) == 2
+    for each in two:
+        assert not each.sampling.chosen
+        assert each.to_json()["sampling"]["confidence"] == 0.95
+        assert "probability of 95" in sampling(each)

@@ -17,7 +17,7 @@ from bezoar import __version__
 from bezoar.custody.audit.balances import balances
 from bezoar.custody.audit.closing import compare_books
 from bezoar.custody.audit.coverage import Coverage
-from bezoar.custody.audit.data_check import check_all, check_sample
+from bezoar.custody.audit.data_check import DataCheck, check_all, check_sample
 from bezoar.custody.audit.examination import Examination, examine, source_of
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.opinion import form
@@ -65,7 +65,8 @@ def audit(
 ) -> AuditStatement:
     """Audit the dataset at `dataset` against a log (folder or URL) and a policy file.
 
-    The sample is random, so that nobody can put what is wrong beside it; the statement gives its seed, which repeats it.
+    The sample is random, so that nobody can put what is wrong beside it; the statement gives its seed, which repeats it. A seed
+    that was chosen supports no statement of confidence: whoever chooses can try until nothing is found.
     InputError when the policy is malformed, UsageError for an impossible scope. All else is said in the statement.
     """
     how, time = scope or Scope(), now or present()
@@ -201,11 +202,13 @@ def _look_at_data(
             else check_sample(dataset, seal, tree, sample, seed)
         )
     except (InputError, VerificationError) as error:
-        different = [irregularity("no-data", str(error))]
-    found += different
-    if any(each.code == "no-data" for each in different):
+        different = DataCheck([irregularity("no-data", str(error))], examined=False)
+    found += different.irregularities
+    if not different.examined:
         return Sampling(None, None, 0)
-    return Sampling(None, None, records) if sample is None else Sampling(sample, seed, sample.size)
+    if sample is None:
+        return Sampling(None, None, records)
+    return Sampling(sample, seed, sample.size, how.seed is not None, different.unread)
 
 
 def _log_state(log: CustodyLog | None) -> LogState | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from bezoar.custody.seal.records import Layout, described, is_by_file, open_reco
 from bezoar.custody.seal.verification import noted
 from bezoar.custody.seal.walk import WHOLE, list_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
+from bezoar.data.formats.paths import shards
 from bezoar.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,38 +28,58 @@ if TYPE_CHECKING:
     from bezoar.data import Dataset
 
 _SAMPLES = 3
+_SHARDS = {
+    "parquet": ".parquet",
+    "webdataset": ".tar",
+    "arrow": ".arrow",
+}  # formats of which a part can be read alone
 
 
-def check_all(dataset: Path, seal: Seal, tree: SignedTree) -> list[Irregularity]:
+@dataclass(frozen=True)
+class DataCheck:
+    """What is irregular about the data; whether contents were `examined`; files with records that were not read as a whole."""
+
+    irregularities: list[Irregularity]
+    examined: bool = True
+    unread: tuple[str, ...] = ()
+
+
+def check_all(dataset: Path, seal: Seal, tree: SignedTree) -> DataCheck:
     """Read everything and compare it with the seal, which signed `tree`; InputError when there is nothing to read."""
     refused: list[str] = []
     files = hash_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=noted(refused))
     stated = ((each.name, each.digest) for each in tree.resources)
     found = compare_files(stated, zip(files.paths, files.digests(), strict=True))
-    problems = [irregularity("data-problem", problem) for problem in refused]
     try:
         there = read_records(files, Layout.described(seal.manifest.description))
     except InputError as error:
-        return [*_unreadable(found, seal, error), *problems]
+        return _unreadable(found, seal, error, refused)
     records = compare_records(seal.manifest.batches(), there)
     others = _others(found, {*_keys(seal), *records.added}) if is_by_file(there) else found
     all_of_it = _whole(description_problems(seal.manifest.description, there), records)
-    return [*_as_irregularities(records), *_other_files(others), *all_of_it, *problems]
+    return DataCheck(
+        [*_as_irregularities(records), *_other_files(others), *all_of_it, *_as_problems(refused)]
+    )
 
 
-def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: int) -> list[Irregularity]:
-    """Compare all keys, labels and sources, and the content of the records drawn; InputError when there is nothing to read."""
+def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: int) -> DataCheck:
+    """Compare all keys, labels, sources and other files, and the content of the records drawn; InputError as `check_all`."""
     digests = _digests(seal, draw(plan.population, plan.size, seed))
-    files = list_tree(dataset, ignored=DEFAULT_IGNORES)
+    refused: list[str] = []
+    files = list_tree(dataset, ignored=DEFAULT_IGNORES, on_refused=noted(refused))
     problems: list[str] = []
     try:
         there = open_records(dataset, Layout.described(seal.manifest.description))
         if there is None:
             found = _by_file(dataset, seal, files)
-            contents = list(_file_digests(dataset, set(digests)))
+            contents = list(_file_digests(dataset, set(digests), refused))
         else:
             found = compare_records(seal.manifest.batches(), described(there), ("label", "source"))
-            drawn = compare_some(seal.manifest.batches(), whole(there, set(digests)), ("content", "further"))
+            gone = _refused_records(seal, files, found) if there.format == "folder" else set()
+            found = replace(found, missing=tuple(sorted({*found.missing, *gone})))
+            drawn = compare_some(
+                seal.manifest.batches(), whole(there, set(digests) - gone), ("content", "further")
+            )
             contents = [(change.key, bytes.fromhex(change.now)) for change in drawn.changed]
             found = replace(found, resourced=(*found.resourced, *drawn.resourced))
             problems = description_problems(seal.manifest.description, there)
@@ -66,14 +87,30 @@ def check_sample(dataset: Path, seal: Seal, tree: SignedTree, plan: Plan, seed: 
         differing = compare_files(
             ((each.name, b"") for each in tree.resources), ((name, b"") for name in files)
         )
-        return _unreadable(differing, seal, error)
+        return _unreadable(differing, seal, error, refused)
     changed = tuple(
         Change(key, digests[key].hex(), now.hex()) for key, now in contents if now != digests[key]
     )
     found = replace(found, changed=changed)
-    names = {WHOLE} if dataset.is_file() else {*_keys(seal), *found.added, *found.missing}
-    others = _other_files(_compare_others(dataset, tree, files, names, there))
-    return [*_as_irregularities(found), *others, *_whole(problems, found)]
+    unread = _unread(dataset, files, there)
+    records = (
+        {*_keys(seal), *found.added, *found.missing} if there is None or there.format == "folder" else set()
+    )
+    others = _compare_others(dataset, tree, files, records, unread, refused)
+    return DataCheck(
+        [
+            *_as_irregularities(found),
+            *_other_files(others),
+            *_whole(problems, found),
+            *_as_problems(refused),
+        ],
+        unread=tuple(sorted(unread)) if there is not None else (),
+    )
+
+
+def _as_problems(refused: list[str]) -> list[Irregularity]:
+    """What is there and was not read: links, special files, files that nobody may read."""
+    return [irregularity("data-problem", problem) for problem in dict.fromkeys(refused)]
 
 
 def _whole(problems: list[str], records: Differences) -> list[Irregularity]:
@@ -82,18 +119,27 @@ def _whole(problems: list[str], records: Differences) -> list[Irregularity]:
     return [] if told else [irregularity("data-problem", f"the data: {problem}") for problem in problems]
 
 
-def _unreadable(found: Differences, seal: Seal, error: InputError) -> list[Irregularity]:
-    """What can be said of a dataset whose records cannot be read: which files differ, and that nothing else is known."""
+def _unreadable(found: Differences, seal: Seal, error: InputError, refused: list[str]) -> DataCheck:
+    """What can be said of a dataset whose records cannot be read: which files differ, and that nothing else is known.
+
+    Where something was refused, a link put there is not to be the reason why nothing is said: it concerns all records.
+    """
     keys = set(_keys(seal))
     records = Differences(
         missing=tuple(name for name in found.missing if name in keys),
         changed=tuple(change for change in found.changed if change.key in keys),
     )
-    return [
-        *_as_irregularities(records),
-        *_other_files(_others(found, keys)),
-        irregularity("no-data", f"the records cannot be read: {error}"),
-    ]
+    what = f"the records cannot be read: {error}"
+    nothing = irregularity("data-problem", what, keys) if refused else irregularity("no-data", what)
+    return DataCheck(
+        [
+            *_as_irregularities(records),
+            *_other_files(_others(found, keys)),
+            nothing,
+            *_as_problems(refused),
+        ],
+        examined=False,
+    )
 
 
 def _others(found: Differences, records: set[str]) -> Differences:
@@ -119,11 +165,21 @@ def _digests(seal: Seal, rows: NDArray[np.int64]) -> dict[str, bytes]:
     return found
 
 
-def _file_digests(dataset: Path, wanted: set[str]) -> Iterable[tuple[str, bytes]]:
+def _file_digests(dataset: Path, wanted: set[str], refused: list[str]) -> Iterable[tuple[str, bytes]]:
     single = dataset.is_file()
-    files = hash_tree(dataset, ignored=DEFAULT_IGNORES, wanted=lambda name: single or name in wanted)
+    files = hash_tree(
+        dataset,
+        ignored=DEFAULT_IGNORES,
+        wanted=lambda name: single or name in wanted,
+        on_refused=noted(refused),
+    )
     names = [dataset.resolve().name] if single else files.paths
     return zip(names, files.digests(), strict=True)
+
+
+def _refused_records(seal: Seal, files: list[str], found: Differences) -> set[str]:
+    """Records whose file is there by its name, but is a pipe, a device or a link: nobody reads them."""
+    return set(_keys(seal)).difference(files, found.missing)
 
 
 def _by_file(dataset: Path, seal: Seal, files: list[str]) -> Differences:
@@ -133,16 +189,36 @@ def _by_file(dataset: Path, seal: Seal, files: list[str]) -> Differences:
     return Differences(found.added, found.missing)
 
 
+def _unread(dataset: Path, files: list[str], there: Dataset | None) -> set[str]:
+    """The files that hold records in parts which can be read alone; all others are read as a whole."""
+    if dataset.is_file():
+        return {WHOLE}
+    suffix = _SHARDS.get(there.format) if there is not None else None
+    if suffix is None:
+        return set()
+    read = {path.relative_to(dataset).as_posix() for path in shards(dataset, suffix)}
+    return {name for name in files if name in read or (suffix == ".arrow" and name.endswith(suffix))}
+
+
 def _compare_others(
-    dataset: Path, tree: SignedTree, files: list[str], records: set[str], there: Dataset | None
+    dataset: Path,
+    tree: SignedTree,
+    files: list[str],
+    records: set[str],
+    unread: set[str],
+    refused: list[str],
 ) -> Differences:
-    """Files that are no records. They are read where records are files; files that hold records are not."""
-    sealed = [(each.name, each.digest) for each in tree.resources if each.name not in records]
-    others = [name for name in files if name not in records]
-    if there is None or there.format == "folder":
-        found = hash_tree(dataset, ignored=DEFAULT_IGNORES, wanted=set(others).__contains__)
-        return compare_files(sealed, zip(found.paths, found.digests(), strict=True))
-    return compare_files(((name, b"") for name, _ in sealed), ((name, b"") for name in others))
+    """Files that are no records: all are read, except those that hold records."""
+    others = {name for name in files if name not in records}
+    wanted = (others - unread).__contains__
+    found = hash_tree(dataset, ignored=DEFAULT_IGNORES, wanted=wanted, on_refused=noted(refused))
+    read = dict(zip(found.paths, found.digests(), strict=True))
+    sealed = [
+        (each.name, each.digest if each.name not in unread else b"")
+        for each in tree.resources
+        if each.name not in records
+    ]
+    return compare_files(sealed, sorted({**read, **dict.fromkeys(others & unread, b"")}.items()))
 
 
 def _keys(seal: Seal) -> Iterable[str]:

@@ -69,7 +69,7 @@ class Parents:
                 continue  # the audit of that dataset says so; a movement that is missing shows in the root
             vouched = held is not None and event.kind != REVOKED
             if not vouched and (event.moves or event.kind == REVOKED):
-                vouched = bool(authority(self._policy, event, envelope).names)
+                vouched = bool(authority(self._policy, event, envelope, logged.index).names)
                 if event.moves and not vouched:
                     return None
             if held is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "bezoar-audit-1"
 MAX_LINES = 10_000  # events and exceptions in JSON, each
+MAX_UNREAD = 100  # files
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,16 @@ class SealState:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the contents were examined: every one (`plan` None), or a random sample drawn with `seed`."""
+    """How the contents were examined: every one (`plan` None), or a sample drawn with `seed`, by chance or as was `chosen`.
+
+    `unread` are files that hold records and were not read as a whole.
+    """
 
     plan: Plan | None
     seed: int | None
     examined: int
+    chosen: bool = False
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,9 +170,12 @@ def _sampling(sampling: Sampling, tolerable: float) -> dict[str, Any]:
         "full": plan is None,
         "examined": sampling.examined,
         "population": plan.population if plan else sampling.examined,
-        "confidence": plan.confidence if plan else None,
+        "confidence": plan.confidence if plan and not sampling.chosen else None,
         "tolerable": tolerable,
         "seed": sampling.seed,
+        "seed_chosen": sampling.chosen,
+        "unread": list(sampling.unread[:MAX_UNREAD]),
+        "unread_count": len(sampling.unread),
     }
 
 
