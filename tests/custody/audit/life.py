@@ -34,12 +34,14 @@ def examine(life: Life, *, second_reviewer: bool = True) -> None:
         life.attest("reviewed", "edsger")
 
 
-def quarantine(life: Life) -> None:
+def quarantine(life: Life, reviewers: tuple[str, ...] = ("grace", "edsger")) -> None:
     """What the scan found is put aside; one of it turns out to be harmless."""
     life.attest("quarantined", query="key=bob0[0-2].png", reason="flagged by the scan")
     life.take_out(BOB[:3])
     life.seal()
     life.attest("sealed")
+    for reviewer in reviewers:
+        life.attest("reviewed", reviewer, query="key=bob00.png", reason="a sticker")
     life.put_back(BOB[:1])
     life.seal()
     life.attest("released", query="key=bob00.png", reason="a sticker, seen by two people")

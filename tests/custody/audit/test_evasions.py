@@ -16,7 +16,7 @@ from bezoar.custody.audit.opinion import Verdict
 from bezoar.custody.audit.statement import AuditStatement
 from bezoar.custody.events.attesting import append, attest
 from bezoar.custody.events.building import Request
-from bezoar.custody.events.event import LOST, ScanFinding
+from bezoar.custody.events.event import LOST, Scan, ScanFinding
 from bezoar.custody.events.history import history
 from bezoar.custody.seal.sealing import Seal, seal
 from bezoar.custody.tlog.keys import ed25519_signer
@@ -321,3 +321,40 @@ def test_what_a_fetch_has_lost_may_come_from_elsewhere(life: Life) -> None:
     copy(life, ACME[0], "mirror.png", "acme")
     logged_seal(life, "acquired")
     assert not {"content-copied", "content-returned"} & codes(audited(life))
+
+
+def test_a_scan_that_says_poisoned_names_the_records(life: Life) -> None:
+    for findings in ((), (ScanFinding("odd", "review", (ACME[0],)),)):
+        with pytest.raises(InputError, match="poisoned, and no finding names"):
+            life.attest("scanned", "grace", scan=Scan("poisoned", "ab" * 32, findings))
+
+
+def test_a_verdict_without_findings_stands_until_a_later_snapshot_is_clean(life: Life) -> None:
+    event = life.attest("scanned", "grace", scan=scan()).events[0]
+    life.forge(replace(event, time=life.tick(), scan=Scan("poisoned", "ab" * 32)), "grace")
+    life.attest("scanned", "grace", scan=scan())
+    assert codes(audited(life)) == {"open-finding"}
+    life.attest("removed", query=f"key={ACME[0]}")
+    life.take_out(ACME[:1])
+    logged_seal(life)
+    assert codes(audited(life)) == {"open-finding"}
+    life.attest("scanned", "grace", scan=scan())
+    assert codes(audited(life)) == set()
+
+
+def test_nobody_closes_a_finding_alone_by_quarantine_and_release(life: Life) -> None:
+    """Nor with a review of their own, where one person may do both; two others are demanded here."""
+    policy = life.root / "policy" / "policy.toml"
+    policy.write_text(
+        policy.read_text().replace('["custodian", "sealer"]', '["custodian", "sealer", "reviewer"]')
+    )
+    life.attest("scanned", "grace", scan=scan(ScanFinding("a patch", "poison", (ACME[0],))))
+    life.attest("quarantined", query=f"key={ACME[0]}")
+    assert keys_of(audited(life), "open-finding") == []
+    life.attest("released", query=f"key={ACME[0]}")
+    assert keys_of(audited(life), "open-finding") == [ACME[0]]
+    life.attest("reviewed", "ada", query=f"key={ACME[0]}")
+    life.attest("reviewed", "grace", query=f"key={ACME[0]}")
+    assert keys_of(audited(life), "open-finding") == [ACME[0]]
+    life.attest("reviewed", "edsger", query=f"key={ACME[0]}")
+    assert keys_of(audited(life), "open-finding") == []

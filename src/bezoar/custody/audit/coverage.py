@@ -2,13 +2,14 @@
 
 Evidence covers a record as it is: key, content, label and source. A review of a snapshot covers all that it holds; records that
 come later, or change, are not covered by it. A finding is closed by a decision about its record: it was quarantined, removed or
-changed, it was released from quarantine, or enough people reviewed it by name. Another scan closes nothing.
+changed, or enough people reviewed it by name, others than those who released it from quarantine. Another scan closes nothing,
+but for a verdict that names no records: that one stands until a later snapshot is scanned and clean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import Policy
@@ -19,12 +20,21 @@ _SCANNED = 1  # the first bit of `Holding.marks`; the others are reviewers
 
 
 @dataclass
+class _Open:
+    """A record that a finding is about, by the hash of its leaf: who has reviewed it by name since, and who released it."""
+
+    digest: bytes
+    reviewers: set[str] = field(default_factory=set)
+    releasers: set[str] = field(default_factory=set)
+
+
+@dataclass
 class _Finding:
-    """A finding that was made about records; `open` are those without a decision: hash of the leaf, who reviewed since."""
+    """A finding that was made about records, by key."""
 
     event: int
     title: str
-    open: dict[str, tuple[bytes, set[str]]]
+    open: dict[str, _Open]
 
 
 class Coverage:
@@ -34,6 +44,7 @@ class Coverage:
         self._policy = policy
         self._bits = {name: 2 << place for place, name in enumerate(sorted(policy.reviewers_of))}
         self._findings: list[_Finding] = []
+        self._unnamed: tuple[int, str] | None = None  # "poisoned", and no record named: entry and snapshot
         self.scans: list[int] = []  # entries
         self.reviews: list[tuple[int, str]] = []
 
@@ -49,7 +60,8 @@ class Coverage:
         elif event.kind == RELEASED:
             for finding in self._findings:
                 for record in event.records:
-                    finding.open.pop(record.key, None)
+                    if record.key in finding.open:
+                        finding.open[record.key].releasers |= set(names)
 
     def lacking(self, ledger: Ledger, where: str, event: int | None) -> list[Irregularity]:
         """What the policy demands and the records held do not have."""
@@ -67,6 +79,12 @@ class Coverage:
         ):
             what = f"{where}: the policy demands a scan that came to a verdict"
             found.append(irregularity("missing-scan", what, unscanned, event))
+        if self._unnamed and (self._policy.scan_required or self._policy.no_open_findings):
+            what = (
+                f"{where}: the scan in entry {self._unnamed[0]} says that the dataset is poisoned and names no records; "
+                "it stands until a later snapshot is scanned and clean"
+            )
+            found.append(irregularity("open-finding", what, list(ledger.held), event))
         if self._policy.no_open_findings:
             found += self._open(ledger, where, event)
         return found
@@ -85,16 +103,21 @@ class Coverage:
             known.marks |= bit
             for finding in self._findings:
                 if bit and record.key in finding.open:
-                    finding.open[record.key][1].add(name)
+                    finding.open[record.key].reviewers.add(name)
 
     def _scan(self, index: int, event: Event, ledger: Ledger) -> None:
         if event.scan is None:
             return
-        if event.scan.status != "undecided":
+        unnamed = event.scan.status == "poisoned" and not event.scan.names_poison
+        if unnamed:
+            self._unnamed = (index, event.after)
+        elif event.scan.status == "clean" and self._unnamed and self._unnamed[1] != event.after:
+            self._unnamed = None
+        if event.scan.status != "undecided" and not unnamed:
             for holding in ledger.held.values():
                 holding.marks |= _SCANNED
         for found in event.scan.findings:
-            concerned = {key: (ledger.held[key].hash, set[str]()) for key in found.keys if key in ledger.held}
+            concerned = {key: _Open(ledger.held[key].hash) for key in found.keys if key in ledger.held}
             self._findings.append(_Finding(index, found.title, concerned))
 
     def _with_few_reviewers(self, held: Iterable[Holding]) -> list[str]:
@@ -108,8 +131,10 @@ class Coverage:
         for finding in self._findings:
             still = [
                 key
-                for key, (digest, reviewers) in finding.open.items()
-                if key in ledger.held and ledger.held[key].hash == digest and len(reviewers) < enough
+                for key, record in finding.open.items()
+                if key in ledger.held
+                and ledger.held[key].hash == record.digest
+                and len(record.reviewers - record.releasers) < enough
             ]
             if still:
                 what = f"{where}: the finding {finding.title!r} of the scan in entry {finding.event} was not decided"

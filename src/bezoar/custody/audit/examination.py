@@ -21,7 +21,7 @@ from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.audit.revocations import Parents, Revocation
 from bezoar.custody.events.entry import dataset_of
-from bezoar.custody.events.event import AUDITED, RELEASED, REVOKED, SCANNED, SEALED, Event
+from bezoar.custody.events.event import AUDITED, PASSED, RELEASED, REVOKED, SCANNED, SEALED, Event
 from bezoar.custody.events.history import Logged, read_entry
 from bezoar.custody.events.ledger import Holding, Ledger
 from bezoar.custody.events.query import Query
@@ -215,7 +215,7 @@ class _Reader:
         if event.kind == AUDITED:
             self._audited = index
             self._told |= _exceptions(event, index)
-        if event.kind == SCANNED and event.scan is not None and event.scan.findings:
+        if event.kind == SCANNED and event.scan is not None and event.scan.outcome != PASSED:
             found.released = None
         if event.kind == REVOKED and event.query is not None:
             found.revocations.append(Revocation(index, Query.parse(event.query)))

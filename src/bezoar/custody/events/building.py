@@ -181,6 +181,10 @@ def _evidence(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
         parts = tuple(Part(name, seal.digest(name), kind) for name, kind in _PARTS)
         return [replace(first, count=len(seal.manifest), parts=parts)]
     if request.kind == SCANNED and request.scan is not None:
+        if request.scan.status == "poisoned" and not request.scan.names_poison:
+            raise InputError(
+                f"{seal.location}: the scan says that it is poisoned, and no finding names the records"
+            )
         keys = (key for finding in request.scan.findings for key in finding.keys)
         if stranger := next((key for key in keys if key not in ledger.held), None):
             raise InputError(
@@ -195,6 +199,8 @@ def _evidence(seal: Seal, ledger: Ledger, request: Request) -> list[Event]:
     if request.query is None:
         return [first]
     chosen = [held.leaf for held in _matching(ledger.held.values(), request.query)]
+    if not chosen:  # what is to return from quarantine is reviewed there
+        chosen = [held.leaf for held in _matching(ledger.quarantine.values(), request.query)]
     if not chosen:
         raise UsageError(f"{seal.location}: no record matches {_shown(request.query)}")
     return split(first, chosen)

@@ -45,6 +45,11 @@ class Scan:
     findings: tuple[ScanFinding, ...] = ()
 
     @property
+    def names_poison(self) -> bool:
+        """Whether a finding names records as poison, as one does when the status is "poisoned"."""
+        return any(finding.severity == "poison" for finding in self.findings)
+
+    @property
     def outcome(self) -> str:
         """`PASSED`, `WARNED` or `FAILED`, in the words of in-toto's test-result."""
         if self.status == "poisoned":
