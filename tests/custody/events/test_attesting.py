@@ -270,3 +270,15 @@ def test_entries_of_other_datasets_and_things_are_passed_over(life: Life) -> Non
     life.log.append([(b'{"hello":"world"}', {}), (b"{}", {})], log_signer())
     assert [logged.index for logged in history(life.log, "signs")] == [0]
     assert list(history(life.log, "other")) == []
+
+
+@pytest.mark.parametrize("kind", ["reviewed", "quarantined"])
+def test_nothing_is_accounted_for_on_books_that_cannot_be_read(life: Life, kind: str) -> None:
+    life.attest("reviewed", "grace")
+    size = life.log.size
+    lost = next(iter(life.log.entries()))
+    shutil.rmtree(life.root / "log" / "objects")
+    with pytest.raises(InputError, match=rf"without every event; entry {lost.index}: .*missing"):
+        life.attest(kind, query="key=a.png")
+    life.log.reload()
+    assert life.log.size == size

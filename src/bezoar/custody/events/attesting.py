@@ -19,7 +19,7 @@ from bezoar.custody.events.ledger import Ledger
 from bezoar.custody.events.statements import statement_of
 from bezoar.custody.signing import dsse
 from bezoar.custody.signing.statement import IN_TOTO
-from bezoar.errors import UsageError
+from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from bezoar.custody.seal.reading import Seal
@@ -86,9 +86,13 @@ def append(
 
 
 def read_books(log: CustodyLog, dataset: str) -> Ledger:
-    """The books of a dataset as its events have them, whoever signed them: what a new event has to continue from."""
+    """The books of a dataset as its events have them, whoever signed them: what a new event has to continue from.
+
+    InputError for an event that cannot be read: nothing can be accounted for on books with a hole.
+    """
     ledger = Ledger(lambda holding: holding.origin or "")
     for logged in history(log, dataset):
-        if logged.event is not None:
-            ledger.apply(logged.event)
+        if logged.event is None:
+            raise InputError(f"cannot account for {dataset!r} without every event; entry {logged.index}: {logged.problem}")
+        ledger.apply(logged.event)
     return ledger
