@@ -43,9 +43,16 @@ def test_a_signature_that_does_not_count_is_said(here: Desk) -> None:
     whole(here)
     assert here.attest("quarantined", "--records", "key=Stop/000.png", by="grace").code == 0
     done = here.custody("Stop/000.png", "--policy", here.root / "policy.toml")
-    assert "NOT VALID" in done.out
-    assert "by the events the dataset does not hold it" in done.out  # attested, and not yet sealed
+    assert "NOT VALID: is signed by grace (" in done.out
+    assert done.out.startswith("Stop/000.png in signs: held\n")
+    assert "! entry" in done.out
     assert done.code == 1
+    told = json.loads(
+        here.custody("Stop/000.png", "--policy", here.root / "policy.toml", "--format", "json").out
+    )
+    assert (told["state"], told["events"][-1]["signers"]) == ("held", [])
+    assert "may not attest" in told["events"][-1]["invalid"]
+    assert len(told["problems"]) == 1
 
 
 def test_json_carries_proofs(here: Desk) -> None:

@@ -15,7 +15,7 @@ from bezoar.cli.options import PATH, format_option
 if TYPE_CHECKING:
     from bezoar.custody.audit.policy import Policy
     from bezoar.custody.events.event import Event
-    from bezoar.custody.events.life import RecordLife, Station
+    from bezoar.custody.events.life import RecordLife, Signed, Station
     from bezoar.custody.seal.leaves import Leaf
     from bezoar.custody.signing.dsse import Envelope
     from bezoar.custody.tlog.note import VerifierKey
@@ -49,7 +49,8 @@ def command(
     Where it came from, every event of the LOG that covers it, and who signed; each event and the record's place in the seal are
     proved. With --format json each event carries its proof (C2SP tlog-proof), to be checked offline.
 
-    Exit code 1: seal and log contradict each other about the record, or log or seal is not what was signed.
+    Exit code 1: seal and log contradict each other about the record, an event about it is not signed by anybody whom the policy
+    allows, or log or seal is not what was signed.
     """
     from bezoar.cli.seals import open_seal
     from bezoar.custody.audit.policy import Policy
@@ -66,14 +67,16 @@ def command(
     return INVALID if told.problems else 0
 
 
-def _names(policy: Policy | None, event: Event, envelope: Envelope) -> tuple[str, ...]:
+def _names(policy: Policy | None, event: Event, envelope: Envelope) -> Signed:
     """Who has signed: by name where the policy knows and allows them, else what is wrong, or the claimed keys."""
     from bezoar.custody.audit.authority import authority
+    from bezoar.custody.events.life import Signed
 
     if policy is None:
-        return tuple(f"key {signature.keyid[:16] or '?'} (not checked)" for signature in envelope.signatures)
+        claimed = (f"key {signature.keyid[:16] or '?'} (not checked)" for signature in envelope.signatures)
+        return Signed(tuple(claimed))
     who = authority(policy, event, envelope)
-    return who.names or (f"NOT VALID: {who.why}",)
+    return Signed(who.names, "" if who.names else who.why)
 
 
 def _as_text(told: RecordLife, policy: Policy | None) -> Iterator[str]:
@@ -103,7 +106,10 @@ def _station(station: Station) -> Iterator[str]:
     from bezoar.report.text import shown
 
     yield f"{time_text(station.time)}  {station.kind}  (entry {station.index}, {station.how})"
-    yield f"  signed by {', '.join(shown(name, 200) for name in station.signers)}"
+    if station.signed.invalid:
+        yield f"  NOT VALID: {shown(station.signed.invalid, 300)}"
+    else:
+        yield f"  signed by {', '.join(shown(name, 200) for name in station.signed.names)}"
     if station.origin:
         yield f"  from      {shown(station.origin, 300)}"
     if station.reason:

@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 
 from bezoar.custody.events.event import Event, ScanFinding
-from bezoar.custody.events.life import BY_NAME, BY_SOURCE, IN_DATASET, RecordLife, life
+from bezoar.custody.events.life import BY_NAME, BY_SOURCE, IN_DATASET, RecordLife, Signed, life
 from bezoar.custody.seal.sealing import Seal
 from bezoar.custody.signing.dsse import Envelope
 from bezoar.custody.tlog.log import CustodyLog
 from bezoar.custody.tlog.merkle import leaf_hash
 from bezoar.custody.tlog.proof import TlogProof
 from bezoar.errors import InputError, VerificationError
-from custody.audit.support import Life, log_signer, scan
+from custody.audit.support import Life, log_signer, scan, signer_of
 
 
 def tell(of: Life, key: str) -> RecordLife:
-    def names(event: Event, envelope: Envelope) -> tuple[str, ...]:
-        return tuple(signature.keyid[:8] for signature in envelope.signatures)
+    def names(event: Event, envelope: Envelope) -> Signed:
+        keys = tuple(signature.keyid for signature in envelope.signatures)
+        return Signed((), "is by mallory") if signer_of("mallory").keyid in keys else Signed(keys)
 
     return life(Seal.open(of.root / "signs.seal"), key, CustodyLog.open(of.root / "log"), names)
 
@@ -117,3 +118,20 @@ def test_a_record_that_nobody_knows(story: Life) -> None:
 def test_an_event_that_cannot_be_read_is_said(story: Life) -> None:
     next(path for path in (story.root / "log" / "objects").rglob("*") if path.is_file()).unlink()
     assert any("missing" in problem for problem in tell(story, "c.png").problems)
+
+
+def test_an_event_that_nobody_may_have_signed_does_not_move_the_record(story: Life) -> None:
+    story.attest("quarantined", "mallory", query="key=a.png")
+    told = tell(story, "a.png")
+    assert told.state == "held"
+    assert told.problems == ("entry 8, 'quarantined', does not count: it is by mallory",)
+    event = told.to_json()["events"][-1]
+    assert (event["kind"], event["signers"], event["invalid"]) == ("quarantined", [], "is by mallory")
+    assert told.to_json()["events"][0]["invalid"] is None
+    assert tell(story, "c.png").problems == ()  # it is not about this one
+
+
+def test_evidence_that_nobody_may_have_signed_is_a_problem(story: Life) -> None:
+    story.attest("reviewed", "mallory")
+    assert tell(story, "a.png").problems == ("entry 8, 'reviewed', does not count: it is by mallory",)
+    assert tell(story, "b.png").problems == ()  # it was in quarantine

@@ -7,7 +7,7 @@ while the record was in it, or when it revokes a source that is the record's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +26,32 @@ if TYPE_CHECKING:
     from bezoar.custody.tlog.log import CustodyLog
 
 BY_NAME, IN_DATASET, BY_SOURCE = "names the record", "is about the dataset with it", "revokes its source"
-Names = Callable[[Event, "Envelope"], tuple[str, ...]]  # who has signed, for a person
+
+
+@dataclass(frozen=True)
+class Signed:
+    """Who has signed an event, for a person; `invalid` says why no signature counts, "" where one does or none was checked."""
+
+    names: tuple[str, ...]
+    invalid: str = ""
+
+
+Names = Callable[[Event, "Envelope"], Signed]
 
 
 @dataclass(frozen=True)
 class Station:
     """One event that covers the record: how, whom it was signed by, and the proof (tlog-proof) that entry `index` is logged.
 
-    `record` is the record as the event names it, None where it is about the dataset; `was` as it was before a transformation.
+    `signed` says who vouches for it. `record` is the record as the event names it, None where it is about the dataset; `was` as
+    it was before a transformation.
     """
 
     index: int
     kind: str
     time: datetime
     how: str
-    signers: tuple[str, ...]
+    signed: Signed
     reason: str
     origin: str | None
     snapshot: str
@@ -131,13 +142,19 @@ class _Reader:
             if logged.event is None or logged.envelope is None:
                 self.problems.append(logged.problem)
                 continue
-            held_before = self._key in self.ledger.held
-            for problem in self.ledger.apply(logged.event):
+            event, held_before = logged.event, self._key in self.ledger.held
+            signed = self._names(event, logged.envelope) if _names_key(event, self._key) else None
+            counts = event if signed is None or not signed.invalid else _without(event, self._key)
+            for problem in self.ledger.apply(counts):
                 if self._key in problem.keys:
                     self.problems.append(f"entry {logged.index} {problem.what}")
-            how = self._covered(logged.event, held_before)
-            if how:
-                yield self._station(logged, logged.event, logged.envelope, how)
+            if how := self._covered(event, held_before):
+                signed = signed or self._names(event, logged.envelope)
+                if signed.invalid:
+                    self.problems.append(
+                        f"entry {logged.index}, {event.kind!r}, does not count: it {signed.invalid}"
+                    )
+                yield self._station(logged, event, signed, how)
 
     def state(self) -> str:
         if self._key in self.ledger.held:
@@ -148,7 +165,7 @@ class _Reader:
 
     def _covered(self, event: Event, held_before: bool) -> str:
         """How the event covers the record; "" when it does not."""
-        if _find(event.records, self._key) or _find(event.was, self._key):
+        if _names_key(event, self._key):
             self.known = True
             return BY_NAME
         if event.kind == REVOKED and event.query is not None:
@@ -160,14 +177,14 @@ class _Reader:
         about_all = not event.moves and not event.records
         return IN_DATASET if about_all and held_before and event.after == self.ledger.tip else ""
 
-    def _station(self, logged: Logged, event: Event, envelope: Envelope, how: str) -> Station:
+    def _station(self, logged: Logged, event: Event, signed: Signed, how: str) -> Station:
         proof = self._log.prove(logged.index)
         return Station(
             index=logged.index,
             kind=event.kind,
             time=event.time,
             how=how,
-            signers=self._names(event, envelope),
+            signed=signed,
             reason=event.reason,
             origin=event.origin,
             snapshot=event.after,
@@ -175,6 +192,18 @@ class _Reader:
             was=_find(event.was, self._key),
             proof=proof.to_bytes(),
         )
+
+
+def _names_key(event: Event, key: str) -> bool:
+    return _find(event.records, key) is not None or _find(event.was, key) is not None
+
+
+def _without(event: Event, key: str) -> Event:
+    """The event, as if it did not name the record: what nobody may have signed does not move it."""
+    records, was = (
+        tuple(leaf for leaf in leaves if leaf.key != key) for leaves in (event.records, event.was)
+    )
+    return replace(event, records=records, was=was)
 
 
 def _find(records: tuple[Leaf, ...], key: str) -> Leaf | None:
@@ -215,7 +244,8 @@ def _station(station: Station) -> dict[str, Any]:
         "kind": station.kind,
         "time": time_text(station.time),
         "how": station.how,
-        "signers": list(station.signers),
+        "signers": list(station.signed.names),
+        "invalid": station.signed.invalid or None,
         "reason": station.reason,
         "origin": station.origin,
         "snapshot": station.snapshot,
