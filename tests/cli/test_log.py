@@ -388,3 +388,35 @@ def test_without_a_home_folder(cli: Cli, log: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("BEZOAR_STATE")
     monkeypatch.setattr(Path, "home", none)
     assert "set BEZOAR_STATE" in cli("log", "show", log).error
+
+
+def test_that_a_log_has_only_grown(cli: Cli, log: Path, tmp_path: Path, key: Path) -> None:
+    shutil.copy(log / "checkpoint", tmp_path / "old")
+    assert cli("log", "prove", log, 0, "--out", tmp_path / "receipt").code == 0
+    assert cli("log", "append", log, tmp_path / "second.json", "--key", key).code == 0
+    (tmp_path / "new").write_bytes((log / "checkpoint").read_bytes())
+    for since in ("old", "receipt"):
+        done = cli("log", "prove", log, "--since", tmp_path / since, "--out", tmp_path / f"{since}.proof")
+        assert (done.code, done.out) == (0, "")
+        shown = cli("check", tmp_path / f"{since}.proof", "--key", vkey(log))
+        assert shown.code == 0
+        assert shown.out.startswith("proved: the newer log begins with all entries of the older one")
+        assert "\nolder:    2 entries, root " in shown.out
+        assert "\nnewer:    3 entries, root " in shown.out
+    assert cli("check", tmp_path / "old.proof", "--key", vkey(log), "--absent", "x").code == 64
+    assert cli("check", tmp_path / "receipt", "--key", vkey(log)).code == 64
+    for wrong in ((), (0, "--since", tmp_path / "old")):
+        assert cli("log", "prove", log, *wrong).code == 64
+    assert (
+        f"{tmp_path / 'second.json'}: " in cli("log", "prove", log, "--since", tmp_path / "second.json").error
+    )
+
+    other = tmp_path / "forked"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEZOAR_STATE", str(tmp_path / "elsewhere"))
+        assert cli("log", "init", other, "--origin", ORIGIN, "--key", key).code == 0
+        for _ in range(3):
+            assert cli("log", "append", other, tmp_path / "second.json", "--key", key).code == 0
+        done = cli("log", "prove", other, "--since", tmp_path / "old")
+        assert done.code == 1
+        assert "forked" in done.error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bezoar.custody.tlog.note import VerifierKey
 
 _MAX_SOURCES = 20
+_ONE_OF = "give one of --record FILE, --absent KEY and --entry FILE, whatever the proof is about"
 
 
 @click.command("check")
@@ -55,23 +56,31 @@ def command(
 
     Prints what was proved: number, key, label and source of the record, the snapshot and who signed it. With --absent KEY: that
     no record has this key, given that the signer sorted the records by key as it promises. With --entry FILE: that the proof
-    of `bezoar log prove` is about this entry.
+    of `bezoar log prove` is about this entry. The proof of `bezoar log prove --since` needs none of them: it is about two
+    checkpoints, which are printed.
 
     Exit codes: 0 proved, 1 not proved, 2 malformed or unreadable.
     """
     from bezoar.custody.seal.absence import MAX_BYTES, AbsenceProof, is_absence_proof
     from bezoar.custody.seal.checking import check_absent, check_record
+    from bezoar.custody.tlog.consistency import ConsistencyProof, is_consistency_proof
     from bezoar.custody.tlog.merkle import leaf_hash
     from bezoar.custody.tlog.proof import TlogProof
 
-    if sum(given is not None for given in (record, absent, entry)) != 1:
-        raise UsageError(
-            "give one of --record FILE, --absent KEY and --entry FILE, whatever the proof is about"
-        )
+    n_given = sum(given is not None for given in (record, absent, entry))
+    if n_given > 1:
+        raise UsageError(_ONE_OF)
     if record is None and (record_key is not None or label is not None):
         raise UsageError("--record-key and --label say something of a record; give it with --record")
     trust = _trust(vkey, policy)
     data = read_file(path, MAX_BYTES)
+    if is_consistency_proof(data):
+        if n_given:
+            raise UsageError(f"{path}: is a proof that a log has grown; give neither record, key nor entry")
+        click.echo(_growth_text(*ConsistencyProof.parse(data).verify(trust)))
+        return 0
+    if not n_given:
+        raise UsageError(_ONE_OF)
     if is_absence_proof(data) != (absent is not None):
         kind = (
             "a proof of absence; give --absent"
@@ -164,6 +173,17 @@ def _entry_text(index: int, checkpoint: Checkpoint) -> str:
             "proved: this entry is in the log",
             f"entry:    {index:,} (the first is 0) of {checkpoint.size:,}",
             *_checkpoint_lines(checkpoint, "root"),
+        ]
+    )
+
+
+def _growth_text(before: Checkpoint, after: Checkpoint) -> str:
+    return "\n".join(
+        [
+            "proved: the newer log begins with all entries of the older one, as they were",
+            f"older:    {before.size:,} entries, root {before.root.hex()}",
+            f"newer:    {after.size:,} entries, root {after.root.hex()}",
+            _checkpoint_lines(after)[-1],
         ]
     )
 

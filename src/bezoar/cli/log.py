@@ -19,7 +19,7 @@ from bezoar.cli.log_options import (
     tlog_policy,
 )
 from bezoar.cli.options import PATH, format_option
-from bezoar.errors import UsageError
+from bezoar.errors import InputError, UsageError
 from bezoar.files import read_file
 
 if TYPE_CHECKING:
@@ -154,20 +154,44 @@ def verify(location: str, key: VerifierKey | None, policy_file: Path | None, for
 
 @command.command("prove")
 @location_argument
-@click.argument("index", metavar="N", type=click.IntRange(min=0))
+@click.argument("index", metavar="[N]", type=click.IntRange(min=0), required=False)
+@click.option(
+    "--since",
+    type=PATH,
+    metavar="FILE",
+    help="Prove instead that the log extends this checkpoint, or the one in this proof.",
+)
 @click.option("--out", type=PATH, metavar="FILE", help="Write the proof there instead of to standard output.")
 @log_key_option
-def prove(location: str, index: int, out: Path | None, key: VerifierKey | None) -> int:
-    """Write a proof that entry N is in the log (C2SP tlog-proof), which anyone checks offline."""
+def prove(
+    location: str, index: int | None, since: Path | None, out: Path | None, key: VerifierKey | None
+) -> int:
+    """Write a proof that entry N is in the log (C2SP tlog-proof), which anyone checks offline.
+
+    With --since FILE: the proof that the log has only grown since FILE, a copy of its checkpoint or a proof that holds one.
+    """
     from bezoar.files import atomic_file
 
-    proof = _open(location, key).prove(index).to_bytes()
+    if (index is None) == (since is None):
+        raise UsageError("give the number of an entry, or --since FILE with an older checkpoint; one of them")
+    log = _open(location, key)
+    proof = _growth(log, since) if since is not None else log.prove(index or 0).to_bytes()
     if out is None:
         click.echo(proof.decode(), nl=False)
     else:
         with atomic_file(out) as file:
             file.write(proof)
     return 0
+
+
+def _growth(log: CustodyLog, since: Path) -> bytes:
+    from bezoar.custody.tlog.consistency import prove_consistency
+    from bezoar.custody.tlog.proof import MAX_PROOF
+
+    try:
+        return prove_consistency(log, read_file(since, MAX_PROOF)).to_bytes()
+    except InputError as error:
+        raise InputError(f"{since}: {error}") from error
 
 
 def _open(location: str, key: VerifierKey | None) -> CustodyLog:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from bezoar.custody.tlog.checkpoint import Checkpoint, open_checkpoint
+from bezoar.custody.tlog.consistency import ConsistencyProof
 from bezoar.custody.tlog.cosignature import Cosignature
+from bezoar.custody.tlog.merkle import consistency_proof
 from bezoar.custody.tlog.note import Note, VerifierKey
 from bezoar.custody.tlog.policy import TlogPolicy
 from bezoar.custody.tlog.proof import TlogProof
 from bezoar.custody.tlog.storage import Folder
 from bezoar.custody.tlog.tiles import TileTree, parse_tile_path, tile_path
+from bezoar.custody.tlog.witness import Request
 from bezoar.errors import InputError, VerificationError
 
 from ..fuzzing import SECONDS, fuzz
@@ -75,6 +78,18 @@ def test_proofs():
         TlogProof(0, (), BARE).to_bytes(),
     ]
     result = fuzz(TlogProof.parse, valid, back=TlogProof.to_bytes)
+    assert 0 < result.accepted < result.tried
+
+
+def test_consistency_proofs():
+    old = memory_tree(hashes_of(200))
+    valid = [
+        ConsistencyProof(
+            checkpoint_of(old), Request(200, tuple(consistency_proof(200, 300, TREE.read)), NOTE)
+        ).to_bytes(),
+        ConsistencyProof(BARE, Request(300, (), NOTE)).to_bytes(),
+    ]
+    result = fuzz(ConsistencyProof.parse, valid, back=ConsistencyProof.to_bytes)
     assert 0 < result.accepted < result.tried
 
 
