@@ -112,3 +112,24 @@ def test_a_policy_that_is_held_against_a_verification(life: Life) -> None:
     assert any("added without an event" in problem for problem in found)
     assert any("lack a source" in problem for problem in found)
     assert any("lack a source" in problem for problem in problems(None))
+
+
+def test_a_damaged_memory_of_this_machine_is_not_the_logs(life: Life, state: Path) -> None:
+    policy = life.root / "policy" / "policy.toml"
+    assert audit(life.data, life.root / "log", policy, now=life.tick()).irregularities == ()
+    memory = next(path for path in (state / "logs").iterdir() if path.is_file() and path.stat().st_size)
+    memory.write_bytes(b"nonsense")
+    statement = audit(life.data, life.root / "log", policy, now=life.tick())
+    assert [each.code for each in statement.irregularities] == ["memory-damaged"]
+    assert str(memory) in statement.irregularities[0].what
+    assert "This machine's memory" in statement.irregularities[0].title
+    assert statement.opinion.verdict is Verdict.QUALIFIED
+
+
+def test_no_log_there(life: Life) -> None:
+    policy = life.root / "policy" / "policy.toml"
+    for nowhere in (life.root / "nowhere", life.data):
+        statement = audit(life.data, nowhere, policy, now=life.tick())
+        assert statement.irregularities[0].code == "no-log"
+        assert statement.irregularities[0].what.startswith(f"{nowhere}: no custody log there")
+        assert "key" not in statement.irregularities[0].what.removeprefix(str(nowhere))

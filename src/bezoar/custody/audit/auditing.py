@@ -30,6 +30,7 @@ from bezoar.custody.events.times import now as present
 from bezoar.custody.seal.layout import default_seal
 from bezoar.custody.seal.reading import Seal
 from bezoar.custody.seal.verifying import misnamed
+from bezoar.custody.tlog.state import MAX_CHECKPOINT, recall
 from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
@@ -115,9 +116,12 @@ def audit(
 def open_log(location: str, policy: Policy, found: list[Irregularity]) -> CustodyLog | None:
     """The log, once it is known to be the one the policy names; irregularities go into `found`, None when it cannot be read."""
     from bezoar.custody.tlog.log import CustodyLog
+    from bezoar.custody.tlog.storage import storage
 
     log = None
     try:
+        if storage(location).read("log.json", MAX_CHECKPOINT) is None:
+            raise InputError(f"{location}: no custody log there; it would hold log.json")
         log = CustodyLog.open(location)
         log.check_policy(policy.tlog)
     except InputError as error:
@@ -126,16 +130,26 @@ def open_log(location: str, policy: Policy, found: list[Irregularity]) -> Custod
         found.append(irregularity("log-not-trusted", str(error)))
     if log is None:
         return None
+    _check_history(log, found)
+    if log.size < policy.minimum_log_size:
+        what = f"{location}: {log.size} entries; the policy demands {policy.minimum_log_size}"
+        found.append(irregularity("log-too-short", what))
+    return log
+
+
+def _check_history(log: CustodyLog, found: list[Irregularity]) -> None:
+    """Hold the log against what this machine remembers of it, which may be damaged itself."""
+    try:
+        recall(log.key)
+    except InputError as error:
+        found.append(irregularity("memory-damaged", str(error)))
+        return
     try:
         log.check_history()
     except VerificationError as error:
         found.append(irregularity("log-rewritten", str(error)))
     except InputError as error:
         found.append(irregularity("log-damaged", str(error)))
-    if log.size < policy.minimum_log_size:
-        what = f"{location}: {log.size} entries; the policy demands {policy.minimum_log_size}"
-        found.append(irregularity("log-too-short", what))
-    return log
 
 
 def _examine(

@@ -35,6 +35,7 @@ KINDS = {
     "log-not-trusted": _Kind("The log is not signed as the policy demands", _P, "have it signed and witnessed as demanded"),
     "log-too-short": _Kind("The log is shorter than the policy demands", _P, "restore the entries that are missing"),
     "log-damaged": _Kind("The log is damaged", _P, "run `bezoar log verify` and restore what is damaged"),
+    "memory-damaged": _Kind("This machine's memory of the log is damaged", _S, "restore or remove it; the log may be in order"),
     "no-log": _Kind("The log cannot be read", _N, "say where the log is"),
     "no-events": _Kind("The log has no readable event about this dataset", _N, "attest how the records were acquired"),
     # events
