@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.note import NoteSigner
 
-REFETCHED, RELEASED = "refetched", "released"
+REFETCHED = "refetched"
 _WORDS = {
     Reason.HASH_MISMATCH: "what came is not what the list promises",
     Reason.HASH_MISSING: "the list does not say what it should be",

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bezoar.acquire.custody import RELEASED
 from bezoar.acquire.finished import TEXTS_BESIDE, FinishedShard
 from bezoar.acquire.judging import Judgement
 from bezoar.acquire.lists.rows import Row
@@ -62,10 +61,8 @@ class Recheck:
 
     @cached_property
     def _let_in(self) -> frozenset[tuple[str, str]]:
-        """Key and SHA-256 of what a person put into the dataset against the list; a release may be half done."""
-        store = Quarantine.at(self._setup.state.quarantine)
-        done = {(each.key, each.sha256) for each in store.settled() if each.how == RELEASED}
-        return frozenset(done | {(each.key, each.sha256) for each in store.entries()})
+        """Key and SHA-256 of what a person put into the dataset against the list: what merely lies in quarantine is not that."""
+        return Quarantine.at(self._setup.state.quarantine).let_in()
 
 
 @dataclass(frozen=True)

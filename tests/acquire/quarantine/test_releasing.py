@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -349,6 +350,60 @@ def test_killed_at_any_step_the_same_call_completes_it(
     assert kinds.count("released") == 1
     assert kinds.count("transformed") == 1
     assert not remnants(case.out)
+
+
+@pytest.mark.parametrize("times", range(10))
+def test_killed_at_any_step_a_fetch_may_come_between(
+    times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fetch takes what was let in, or sets it aside anew; either way the same release completes it."""
+    case = Case(tmp_path)
+    left = times
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return real(*arguments, **more)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bezoar.acquire.replacing.os.replace", counted(os.replace))
+        patch.setattr(releasing, "seal_and_log", counted(releasing.seal_and_log))
+        patch.setattr(Quarantine, "begin_release", counted(Quarantine.begin_release))
+        patch.setattr(Quarantine, "settle", counted(Quarantine.settle))
+        with contextlib.suppress(Killed):
+            case.release(*KEYS)
+    site = site_of(CONTENTS, _3=page(OTHER), _21=page(SECOND), _7=page(b"<html>for sale</html>"))
+    with serve(site, port=int(case.base.rpartition(":")[2])):
+        run(case.list, case.out, COLUMNS)
+    if names := [name for name in case.held_keys() if name in KEYS]:
+        case.release(*names)
+    assert case.audited() == (24, 1)
+    assert images_of(case.out)["000003"] == OTHER
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_release_made_elsewhere_is_none_here(form: str, tmp_path: Path) -> None:
+    """What lies in quarantine may not be brought in by a copy of the output in which somebody else released it."""
+    case = Case(tmp_path, output_format=form)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(case.out, elsewhere / "out")
+    shutil.copytree(state_folder(case.out), state_folder(elsewhere / "out"))
+    desk = Desk(elsewhere)
+    desk.account(elsewhere / "out")
+    desk.log.reload()
+    release(elsewhere / "out", KEYS, "because", KeySigner(desk.key), log=desk.log, log_signer=desk.log_signer)
+    shutil.copytree(elsewhere / "out", case.out, dirs_exist_ok=True)
+    site = site_of(CONTENTS, _3=page(OTHER), _21=page(SECOND), _7=page(b"<html>for sale</html>"))
+    with serve(site, port=int(case.base.rpartition(":")[2])):
+        report = run(case.list, case.out, COLUMNS, output_format=form)
+    assert (report.resumed, report.tally.verified, report.tally.unverified) == (1, 22, 0)
+    assert set(KEYS).isdisjoint(images_of(case.out))
 
 
 def test_killed_before_the_log_heard_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

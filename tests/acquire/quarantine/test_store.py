@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bezoar.acquire.quarantine.held import MAX_LINE, Held, Settled, Stored, parse_line
+from bezoar.acquire.quarantine.held import MAX_LINE, Held, Releasing, Settled, Stored, parse_line
 from bezoar.acquire.quarantine.store import Cap, Quarantine
 from bezoar.acquire.reasons import Reason
 from bezoar.errors import InputError, OutputError, VerificationError
@@ -294,6 +294,20 @@ def test_any_text_survives(key: str, caption: str, extra: dict[str, object]) -> 
     line = entry.to_line()
     assert line.count(b"\n") == 1
     assert parse_line(line, "here") == entry
+
+
+def test_only_what_a_person_lets_in_is_let_in(tmp_path: Path) -> None:
+    store = Quarantine.at(tmp_path / "q")
+    one, two, three = (held(content) for content in (b"1", b"2", b"3"))
+    for entry, content in ((one, b"1"), (two, b"2"), (three, b"3")):
+        store.put(entry, content)
+    assert store.let_in() == frozenset()
+    store.begin_release(Releasing(one.key, one.sha256))
+    store.begin_release(Releasing(two.key, two.sha256))
+    assert store.entries() == [replace(entry, stored=Stored.KEPT) for entry in (one, two, three)]
+    store.settle(Settled(one.key, one.sha256, "released", "looked at", 0.0))
+    store.settle(Settled(two.key, two.sha256, "refetched", "came as expected", 0.0))
+    assert store.let_in() == {(one.key, one.sha256)}
 
 
 def test_a_folder_that_may_not_be_written_is_one_error(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bezoar.acquire.reasons import Reason
 from bezoar.errors import InputError
 
 MAX_LINE = 1 << 20  # bytes of one line of the table
+RELEASED = "released"  # how an entry ends that a person let into the dataset
 _MAX_TEXT = 4096  # characters of a text of an entry that is too long for a line
 _SHA256 = re.compile(r"([0-9a-f]{64})?\Z")
 
@@ -106,7 +107,19 @@ class Settled:
         return _line({"settled": asdict(self)})
 
 
-def parse_line(line: bytes, where: str) -> Held | Settled:
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """An entry that a person lets into the dataset; written before its shard is, so that a release may be killed anywhere."""
+
+    key: str
+    sha256: str
+
+    def to_line(self) -> bytes:
+        """One line of JSON."""
+        return _line({"releasing": asdict(self)})
+
+
+def parse_line(line: bytes, where: str) -> Held | Settled | Releasing:
     """What a line of the table says; InputError when it is malformed."""
     try:
         members = json.loads(line)
@@ -115,6 +128,9 @@ def parse_line(line: bytes, where: str) -> Held | Settled:
     if isinstance(members, dict) and set(members) == {"settled"}:
         _check(members["settled"], _SETTLED_TYPES, where)
         return Settled(**members["settled"])
+    if isinstance(members, dict) and set(members) == {"releasing"}:
+        _check(members["releasing"], _RELEASING_TYPES, where)
+        return Releasing(**members["releasing"])
     _check(members, _TYPES, where)
     if not _SHA256.match(members["sha256"]):
         raise InputError(f"{where}: sha256 is not 64 lowercase hexadecimal digits")
@@ -131,6 +147,7 @@ def parse_line(line: bytes, where: str) -> Held | Settled:
 _TEXT, _TEXT_OR_NONE, _NUMBER_OR_NONE = (str,), (str, type(None)), (int, type(None))
 _TIME = (int, float)
 _SETTLED_TYPES = {"key": _TEXT, "sha256": _TEXT, "how": _TEXT, "reason": _TEXT, "when": _TIME}
+_RELEASING_TYPES = {"key": _TEXT, "sha256": _TEXT}
 _TYPES: dict[str, tuple[type, ...]] = {
     **{each.name: _TEXT for each in fields(Held)},
     **dict.fromkeys(("expected", "expected_by", "caption"), _TEXT_OR_NONE),

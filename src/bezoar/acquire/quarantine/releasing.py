@@ -14,12 +14,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.acquire.custody import RELEASED, Released, seal_and_log
+from bezoar.acquire.custody import Released, seal_and_log
 from bezoar.acquire.finished import FinishedShard
 from bezoar.acquire.foreign import foreign_to_shards, refuse_foreign
 from bezoar.acquire.images.checking import Checked, Problem, check
 from bezoar.acquire.lists.rows import Row
-from bezoar.acquire.quarantine.held import Held, Settled, Stored
+from bezoar.acquire.quarantine.held import RELEASED, Held, Releasing, Settled, Stored
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.reasons import Verdict
 from bezoar.acquire.replacing import finish_replacing, replacement
@@ -73,7 +73,7 @@ def release(
             raise UsageError("two of the entries are of the same row of the list; a row has one picture")
         images = {entry.key: _image(entry, store, run) for entry in entries}
         refuse_foreign(out, foreign_to_shards(out, run.output_format, -(-run.rows // run.per_shard)))
-        _put_back(out, state, run, {entry.key: entry for entry in entries}, images, reason)
+        _put_back(out, state, store, run, {entry.key: entry for entry in entries}, images, reason)
         seal = seal_and_log(
             out, signer, log=log, log_signer=log_signer, origin=f"released from {store.folder.parent.name}",
             reason=reason, releases={entry.key: Released(entry.sha256, reason) for entry in entries},
@@ -172,6 +172,7 @@ def _made(content: bytes, run: _Run) -> Checked | Problem:
 def _put_back(
     out: Path,
     state: RunState,
+    store: Quarantine,
     run: _Run,
     entries: Mapping[str, Held],
     images: Mapping[str, Checked],
@@ -191,6 +192,8 @@ def _put_back(
             )
         shard = _Shard(FinishedShard(out, number, run.output_format), run.per_shard, chosen)
         if shard.lacks(chosen):
+            for entry in chosen:
+                store.begin_release(Releasing(entry.key, entry.sha256))
             shard.rewrite(state, writer, {entry.key: images[entry.key] for entry in chosen}, entries, reason)
 
 

@@ -1,7 +1,7 @@
 """The quarantine of a fetch: bytes that are not what was promised, and a table of what is known of each.
 
     OUT.fetch/quarantine/
-        entries.jsonl           append-only: one line an entry (held.py), or how an earlier one came to its end
+        entries.jsonl           append-only: one line an entry (held.py), or that an earlier one is released, or how it ended
         objects/ab/ab12…ef      the bytes, named by their SHA-256
 
 Nothing here is ever decoded. An object has no suffix and begins with a line of ours, so that neither a glob for images nor a
@@ -26,7 +26,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from bezoar.acquire.quarantine.held import MAX_LINE, Held, Settled, Stored, parse_line
+from bezoar.acquire.quarantine.held import (
+    MAX_LINE,
+    RELEASED,
+    Held,
+    Releasing,
+    Settled,
+    Stored,
+    parse_line,
+)
 from bezoar.errors import InputError, LimitError, OutputError, VerificationError
 from bezoar.files import read_file, sync_folder
 
@@ -74,11 +82,13 @@ class Quarantine:
                     _sync(path)
         self._unsynced.clear()
 
+    def begin_release(self, releasing: Releasing) -> None:
+        """Record, durably, that an entry is let into the dataset; it stays open until it is settled."""
+        self._append_durably(releasing.to_line())
+
     def settle(self, settled: Settled) -> None:
         """Record, durably, how an entry came to its end. Its bytes stay, and the same may be put again later."""
-        with _as_output_error(self.folder):
-            self._append(settled.to_line())
-        self.sync()
+        self._append_durably(settled.to_line())
 
     def entries(self) -> list[Held]:
         """What is held and not settled, in the order in which it came; of equal entries the last.
@@ -90,7 +100,7 @@ class Quarantine:
             if isinstance(line, Settled):
                 for identity in [each for each in found if each[:2] == (line.key, line.sha256)]:
                     del found[identity]
-            else:
+            elif isinstance(line, Held):
                 found.pop(line.identity, None)
                 found[line.identity] = line
         return list(found.values())
@@ -98,6 +108,16 @@ class Quarantine:
     def settled(self) -> list[Settled]:
         """How entries came to their end, in order."""
         return [line for line in self._parsed() if isinstance(line, Settled)]
+
+    def let_in(self) -> frozenset[tuple[str, str]]:
+        """Key and SHA-256 of what a person put into the dataset, or began to: a release that was killed may be half done."""
+        found: set[tuple[str, str]] = set()
+        for line in self._parsed():
+            if isinstance(line, Releasing) or (isinstance(line, Settled) and line.how == RELEASED):
+                found.add((line.key, line.sha256))
+            elif isinstance(line, Settled):
+                found.discard((line.key, line.sha256))
+        return frozenset(found)
 
     def content(self, sha256: str) -> bytes:
         """The bytes of an object; InputError when the store has none, VerificationError when they are others."""
@@ -145,6 +165,11 @@ class Quarantine:
             temporary.unlink(missing_ok=True)
         self._unsynced |= {path, path.parent}
 
+    def _append_durably(self, line: bytes) -> None:
+        with _as_output_error(self.folder):
+            self._append(line)
+        self.sync()
+
     def _append(self, line: bytes) -> None:
         self._make(self.folder)
         path = self.folder / _TABLE
@@ -156,7 +181,7 @@ class Quarantine:
             file.flush()
         self._unsynced |= {path, self.folder}
 
-    def _parsed(self) -> Iterator[Held | Settled]:
+    def _parsed(self) -> Iterator[Held | Settled | Releasing]:
         """Whole lines; a torn last one was never put."""
         path = self.folder / _TABLE
         try:
