@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
 import stat
@@ -152,3 +153,19 @@ def test_at_a_terminal_it_asks_twice_and_shows_nothing(tmp_path: Path) -> None:
     assert b"secret" not in seen + out
     assert b"other" not in seen + out
     assert keys.load_private(tmp_path / "k.key", b"secret")
+
+
+def test_as_json(cli: Cli) -> None:
+    made = cli("keygen", "k", "--no-password", "--type", "ed25519", "--note-name", "n", "--format", "json")
+    document = json.loads(made.out)
+    assert document["fingerprint"] == keys.fingerprint(keys.load_public("k.pub"))
+    assert (document["private_key"], document["public_key"], document["encrypted"]) == (
+        "k.key",
+        "k.pub",
+        False,
+    )
+    assert [VerifierKey.parse(document[name]).kind for name in ("log_key", "witness_key")] == [1, 4]
+    plain = json.loads(cli("keygen", "p", "--no-password", "--format", "json").out)
+    assert (plain["type"], plain["log_key"], plain["witness_key"]) == ("p256", None, None)
+    again = cli("keygen", "k", "--no-password", "--format", "json")
+    assert (again.code, again.out) == (2, "")

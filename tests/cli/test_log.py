@@ -314,6 +314,8 @@ def test_serve_witness_and_cosign(cli: Cli, log: Path, tmp_path: Path, backgroun
         assert done.code == 0
         assert "w.example (held against the policy)" in done.out
     assert "not checked; give --tlog-policy" in cli("log", "verify", log).out
+    again = cli("log", "cosign", log, "--witness", url, "--witness-key", ed25519, "--format", "json")
+    assert json.loads(again.out) == {"cosigners": [ed25519], "origin": ORIGIN, "size": 2, "version": 1}
     wrong = cli("log", "cosign", log, "--witness", url, "--witness-key", vkey(log))
     assert wrong.code == 1
     assert "bears no signature" in wrong.error
@@ -420,3 +422,13 @@ def test_that_a_log_has_only_grown(cli: Cli, log: Path, tmp_path: Path, key: Pat
         done = cli("log", "prove", other, "--since", tmp_path / "old")
         assert done.code == 1
         assert "forked" in done.error
+
+
+def test_init_and_append_as_json(cli: Cli, log: Path, tmp_path: Path, key: Path) -> None:
+    other = key_file(tmp_path / "other.key")
+    made = cli("log", "init", tmp_path / "new", "--origin", "a", "--key", other, "--format", "json")
+    assert json.loads(made.out) == {"key": vkey(tmp_path / "new"), "origin": "a", "version": 1}
+    second = tmp_path / "second.json"
+    done = json.loads(cli("log", "append", log, second, second, "--key", key, "--format", "json").out)
+    assert (done["indices"], done["size"], done["origin"]) == ([2, 3], 4, ORIGIN)
+    assert done["root"] == json.loads(cli("log", "show", log, "--format", "json").out)["root"]

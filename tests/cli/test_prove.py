@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,17 @@ def test_a_file_name_for_any_key(key: str, name: str) -> None:
     from bezoar.cli.prove import _file_name
 
     assert _file_name(key) == name
+
+
+def test_as_json(cli: Cli, folder: Path) -> None:
+    document = json.loads(cli("prove", folder, "Stop/002.png", "--format", "json").out)
+    size = Path("002.png.tlog-proof").stat().st_size
+    assert document == {
+        "absent": False,
+        "bytes": size,
+        "key": "Stop/002.png",
+        "name": "signs",
+        "proof": "002.png.tlog-proof",
+        "version": 1,
+    }
+    assert json.loads(cli("prove", folder, "x", "--absent", "--format", "json").out)["absent"] is True

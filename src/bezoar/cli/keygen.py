@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from bezoar.cli.options import PATH
+from bezoar.cli.options import PATH, format_option
 from bezoar.cli.passwords import new_password
 from bezoar.errors import UsageError
 
@@ -34,8 +35,9 @@ _NOTE_KINDS = ("ed25519", "mldsa44")
     metavar="NAME",
     help="Print the key for signed notes too, under this name of a log or witness.",
 )
+@format_option
 def command(
-    name: Path, kind: str, no_password: bool, password_file: Path | None, note_name: str | None
+    name: Path, kind: str, no_password: bool, password_file: Path | None, note_name: str | None, form: str
 ) -> int:
     """Write a new key pair: NAME.key, which only its owner may read, and NAME.pub, to give away.
 
@@ -51,17 +53,31 @@ def command(
 
     private_path, public_path = key_files.paths(name)
     private, public = keys.generate(kind, None if no_password else new_password(password_file))
-    note_keys = [] if note_name is None else _note_keys(public, note_name)
+    note_keys = {} if note_name is None else _note_keys(public, note_name)
+    fingerprint = keys.fingerprint(keys.parse_public(public))
     key_files.write(name, private, public)
+    if form == "json":
+        document = {
+            "encrypted": not no_password,
+            "fingerprint": fingerprint,
+            "log_key": note_keys.get("log key"),
+            "private_key": str(private_path),
+            "public_key": str(public_path),
+            "type": kind,
+            "version": 1,
+            "witness_key": note_keys.get("witness key"),
+        }
+        click.echo(json.dumps(document, indent=2))
+        return 0
     click.echo(f"private key: {shown(str(private_path), 1000)}{' (not encrypted)' if no_password else ''}")
     click.echo(f"public key:  {shown(str(public_path), 1000)}")
-    click.echo(f"fingerprint: {keys.fingerprint(keys.parse_public(public))}")
-    for line in note_keys:
-        click.echo(line)
+    click.echo(f"fingerprint: {fingerprint}")
+    for what, text in note_keys.items():
+        click.echo(f"{what + ':':12} {text}")
     return 0
 
 
-def _note_keys(public: bytes, name: str) -> list[str]:
+def _note_keys(public: bytes, name: str) -> dict[str, str]:
     """The public key in the form of signed notes (c2sp.org/signed-note): for a log, and for a witness."""
     from bezoar.custody.signing import keys
     from bezoar.custody.tlog.note import VerifierKey
@@ -69,8 +85,5 @@ def _note_keys(public: bytes, name: str) -> list[str]:
     key = keys.parse_public(public)
     raw = key.public_bytes_raw()  # type: ignore[union-attr]  # Ed25519 or ML-DSA-44
     if keys.kind_of(key) == "mldsa44":
-        return [f"witness key: {VerifierKey(name, 0x06, raw).text}"]
-    return [
-        f"log key:     {VerifierKey(name, 0x01, raw).text}",
-        f"witness key: {VerifierKey(name, 0x04, raw).text}",
-    ]
+        return {"witness key": VerifierKey(name, 0x06, raw).text}
+    return {"log key": VerifierKey(name, 0x01, raw).text, "witness key": VerifierKey(name, 0x04, raw).text}

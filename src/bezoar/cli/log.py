@@ -46,12 +46,16 @@ for each in (cosign, serve, witness):
 )
 @private_key_option
 @password_option
-def init(folder: Path, origin: str, key_file: Path, password_file: Path | None) -> int:
+@format_option
+def init(folder: Path, origin: str, key_file: Path, password_file: Path | None, form: str) -> int:
     """Make an empty log in a new folder and print its verifier key, to be given to whoever will verify it."""
     from bezoar.custody.tlog.log import CustodyLog
 
     log = CustodyLog.init(folder, origin, _signer(key_file, password_file, origin))
-    click.echo(log.key.text)
+    if form == "json":
+        click.echo(json.dumps({"key": log.key.text, "origin": origin, "version": 1}, indent=2))
+    else:
+        click.echo(log.key.text)
     return 0
 
 
@@ -68,12 +72,14 @@ def init(folder: Path, origin: str, key_file: Path, password_file: Path | None) 
 )
 @private_key_option
 @password_option
+@format_option
 def append(
     folder: Path,
     entries: tuple[Path, ...],
     objects: tuple[Path, ...],
     key_file: Path,
     password_file: Path | None,
+    form: str,
 ) -> int:
     """Append entries, one JSON file each, and print their numbers. All of them are appended, or none."""
     import hashlib
@@ -95,8 +101,13 @@ def append(
         for entry, digest in zip(canonical, named, strict=True)
     ]
     log = CustodyLog.open(folder)
-    for index in log.append(items, _signer(key_file, password_file, log.origin)):
-        click.echo(str(index))
+    indices = log.append(items, _signer(key_file, password_file, log.origin))
+    if form == "json":
+        root = log.checkpoint()[0].root.hex()
+        document = {"indices": indices, "origin": log.origin, "root": root, "size": log.size, "version": 1}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo("\n".join(map(str, indices)))
     return 0
 
 

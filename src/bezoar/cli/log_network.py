@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bezoar.cli.log_options import password_option, private_key, vkey
-from bezoar.cli.options import PATH
+from bezoar.cli.options import PATH, format_option
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
@@ -32,14 +33,25 @@ _LOG_ADDRESS, _WITNESS_ADDRESS = "127.0.0.1:8470", "127.0.0.1:8471"
     metavar="VKEY",
     help="Its verifier key; may be repeated.",
 )
-def cosign(folder: Path, url: str, keys: tuple[VerifierKey, ...]) -> int:
+@format_option
+def cosign(folder: Path, url: str, keys: tuple[VerifierKey, ...], form: str) -> int:
     """Have a witness cosign the checkpoint, and keep the cosignature in the log."""
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.witness_client import cosign as ask
     from bezoar.report.text import count, shown
 
     log = CustodyLog.open(folder)
-    names = dict.fromkeys(key.name for key in ask(log, url, keys))
+    signers = ask(log, url, keys)
+    if form == "json":
+        document = {
+            "cosigners": [key.text for key in signers],
+            "origin": log.origin,
+            "size": log.size,
+            "version": 1,
+        }
+        click.echo(json.dumps(document, indent=2))
+        return 0
+    names = dict.fromkeys(key.name for key in signers)
     click.echo(f"cosigned at {count(log.size, 'entry', 'entries')}: {', '.join(map(shown, names))}")
     return 0
 

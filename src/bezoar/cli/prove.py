@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bezoar.cli.log_options import password_option
-from bezoar.cli.options import PATH
+from bezoar.cli.options import PATH, format_option
 from bezoar.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _MAX_NAME = 80
 )
 @click.option("--note-name", metavar="NAME", help="Name of that key, such as example.org/datasets/signs.")
 @password_option
+@format_option
 def command(
     location: str,
     key: str,
@@ -38,6 +40,7 @@ def command(
     note_key: Path | None,
     note_name: str | None,
     password_file: Path | None,
+    form: str,
 ) -> int:
     """Write a proof about the record KEY of DATASET, a sealed dataset or a seal, that anybody can check offline.
 
@@ -61,6 +64,17 @@ def command(
     target = out or Path(_file_name(key) + (".absence-proof" if absent else ".tlog-proof"))
     with atomic_file(target) as file:
         file.write(proof)
+    if form == "json":
+        document = {
+            "absent": absent,
+            "bytes": len(proof),
+            "key": key,
+            "name": seal.name,
+            "proof": str(target),
+            "version": 1,
+        }
+        click.echo(json.dumps(document, indent=2))
+        return 0
     what = f"no record {shown(key, 200)}" if absent else f"record {shown(key, 200)}"
     click.echo(f"{shown(str(target), 1000)}: {what} in {shown(seal.name, 100)}, {count(len(proof), 'byte')}")
     return 0
