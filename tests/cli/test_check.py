@@ -89,6 +89,16 @@ def test_absence(cli: Cli, proof: Path) -> None:
     assert cli("check", "gap", "--absent", "Stop/002.png", "--key", VKEY).code == 1
 
 
+@pytest.mark.parametrize("key", ["", "Stop/003.png\udcff"])
+def test_what_is_no_key_is_not_proved_absent(cli: Cli, proof: Path, key: str) -> None:
+    assert cli("prove", proof.parent / "signs", "Stop/000", "--absent", "--out", "first").code == 0
+    for gap in ("gap", "first"):
+        outcome = cli("check", gap, "--absent", key, "--key", VKEY)
+        assert (outcome.code, outcome.out) == (64, "")
+        assert "never empty" in outcome.error or "not UTF-8" in outcome.error
+    assert cli("prove", proof.parent / "signs", key, "--absent", "--out", "none").code == 64
+
+
 def test_an_entry_of_a_log(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEZOAR_STATE", str(tmp_path / "state"))
     note_key_file(Path("log.key"))

@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass
 
 from bezoar.custody.tlog.proof import MAX_PROOF, TlogProof
-from bezoar.errors import InputError, LimitError
+from bezoar.errors import InputError, LimitError, UsageError
 
 HEADER = b"bezoar/absence-proof@v1\n"
 MAX_BYTES = 2 * MAX_PROOF + 1024
@@ -90,3 +90,13 @@ def _sections(data: bytes) -> dict[str, bytes]:
             raise InputError(f"absence proof: the section {name} occurs twice or is cut short")
         sections[name] = data[end + 1 : place]
     return sections
+
+
+def check_key(key: str) -> None:
+    """UsageError for a text that no record can have as its key: that it is absent says nothing."""
+    if not key:
+        raise UsageError("the key of a record is never empty; give the key that is to be absent")
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the key {key[:200]!r} is not UTF-8; no record can have it") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bezoar.custody.seal.absence import AbsenceProof
+from bezoar.custody.seal.absence import AbsenceProof, check_key
 from bezoar.custody.seal.leaves import Leaf, parse_leaf
 from bezoar.custody.tlog.checkpoint import Checkpoint, open_checkpoint
 from bezoar.custody.tlog.merkle import EMPTY_ROOT, leaf_hash
@@ -69,10 +69,11 @@ def check_record(
 
 
 def check_absent(proof: AbsenceProof, trust: Trust, key: str) -> ProvedGap:
-    """The gap that shows that `key` is absent; VerificationError when the proof does not show that.
+    """The gap that shows that `key` is absent; VerificationError when the proof does not show that, UsageError for no key.
 
     The order of all other leaves is the signer's promise, see `bezoar.custody.seal.absence`.
     """
+    check_key(key)
     halves = [half for half in (proof.before, proof.after) if half]
     if not halves:
         return ProvedGap(None, None, _empty(proof.checkpoint, trust))

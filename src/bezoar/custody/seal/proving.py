@@ -6,7 +6,7 @@ inclusion proof and the snapshot's signed checkpoint. `bezoar.custody.seal.absen
 
 from __future__ import annotations
 
-from bezoar.custody.seal.absence import AbsenceProof
+from bezoar.custody.seal.absence import AbsenceProof, check_key
 from bezoar.custody.seal.leaves import MAX_LEAF
 from bezoar.custody.seal.sealed import Sealed
 from bezoar.custody.tlog.checkpoint import Checkpoint, sign_checkpoint
@@ -30,7 +30,11 @@ def prove(sealed: Sealed, key: str, checkpoint: bytes) -> TlogProof:
 
 
 def prove_absent(sealed: Sealed, key: str, checkpoint: bytes) -> AbsenceProof:
-    """The proof that no record of that snapshot has this key; errors as `prove`, InputError when there is such a record."""
+    """The proof that no record of that snapshot has this key.
+
+    Errors as `prove`; InputError when there is such a record, UsageError when none can have this key.
+    """
+    check_key(key)
     size = len(sealed.manifest)
     place = sealed.manifest.place(key)
     if place < size and sealed.manifest.key(place) == key:
