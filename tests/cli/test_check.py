@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,3 +153,24 @@ def test_a_pipe_is_no_record(cli: Cli, proof: Path) -> None:
         outcome = cli("check", proof, "--record", name, "--key", VKEY)
         assert outcome.code == 2
         assert f"{name}: not an ordinary file" in outcome.error
+
+
+def test_as_json(cli: Cli, proof: Path) -> None:
+    def check(*arguments: object, code: int = 0) -> dict[str, Any]:
+        outcome = cli("check", *arguments, "--key", VKEY, "--format", "json")
+        assert outcome.code == code
+        document: dict[str, Any] = json.loads(outcome.out)
+        assert (document["valid"], document["version"]) == (code == 0, 1)
+        return document
+
+    proved = check(proof, "--record", "record")["proved"]
+    assert (proved["origin"], proved["size"]) == (NAME, 8)
+    assert (proved["record"]["key"], proved["record"]["label"], proved["record"]["index"]) == (
+        "Stop/002.png",
+        "Stop",
+        2,
+    )
+    assert proved["record"]["size"] == Path("record").stat().st_size
+    gap = check("gap", "--absent", "Stop/003.png.txt")["proved"]
+    assert (gap["before"]["key"], gap["after"]["key"]) == ("Stop/003.png", "Yield/000.png")
+    assert "Stop/002.png" in check(proof, "--record", "record", "--label", "Yield", code=1)["why"]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bezoar.cli.log_options import canonical_entry, tlog_policy
 from bezoar.cli.log_options import vkey as to_vkey
-from bezoar.cli.options import PATH
-from bezoar.errors import InputError, UsageError
+from bezoar.cli.options import PATH, format_option
+from bezoar.errors import InputError, UsageError, VerificationError
 from bezoar.files import read_file
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _ONE_OF = "give one of --record FILE, --absent KEY and --entry FILE, whatever th
 @click.option(
     "--tlog-policy", "policy", type=PATH, metavar="FILE", help="Keys of signer and witnesses, and the quorum."
 )
+@format_option
 def command(
     path: Path,
     record: Path | None,
@@ -51,6 +53,7 @@ def command(
     entry: Path | None,
     vkey: VerifierKey | None,
     policy: Path | None,
+    form: str,
 ) -> int:
     """Check offline that the content of FILE, under its key and label, is a record of the snapshot that VKEY signed.
 
@@ -58,6 +61,8 @@ def command(
     no record has this key, given that the signer sorted the records by key as it promises. With --entry FILE: that the proof
     of `bezoar log prove` is about this entry. The proof of `bezoar log prove --since` needs none of them: it is about two
     checkpoints, which are printed.
+
+    With --format json: what was proved, under "proved"; when it was not, "valid" is false and "why" says why.
 
     Exit codes: 0 proved, 1 not proved, 2 malformed or unreadable.
     """
@@ -74,12 +79,10 @@ def command(
         raise UsageError("--record-key and --label say something of a record; give it with --record")
     trust = _trust(vkey, policy)
     data = read_file(path, MAX_BYTES)
-    if is_consistency_proof(data):
-        if n_given:
-            raise UsageError(f"{path}: is a proof that a log has grown; give neither record, key nor entry")
-        click.echo(_growth_text(*ConsistencyProof.parse(data).verify(trust)))
-        return 0
-    if not n_given:
+    grown = is_consistency_proof(data)
+    if grown and n_given:
+        raise UsageError(f"{path}: is a proof that a log has grown; give neither record, key nor entry")
+    if not grown and not n_given:
         raise UsageError(_ONE_OF)
     if is_absence_proof(data) != (absent is not None):
         kind = (
@@ -88,14 +91,38 @@ def command(
             else "no proof of absence; give --record or --entry"
         )
         raise UsageError(f"{path}: is {kind}")
-    if absent is not None:
-        text = _gap_text(check_absent(AbsenceProof.parse(data), trust, absent), absent)
-    elif record is not None:
-        proof, content = TlogProof.parse(data), _content(record)
-        text = _record_text(check_record(proof, trust, content, key=record_key, label=label))
-    elif entry is not None:
-        proof = TlogProof.parse(data)
-        text = _entry_text(proof.index, proof.verify(leaf_hash(canonical_entry(entry)), trust))
+    proved: dict[str, Any]
+    try:
+        if grown:
+            before, after = ConsistencyProof.parse(data).verify(trust)
+            text, proved = (
+                _growth_text(before, after),
+                {"older": _tree_json(before), "newer": _tree_json(after)},
+            )
+        elif absent is not None:
+            gap = check_absent(AbsenceProof.parse(data), trust, absent)
+            text, proved = _gap_text(gap, absent), _gap_json(gap, absent)
+        elif record is not None:
+            proof, content = TlogProof.parse(data), _content(record)
+            found = check_record(proof, trust, content, key=record_key, label=label)
+            text, proved = (
+                _record_text(found),
+                {"record": _record_json(found), **_tree_json(found.checkpoint)},
+            )
+        elif entry is not None:
+            proof = TlogProof.parse(data)
+            checkpoint = proof.verify(leaf_hash(canonical_entry(entry)), trust)
+            text, proved = (
+                _entry_text(proof.index, checkpoint),
+                {"entry": proof.index, **_tree_json(checkpoint)},
+            )
+    except VerificationError as error:
+        if form != "json":
+            raise
+        click.echo(json.dumps({"proved": None, "valid": False, "version": 1, "why": str(error)}, indent=2))
+        return 1
+    if form == "json":
+        text = json.dumps({"proved": proved, "valid": True, "version": 1}, indent=2)
     click.echo(text)
     return 0
 
@@ -122,6 +149,27 @@ def _content(path: Path) -> Content:
             return Content(digest, file.tell())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _tree_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"origin": checkpoint.origin, "root": checkpoint.root.hex(), "size": checkpoint.size}
+
+
+def _record_json(proved: ProvedRecord) -> dict[str, Any]:
+    leaf = proved.leaf
+    return {
+        "index": proved.index,
+        "key": leaf.key,
+        "label": leaf.label,
+        "sha256": leaf.sha256.hex(),
+        "size": leaf.size,
+        "source": dict(leaf.source),
+    }
+
+
+def _gap_json(proved: ProvedGap, key: str) -> dict[str, Any]:
+    before, after = (each and _record_json(each) for each in (proved.before, proved.after))
+    return {"absent": key, "after": after, "before": before, **_tree_json(proved.checkpoint)}
 
 
 def _record_text(proved: ProvedRecord) -> str:
