@@ -48,7 +48,7 @@ class Recheck:
 
         InputError when the quarantine, which knows what was released, is malformed.
         """
-        held = _Held(shard, rows, self._setup)
+        held = _Held(shard, rows, self._setup, self._let_in)
         try:
             whole = held.is_right()
         except (
@@ -57,7 +57,7 @@ class Recheck:
             ValueError,
         ):  # what cannot be read is fetched anew; Arrow's errors are of these
             return None
-        return held.tally if whole and (not held.against or held.against <= self._let_in) else None
+        return held.tally if whole else None
 
     @cached_property
     def _let_in(self) -> frozenset[tuple[str, str]]:
@@ -77,16 +77,15 @@ class _Record:
 class _Held:
     """One shard beside the rows that it must have."""
 
-    def __init__(self, shard: FinishedShard, rows: list[Row], setup: Setup) -> None:
-        self._shard, self._rows, self._setup = shard, rows, setup
+    def __init__(
+        self, shard: FinishedShard, rows: list[Row], setup: Setup, let_in: frozenset[tuple[str, str]]
+    ) -> None:
+        self._shard, self._rows, self._setup, self._let_in = shard, rows, setup, let_in
         self._kept: dict[str, _Record] = {}
         self.tally = Tally()
-        self.against: set[tuple[str, str]] = (
-            set()
-        )  # key and SHA-256 of what is kept and not what the list promises
 
     def is_right(self) -> bool:
-        """Whether all but `against` is as it must be."""
+        """Whether all is as it must be."""
         there = self._shard.table()
         if not self._is_listed(there):
             return False
@@ -187,13 +186,15 @@ class _Held:
         kind, found, expected = self._setup.hash_kind, record.found, record.expected
         if expected is None:
             return bool(found["verdict"] == Verdict.UNVERIFIED)
-        same = True  # of what is gone
+        let_in = (found["key"], found["source_sha256"]) in self._let_in
         if kind == "sha256":
             same = found["source_sha256"] == expected.hex()
         elif came is not None:
             same = hashlib.new(kind, came, usedforsecurity=False).digest() == expected
-        if not same:
-            self.against.add((found["key"], found["source_sha256"]))
+        else:
+            same = not let_in  # what was let in is not what was promised; the rest is gone
+        if not (same or let_in):
+            return False
         proves = same and kind in ("sha256", "sha512")
         return bool(found["verdict"] == (Verdict.VERIFIED if proves else Verdict.UNVERIFIED))
 

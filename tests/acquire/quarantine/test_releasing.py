@@ -147,6 +147,32 @@ def test_a_fetch_that_goes_on_afterwards_leaves_it_alone(tmp_path: Path) -> None
     assert case.audited() == (25, 0)
 
 
+@pytest.mark.parametrize("kind", ["sha256", "sha512", "md5"])
+@pytest.mark.parametrize("reencode", [False, True])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_fetch_leaves_it_alone_whatever_was_compared(
+    form: str, reencode: bool, kind: str, tmp_path: Path
+) -> None:
+    desk, out = Desk(tmp_path), tmp_path / "out"
+    few = dict(list(CONTENTS.items())[:4])
+    how: dict[str, Any] = {"output_format": form, "reencode": reencode}
+    with serve(site_of(few, _3=page(OTHER))) as server:
+        lines = [
+            f"{server.url}{path},{hashlib.new(kind, content).hexdigest()}" for path, content in few.items()
+        ]
+        (tmp_path / "list.csv").write_text("\n".join([f"url,{kind}", *lines]) + "\n")
+        columns = Columns(hash_kind=kind)
+        run(tmp_path / "list.csv", out, columns, **how)
+        desk.account(out)
+        desk.log.reload()
+        release(out, ["000003"], "looked at", KeySigner(desk.key), log=desk.log, log_signer=desk.log_signer)
+        before = contents_of(out)
+        server.asked.clear()
+        report = run(tmp_path / "list.csv", out, columns, **how)
+        assert (report.resumed, server.targets()) == (1, [])
+    assert contents_of(out) == before
+
+
 def test_it_is_encoded_as_the_others_are(tmp_path: Path) -> None:
     case = Case(tmp_path, reencode=True, images=Reencode(8, "border", encode_format="png", quality=6))
     (done,) = case.release(KEYS[0]).released
