@@ -229,6 +229,115 @@ def test_columns_beside_the_images_are_those_of_the_list(tmp_path: Path) -> None
         assert resumed(folder, tamper, "parquet")[0].resumed == 0
 
 
+def retype(path: Path, column: str, cells: list[Any], kind: pa.DataType) -> None:
+    """Give a column of a table other cells of another type."""
+    table = pq.ParquetFile(path).read()
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, pa.field(column, kind), pa.array(cells, kind)), path)
+
+
+def poison_width(out: Path) -> None:
+    """Free text where a number belongs, the samples' JSON included."""
+    retype(provenance(out), "width", ["<label=stop sign>"] * 6, pa.string())
+    replace_in_tar(
+        out / "00000.tar",
+        lambda name, content: [
+            (
+                name,
+                json.dumps({**json.loads(content), "width": "<label=stop sign>"}).encode()
+                if name.endswith(".json")
+                else content,
+            )
+        ],
+    )
+
+
+def other_width(out: Path) -> None:
+    forge(out, width=999)
+    replace_in_tar(
+        out / "00000.tar",
+        lambda name, content: [
+            (
+                name,
+                json.dumps({**json.loads(content), "width": 999}, ensure_ascii=False).encode()
+                if name == "000001.json"
+                else content,
+            )
+        ],
+    )
+
+
+def rename_in_tar(out: Path) -> None:
+    replace_in_tar(out / "00000.tar", lambda name, content: [(name.replace("1.jpg", "1.png"), content)])
+
+
+_DAYS = pa.timestamp("us", "Foo/Bar")
+
+
+@pytest.mark.parametrize("retry", list(Retry))
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        poison_width,
+        other_width,
+        rename_in_tar,
+        lambda out: forge(out, bytes=7),
+        lambda out: forge(out, verdict="rejected", reason="hash_mismatch", status="failed_to_download", source_sha256="\x1b"),
+        lambda out: retype(provenance(out), "verdict", [["verified"]] * 6, pa.list_(pa.string())),
+        lambda out: retype(provenance(out), "bytes", ["5"] * 6, pa.string()),
+        lambda out: retype(provenance(out), "width", [0] * 6, _DAYS),
+        lambda out: retype(provenance(out), "width", [2**62] * 6, pa.duration("us")),
+        lambda out: retype(provenance(out), "http_status", ["500"] * 6, pa.string()),
+        lambda out: retype(provenance(out), "redirects", [5] * 6, pa.int64()),
+        lambda out: retype(provenance(out), "peer", [b"\xff"] * 6, pa.binary()),
+        lambda out: retype(provenance(out), "fetched", ["x"] * 6, pa.string()),
+    ],
+)  # fmt: skip
+def test_a_provenance_of_other_types_or_figures_is_fetched_anew(
+    tamper: Callable[[Path], None], retry: Retry, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with serve(site_of(CONTENTS)) as server:
+        path = write_list(tmp_path / "list.csv", server.url, CONTENTS)
+        run(path, out)
+        right = data_files(out)
+        tamper(out)
+        agree(out)
+        report = run(path, out, retry=retry)
+        assert (report.resumed, report.tally.verified) == (0, 6)
+    assert data_files(out) == right
+
+
+def describe(out: Path, features: dict[str, Any]) -> None:
+    """Let the table say this of its columns."""
+    path = out / "00000.parquet"
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(pq.ParquetFile(path).read().replace_schema_metadata(metadata), path)
+
+
+def label_in_images(out: Path) -> None:
+    images = pq.ParquetFile(out / "00000.parquet").read(columns=["image"])["image"].to_pylist()
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string(), "label": pa.int64()})
+    retype(out / "00000.parquet", "image", [{**image, "label": 1} for image in images], kind)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        label_in_images,
+        lambda out: describe(out, {"image": {"_type": "Image"}, "width": {"_type": "ClassLabel", "names": ["stop"]}}),
+        lambda out: describe(out, {"image": {"_type": "Value", "dtype": "string"}}),
+        lambda out: change_table(out / "00000.parquet", "image", 1, lambda image: {**image, "path": None}),
+        lambda out: change_table(out / "00000.parquet", "image", 1, lambda image: {**image, "bytes": None}),
+        lambda out: change_table(out / "00000.parquet", "image", 1, lambda image: None),
+    ],
+)  # fmt: skip
+def test_a_table_says_of_itself_what_the_fetch_makes_it_say(
+    tamper: Callable[[Path], None], tmp_path: Path
+) -> None:
+    assert resumed(tmp_path, tamper, "parquet")[0].resumed == 0
+
+
 def test_pictures_that_changed_places_are_fetched_anew(tmp_path: Path) -> None:
     def tamper(out: Path) -> None:
         table = pq.ParquetFile(out / "00000.parquet").read()

@@ -60,6 +60,13 @@ class FinishedShard:
         """The whole provenance."""
         return self._provenance(None)
 
+    def schemas(self) -> tuple[pa.Schema, ...]:
+        """Of the provenance and, where the images lie in a table, of that one, too; nothing but footers is read."""
+        paths = [self._provenance_path]
+        if self.output_format == "parquet":
+            paths.append(self.folder / f"{self.name}.parquet")
+        return tuple(_schema(path) for path in paths)
+
     def contents(self) -> Iterator[tuple[str, str, bytes]]:
         """Key, suffix and content of each record that is kept."""
         for name, content in self.members():
@@ -80,11 +87,15 @@ class FinishedShard:
         with _as_input_error(path), pq.ParquetFile(path) as table:
             yield from table.iter_batches(columns=[n for n in table.schema_arrow.names if n != "image"])
 
+    @property
+    def _provenance_path(self) -> Path:
+        folder = self.folder / PROVENANCE_FOLDER if self.output_format == "parquet" else self.folder
+        return folder / f"{self.name}.parquet"
+
     def _provenance(self, columns: list[str] | None) -> pa.Table:
         import pyarrow.parquet as pq
 
-        folder = self.folder / PROVENANCE_FOLDER if self.output_format == "parquet" else self.folder
-        path = folder / f"{self.name}.parquet"
+        path = self._provenance_path
         with _as_input_error(path), pq.ParquetFile(path) as table:
             return table.read(columns=columns)
 
@@ -108,7 +119,10 @@ class FinishedShard:
         with _as_input_error(path), pq.ParquetFile(path) as table:
             for batch in table.iter_batches(_ROWS, columns=["image"]):
                 for image in batch.column("image").to_pylist():
-                    yield image["path"], image["bytes"]
+                    name, content = image["path"], image["bytes"]
+                    if name is None or content is None:
+                        raise InputError(f"{path}: holds an image without name or bytes")
+                    yield name, content
 
 
 def _check_size(path: Path, size: int) -> None:
@@ -116,6 +130,13 @@ def _check_size(path: Path, size: int) -> None:
         raise InputError(
             f"{path}: holds a file of {size:,} bytes; no fetch keeps one of more than {MAX_BYTES:,}"
         )
+
+
+def _schema(path: Path) -> pa.Schema:
+    import pyarrow.parquet as pq
+
+    with _as_input_error(path):
+        return pq.read_schema(path)
 
 
 @contextmanager

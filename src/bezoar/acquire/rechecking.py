@@ -10,30 +10,36 @@ is said by the provenance alone. And of a row without a digest nothing is known 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from bezoar.acquire.finished import TEXTS_BESIDE, FinishedShard
+from bezoar.acquire.images.checking import Checked, check
 from bezoar.acquire.judging import Judgement
 from bezoar.acquire.lists.rows import Row
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.reasons import Reason, Verdict
 from bezoar.acquire.shard_fetch import asked, stable_fields
 from bezoar.acquire.shards.naming import key_of
-from bezoar.acquire.shards.parquet import beside_images
+from bezoar.acquire.shards.parquet import beside_images, images_schema
 from bezoar.acquire.shards.provenance import listed_names, provenance_schema, provenance_table
+from bezoar.acquire.shards.webdataset import WebDatasetWriter
 from bezoar.acquire.shards.writing import Kept, sample_json
 from bezoar.acquire.tally import Tally
-from bezoar.data.image_files import SUFFIXES
 from bezoar.errors import InputError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from bezoar.acquire.workplace import Setup
 
+_UNREADABLE = (InputError, OSError, ValueError, TypeError, KeyError, OverflowError, pa.ArrowException)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _LISTED = ("key", "url", "caption", "expected", "expected_by", "shard_id")  # what the list says of a row
 
 
@@ -51,11 +57,7 @@ class Recheck:
         held = _Held(shard, rows, self._setup, self._let_in)
         try:
             whole = held.is_right()
-        except (
-            InputError,
-            OSError,
-            ValueError,
-        ):  # what cannot be read is fetched anew; Arrow's errors are of these
+        except _UNREADABLE:  # is fetched anew
             return None
         return held.tally if whole else None
 
@@ -86,7 +88,10 @@ class _Held:
 
     def is_right(self) -> bool:
         """Whether all is as it must be."""
+        if not self._has_its_types():
+            return False
         there = self._shard.table()
+        there.validate(full=True)  # a text that is none, too
         if not self._is_listed(there):
             return False
         found = there.select(_own(there)).to_pylist()
@@ -98,13 +103,18 @@ class _Held:
             return False
         return self._has_its_members()
 
+    def _has_its_types(self) -> bool:
+        """Whether tables are of the types, and say of themselves what the writer of this fetch makes them say."""
+        provenance = provenance_schema(self._setup.extra_schema)
+        must = [provenance]
+        if self._shard.output_format == "parquet":
+            must.append(images_schema(beside_images(provenance.empty_table())))
+        return _described(self._shard.schemas()) == _described(map(_written, must))
+
     def _is_listed(self, there: pa.Table) -> bool:
         """Whether the provenance has the rows of the list, each in its place, with all that the list says of it."""
         must = self._must_be
-        return len(there) == len(self._rows) and (
-            there.schema.names == provenance_schema(self._setup.extra_schema).names
-            and _same(there.select(must.schema.names), must)
-        )
+        return len(there) == len(self._rows) and _same(there.select(must.schema.names), must)
 
     @cached_property
     def _must_be(self) -> pa.Table:
@@ -131,13 +141,18 @@ class _Held:
         size = found["bytes"]
         if size is None or size < 0 or (found["status"] == "success") != (reason is None):
             return False
+        came = found["source_sha256"]
+        if found["sha256"] != came or not (_SHA256.fullmatch(came) if came else came is None):
+            return False
+        if came is None and reason in (None, Reason.HASH_MISMATCH):
+            return False
         self.tally.count(verdict, reason, size)
         expected = asked(self._rows[place], self._setup)
         if isinstance(expected, Judgement):
             return reason is expected.reason
         if reason is None:
             self._kept[found["key"]] = _Record(place, found, expected)
-        return reason is not None or (found["reason"] is None and found["sha256"] == found["source_sha256"])
+        return reason is not None or found["reason"] is None
 
     def _has_its_members(self) -> bool:
         """Whether each record that is kept has its image, in its turn, and what lies beside it, and nothing else is there."""
@@ -165,11 +180,29 @@ class _Held:
         if suffix == "json":
             return content == self._json(record, row) or content == self._json(record, self._as_text(record))
         stored = hashlib.sha256(content).hexdigest()
-        if f".{suffix}" not in SUFFIXES or stored != record.found["stored_sha256"]:
+        if stored != record.found["stored_sha256"]:
             return False
-        if self._setup.options.reencode:
-            return self._agrees(record, None)
-        return stored == record.found["source_sha256"] and self._agrees(record, content)
+        options = self._setup.options
+        if options.reencode:
+            return suffix == options.images.encode_format and self._agrees(record, None)
+        return stored == record.found["source_sha256"] and (
+            self._is_as_it_came(record, suffix, content) and self._agrees(record, content)
+        )
+
+    def _is_as_it_came(self, record: _Record, suffix: str, content: bytes) -> bool:
+        """Whether bytes that were kept as they came are the image that the provenance describes, under the suffix of its kind."""
+        found, image = record.found, check(content)
+        if not isinstance(image, Checked) or found["bytes"] != len(content):
+            return False
+        sizes = (image.width, image.height)
+        same = (
+            found["width"],
+            found["height"],
+            found["original_width"],
+            found["original_height"],
+        ) == 2 * sizes
+        one_for_all = self._shard.output_format == WebDatasetWriter.name
+        return same and suffix == (WebDatasetWriter().image if one_for_all else image.suffix)
 
     def _json(self, record: _Record, row: Row) -> bytes:
         return sample_json(Kept(record.found["key"], row, b"", "", stable_fields(dict(record.found))))
@@ -200,8 +233,6 @@ class _Held:
 
     def _has_its_columns(self, there: pa.Table) -> bool:
         """Whether the columns beside the images are those of the provenance."""
-        import pyarrow as pa
-
         places = pa.array([record.place for record in self._kept.values()], pa.int64())
         must, start = beside_images(there), 0
         for batch in self._shard.columns():
@@ -210,6 +241,18 @@ class _Held:
                 return False
             start += batch.num_rows
         return start == len(places)
+
+
+def _written(schema: pa.Schema) -> pa.Schema:
+    """As a reader finds a schema that was written."""
+    file = io.BytesIO()
+    pq.write_table(schema.empty_table(), file)
+    return pq.read_schema(file)
+
+
+def _described(schemas: Iterable[pa.Schema]) -> list[bytes]:
+    """All that schemas say, to be compared: the names within types and the metadata of fields, too."""
+    return [schema.serialize().to_pybytes() for schema in schemas]
 
 
 def _own(table: pa.Table) -> list[str]:

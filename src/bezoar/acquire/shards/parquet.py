@@ -45,7 +45,7 @@ class ParquetWriter:
         with commit(folder, number, self.name, stats) as written:
             with (
                 replaced(folder / f"{name}.parquet", written) as out,
-                pq.ParquetWriter(pa.PythonFile(out, "w"), _schema(columns)) as table,
+                pq.ParquetWriter(pa.PythonFile(out, "w"), images_schema(columns)) as table,
             ):
                 for group in _groups(kept):
                     table.write_table(_table(group, columns, places))
@@ -62,7 +62,8 @@ def beside_images(provenance: pa.Table) -> pa.Table:
     return provenance.select([name for name in provenance.column_names if name in _STABLE or name not in own])
 
 
-def _schema(columns: pa.Table) -> pa.Schema:
+def images_schema(columns: pa.Table) -> pa.Schema:
+    """Of a table of images with these columns beside them."""
     import pyarrow as pa
 
     image = pa.field("image", pa.struct({"bytes": pa.binary(), "path": pa.string()}))
@@ -73,7 +74,7 @@ def _schema(columns: pa.Table) -> pa.Schema:
 def _table(group: list[Kept], columns: pa.Table, places: Mapping[str, int]) -> pa.Table:
     import pyarrow as pa
 
-    schema = _schema(columns)
+    schema = images_schema(columns)
     rows = columns.take(pa.array([places[sample.key] for sample in group], pa.int64()))
     images = [{"bytes": sample.content, "path": f"{sample.key}.{sample.suffix}"} for sample in group]
     return pa.table([*rows.columns, pa.array(images, schema.field(-1).type)], schema=schema)
