@@ -18,9 +18,11 @@ from acquire.fetch_support import contents_of, data_files, pictures, run, site_o
 from acquire.servers import page, serve
 from bezoar.acquire import Columns, Retry
 from bezoar.acquire.fetching import FetchReport
+from bezoar.acquire.finished import FinishedShard
 from bezoar.acquire.quarantine.held import Settled
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.rechecking import Recheck
+from bezoar.errors import LimitError
 from cli.support import jpeg
 
 FORMATS = ("webdataset", "parquet", "files")
@@ -336,6 +338,57 @@ def test_a_table_says_of_itself_what_the_fetch_makes_it_say(
     tamper: Callable[[Path], None], tmp_path: Path
 ) -> None:
     assert resumed(tmp_path, tamper, "parquet")[0].resumed == 0
+
+
+_BOMB = 400 << 20  # bytes that take a few kilobytes as a table
+
+
+def bomb_images(out: Path) -> None:
+    """Each image the same many zeros: once in the dictionary."""
+    path = out / "00000.parquet"
+    table = pq.ParquetFile(path).read()
+    names = [image["path"] for image in table["image"].to_pylist()]
+    place, field = table.schema.get_field_index("image"), table.schema.field("image")
+    images = pa.array([{"bytes": bytes(_BOMB // 2), "path": name} for name in names], field.type)
+    pq.write_table(table.set_column(place, field, images), path, compression="zstd")
+
+
+def bomb_details(out: Path) -> None:
+    path, kind = provenance(out), pa.string()
+    retype(path, "detail", ["x" * (_BOMB // 6)] * 6, kind)
+
+
+def bomb_redirects(out: Path) -> None:
+    retype(provenance(out), "redirects", [["x" * (_BOMB // 60)] * 10] * 6, pa.list_(pa.string()))
+
+
+@pytest.mark.parametrize("bomb", [bomb_details, bomb_redirects])
+def test_a_table_is_not_decoded_when_it_holds_more_than_a_fetch_writes(
+    bomb: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = []
+    real = FinishedShard.table
+    monkeypatch.setattr(FinishedShard, "table", lambda self: decoded.append(real(self).nbytes) or real(self))
+    assert resumed(tmp_path, bomb, "parquet")[0].resumed == 0
+    assert not decoded
+
+
+def test_images_are_read_one_by_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serve(site_of(CONTENTS)) as server:
+        path = write_list(tmp_path / "list.csv", server.url, CONTENTS)
+        run(path, out, output_format="parquet")
+    bomb_images(out)
+    shard = FinishedShard(out, 0, "parquet")
+    before = pa.total_allocated_bytes()
+    name, content = next(shard.members())
+    assert (name, len(content)) == ("000000.jpg", _BOMB // 2)
+    assert pa.total_allocated_bytes() - before < 2 * _BOMB
+    images = [{"bytes": bytes(320 << 20), "path": "000000.jpg"}]
+    kind = pq.read_schema(out / "00000.parquet").field("image").type
+    pq.write_table(pa.table({"image": pa.array(images, kind)}), out / "00000.parquet", compression="zstd")
+    with pytest.raises(LimitError, match="more than a fetch of this list"):
+        next(shard.members())
 
 
 def test_pictures_that_changed_places_are_fetched_anew(tmp_path: Path) -> None:

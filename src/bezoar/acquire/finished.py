@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from bezoar.acquire.options import Retry
 from bezoar.acquire.shards.naming import shard_name
+from bezoar.acquire.shards.parquet import GROUP_BYTES
 from bezoar.acquire.shards.provenance import PROVENANCE_FOLDER, PROVENANCE_SCHEMA
+from bezoar.acquire.table_sizes import refuse_large_cells, refuse_large_groups
 from bezoar.data.formats import tar
 from bezoar.data.image_files import MAX_BYTES
 from bezoar.errors import InputError
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXTS_BESIDE = ("json", "txt")  # suffixes of what lies beside an image
-_ROWS = 64  # images of a Parquet shard that are held at a time
+_IMAGES = "image"
+_MAX_IMAGES = GROUP_BYTES + MAX_BYTES + (1 << 20)  # bytes of a row group: full, but for the largest image
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,16 @@ class FinishedShard:
 
         path = self.folder / f"{self.name}.parquet"
         with _as_input_error(path), pq.ParquetFile(path) as table:
-            yield from table.iter_batches(columns=[n for n in table.schema_arrow.names if n != "image"])
+            yield from table.iter_batches(columns=[n for n in table.schema_arrow.names if n != _IMAGES])
+
+    def refuse_large(self, rows: int, most: int) -> None:
+        """LimitError when what lies there cannot be of so many rows that come to at most `most` bytes without the images."""
+        with _as_input_error(self._provenance_path):
+            refuse_large_cells(self._provenance_path, rows, most)
+        if self.output_format == "parquet":
+            path = self.folder / f"{self.name}.parquet"
+            with _as_input_error(path):
+                refuse_large_cells(path, rows, most, besides=_IMAGES)
 
     @property
     def _provenance_path(self) -> Path:
@@ -117,11 +129,13 @@ class FinishedShard:
 
         path = self.folder / f"{self.name}.parquet"
         with _as_input_error(path), pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(_ROWS, columns=["image"]):
-                for image in batch.column("image").to_pylist():
+            refuse_large_groups(path, _IMAGES, _MAX_IMAGES)
+            for batch in table.iter_batches(1, columns=[_IMAGES], use_threads=False):
+                for image in batch.column(_IMAGES).to_pylist():
                     name, content = image["path"], image["bytes"]
                     if name is None or content is None:
                         raise InputError(f"{path}: holds an image without name or bytes")
+                    _check_size(path, len(content))
                     yield name, content
 
 

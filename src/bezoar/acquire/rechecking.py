@@ -32,6 +32,7 @@ from bezoar.acquire.shards.parquet import beside_images, images_schema
 from bezoar.acquire.shards.provenance import listed_names, provenance_schema, provenance_table
 from bezoar.acquire.shards.webdataset import WebDatasetWriter
 from bezoar.acquire.shards.writing import Kept, sample_json
+from bezoar.acquire.table_sizes import decoded_size
 from bezoar.acquire.tally import Tally
 from bezoar.errors import InputError
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bezoar.acquire.workplace import Setup
 
 _UNREADABLE = (InputError, OSError, ValueError, TypeError, KeyError, OverflowError, pa.ArrowException)
+_OWN_BYTES, _OWN_ROW_BYTES = 64 << 20, 16 << 10  # of provenance beside the list: of a shard, and of each row
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LISTED = ("key", "url", "caption", "expected", "expected_by", "shard_id")  # what the list says of a row
 
@@ -90,6 +92,9 @@ class _Held:
         """Whether all is as it must be."""
         if not self._has_its_types():
             return False
+        own = _OWN_BYTES + len(self._rows) * _OWN_ROW_BYTES
+        listed = sum(decoded_size(chunk) for column in self._must_be.columns for chunk in column.chunks)
+        self._shard.refuse_large(len(self._rows), 2 * listed + own)
         there = self._shard.table()
         there.validate(full=True)  # a text that is none, too
         if not self._is_listed(there):

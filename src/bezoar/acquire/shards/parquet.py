@@ -24,7 +24,7 @@ _STABLE = (  # provenance that is the same whenever a record is fetched
     "verdict", "stored_sha256",
 )  # fmt: skip
 _GROUP_ROWS = 1024
-_GROUP_BYTES = 32 * 2**20
+GROUP_BYTES = 32 * 2**20
 
 
 class ParquetWriter:
@@ -86,7 +86,7 @@ def _groups(kept: Iterable[Kept]) -> Iterator[list[Kept]]:
     for sample in kept:
         group.append(sample)
         size += len(sample.content)
-        if len(group) == _GROUP_ROWS or size >= _GROUP_BYTES:
+        if len(group) == _GROUP_ROWS or size >= GROUP_BYTES:
             yield group
             group, size = [], 0
     if group:
