@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +117,43 @@ def test_a_secret_in_the_url_of_a_list_is_in_no_log(
     assert "SECRET" not in told
     written = [path for path in tmp_path.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
     assert written == []
+
+
+def test_a_signature_at_a_url_and_a_fragment(cli: Cli, server: Server, urls: Path, tmp_path: Path) -> None:
+    lists = {"/list.csv": page(urls.read_bytes()), "/list.csv.sig": page(signature_of(urls))}
+    server.site = {**site_of(CONTENTS), **lists}
+    listed = ("--url-list", server.url + "/list.csv#x", "--output-folder", "out", *LOOPBACK)
+    key = ("--index-key", tmp_path / "ada.pub")
+    done = cli("fetch", *listed, *key, "--index-signature", server.url + "/list.csv.sig")
+    assert (done.code, "--index-signature wants a file" in done.error) == (64, True)
+    assert not server.asked
+    assert cli("fetch", *listed, *key).code == 0
+    assert server.targets()[:2] == ["/list.csv", "/list.csv.sig"]
+
+
+def test_what_keeps_nothing_is_not_sealed(cli: Cli, server: Server, urls: Path, tmp_path: Path) -> None:
+    done = cli("fetch", urls, "out", *LOOPBACK, "--output-format", "dummy", "--key", tmp_path / "ada.key")
+    assert (done.code, "keeps nothing that could be sealed" in done.error) == (64, True)
+    assert not server.asked
+
+
+def test_what_nothing_vouches_for(cli: Cli, server: Server, tmp_path: Path) -> None:
+    listed = write_list(tmp_path / "list.csv", server.url, CONTENTS, dict.fromkeys(CONTENTS))
+    assert "nothing that vouches for them" in cli("fetch", listed, "out", *LOOPBACK).out
+
+
+@pytest.mark.parametrize("names", [(), (".gitattributes",)])
+def test_an_archive_of_nothing_is_not_sealed(
+    names: tuple[str, ...], cli: Cli, server: Server, tmp_path: Path
+) -> None:
+    assert cli("keygen", tmp_path / "ada", "--no-password").code == 0
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    server.site = {"/a.tar": page(archive.getvalue())}
+    digest = hashlib.sha256(archive.getvalue()).hexdigest()
+    how = (server.url + "/a.tar", "out", "--sha256", digest, *LOOPBACK[:2], "--key", tmp_path / "ada.key")
+    done = cli("fetch", *how)
+    assert done.code == 0, done.err
+    assert "  not sealed: nothing was kept" in done.out

@@ -66,7 +66,7 @@ def command(source: str | None, out: Path | None, form: str, **given: Any) -> in
     Exit codes: 0 all kept, 1 some rejected, or not what was promised, 2 error, 64 usage, 130 interrupted.
     """
     check_foreign(given)
-    place = _one("SOURCE", "--url-list", source, given["url_list"])
+    place = _without_fragment(_one("SOURCE", "--url-list", source, given["url_list"]))
     target = _one("OUT", "--output-folder", out, given["output_folder"])
     if is_remote(place, given):
         refuse_list(place)
@@ -82,7 +82,13 @@ def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int
 
     if given["index_signature"] is not None and not given["index_key"]:
         raise UsageError("--index-signature goes with --index-key, which says who must have signed the list")
+    if ":/" in str(given["index_signature"] or ""):  # as a path, `://` has lost a slash
+        raise UsageError(
+            "--index-signature wants a file; without it, the signature is looked for beside the list"
+        )
     sealing = Sealing.asked(given)  # before the first byte: a key that cannot be read is found out now
+    if sealing is not None and given["output_format"] == "dummy":
+        raise UsageError("--output-format dummy keeps nothing that could be sealed; leave out the signer")
     listed = open_list(remote_list(source, out, given) if "://" in source else source, given)
     signed = _verified(listed, source, out, given)
     try:
@@ -114,6 +120,11 @@ def _one(name: str, option: str, argument: _T | None, value: _T | None) -> _T:
     found = argument if argument is not None else value
     assert found is not None  # noqa: S101 - it is the one that was given
     return found
+
+
+def _without_fragment(source: str) -> str:
+    """What a server is asked for: a fragment is for whoever reads the answer."""
+    return source.partition("#")[0] if source.lower().startswith(("http://", "https://")) else source
 
 
 def _verified(listed: UrlList, source: str, out: Path, given: dict[str, Any]) -> IndexSignature | None:

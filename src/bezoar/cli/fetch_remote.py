@@ -121,11 +121,15 @@ def _fetch_file(source: str, out: Path, given: Mapping[str, Any], form: str, sea
 
 
 def _tell_file(source: str, out: Path, found: OneFile, form: str, sealing: Sealing | None) -> int:
+    from bezoar.acquire.foreign import paths
     from bezoar.report.text import count, shown
 
     origin = f"{source}, SHA-256 {found.sha256}"
-    seal = None if sealing is None else sealing.finish(out, origin, f"1 file {found.verdict}", kept=1)
     unpacking = found.unpacking
+    kept = (
+        1 if unpacking is None or any(paths(out)) else 0
+    )  # an archive may hold nothing, or nothing that a seal covers
+    seal = None if sealing is None else sealing.finish(out, origin, f"1 file {found.verdict}", kept=kept)
     if form == "json":
         value = {
             "source": source,
@@ -143,7 +147,7 @@ def _tell_file(source: str, out: Path, found: OneFile, form: str, sealing: Seali
     lines.append(f"  {found.verdict}: sha256 {found.sha256}, {count(found.size, 'byte')}")
     if found.verdict == "unverified":
         lines.append("  nothing said what it must be; give this digest as --sha256 the next time")
-    show_text([*lines, *common_lines(out, [], 0, seal, asked=False)])
+    show_text([*lines, *common_lines(out, [], 0, seal, asked=sealing is not None)])
     return 0
 
 

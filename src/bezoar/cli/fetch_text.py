@@ -59,7 +59,10 @@ def as_text(report: FetchReport, signed: IndexSignature | None, seal: Seal | Non
     ]
     if signed is not None:
         lines.append(f"  list signed by {shown(signed.signer, 200)}")
-    figures = [("verified", tally.verified, ""), ("unverified", tally.unverified, "no hash to compare with")]
+    figures = [
+        ("verified", tally.verified, ""),
+        ("unverified", tally.unverified, "nothing that vouches for them"),
+    ]
     figures += [(name, number, _WORDS.get(name, "")) for name, number in tally.as_json()["rejected"].items()]
     rows = [(name, number, words) for name, number, words in figures if number or name == "verified"]
     width = max(len(name) for name, _, _ in rows)
