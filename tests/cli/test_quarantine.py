@@ -244,8 +244,8 @@ def test_what_a_release_needs(cli: Cli, out: Path, here: Desk) -> None:
         (64, "says why", ("000003", "--reason", " ", *log, *key, *log_key)),
         (2, "has no entry", ("000004", *why, *log, *key, *log_key)),
         (2, "is no picture", ("000007", *why, *log, *key, *log_key)),
-        (2, "this is not a custody log", ("000003", *why, "--log", root / "nowhere", *key, *log_key)),
-        (2, "cannot be read as a key file", ("000003", *why, *log, "--key", root / "nobody.key", *log_key)),
+        (2, "no such folder, so no custody log", ("000003", *why, "--log", root / "nowhere", *key, *log_key)),
+        (2, "nobody.key: cannot be read", ("000003", *why, *log, "--key", root / "nobody.key", *log_key)),
     ]
     before = images_of(out)
     for code, words, arguments in cases:

@@ -94,7 +94,7 @@ def test_by_file_and_columns(cli: Cli, key: Path) -> None:
     [
         ([], 64, "no signer given; give one of --key, --pkcs11 and --keyless"),
         (["--key", "maker.key", "--keyless"], 64, "--key and --keyless contradict each other"),
-        (["--key", "nowhere.key"], 2, "nowhere.key: cannot be read as a key file"),
+        (["--key", "nowhere.key"], 2, "nowhere.key: cannot be read (No such file or directory)"),
         (["--key", "maker.pub"], 2, "not a PEM private key"),
         (["--key", "maker.key", "--note-key", "notes.key"], 64, "--note-key and --note-name belong together"),
         (["--key", "maker.key", "--out", "signs/x.seal"], 64, "lies inside the dataset"),
