@@ -215,6 +215,17 @@ def test_killed_writers_leave_whole_entries_each_with_its_bytes(tmp_path: Path) 
     assert len(store.entries()) == len(entries) + 1
 
 
+def test_an_object_that_is_renamed_while_all_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Quarantine.at(tmp_path / "q").put(held(), b"bytes")
+    real = os.walk
+    monkeypatch.setattr(os, "walk", lambda top: [(f, d, [*n, ".gone.partial"]) for f, d, n in real(top)])
+    store = Quarantine.at(tmp_path / "q")
+    store.put(held(b"more!", "other"), b"more!")
+    assert len(store.entries()) == 2
+
+
 def test_a_settled_entry_is_gone_until_it_is_put_again(tmp_path: Path) -> None:
     store = Quarantine.at(tmp_path / "q")
     store.put(held(), b"bytes")

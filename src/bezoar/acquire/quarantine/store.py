@@ -21,7 +21,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -221,10 +221,12 @@ def _is_whole(path: Path, size: int) -> bool:
 
 
 def _total(objects: Path) -> int:
-    """Bytes of all objects."""
+    """Bytes of all objects; a file that another process is about to rename is none yet."""
     total = 0
     for folder, _, names in os.walk(objects):
-        total += sum(max(0, os.stat(os.path.join(folder, name)).st_size - len(HEADER)) for name in names)
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += max(0, os.stat(os.path.join(folder, name)).st_size - len(HEADER))
     return total
 
 
