@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background; children inherit it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a shell starts what runs in the background; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -93,6 +93,8 @@ def read_books(log: CustodyLog, dataset: str) -> Ledger:
     ledger = Ledger(lambda holding: holding.origin or "")
     for logged in history(log, dataset):
         if logged.event is None:
-            raise InputError(f"cannot account for {dataset!r} without every event; entry {logged.index}: {logged.problem}")
+            raise InputError(
+                f"cannot account for {dataset!r} without every event; entry {logged.index}: {logged.problem}"
+            )
         ledger.apply(logged.event)
     return ledger
