@@ -15,10 +15,11 @@ import pytest
 from acquire.archives.builders import tar
 from bezoar.acquire.archives.fetching import Promise
 from bezoar.acquire.archives.limits import ArchiveLimits
-from bezoar.acquire.objects import ObjectOptions, Store, copy_object, copy_objects, read_record, unpack_object
+from bezoar.acquire.objects import ObjectOptions, copy_object, copy_objects, read_record, unpack_object
 from bezoar.acquire.quarantine.store import Quarantine
 from bezoar.acquire.reasons import Reason
 from bezoar.acquire.sealed_digests import Sealed
+from bezoar.acquire.stores import Store
 from bezoar.errors import (
     InputError,
     LimitError,

@@ -13,8 +13,9 @@ import pytest
 from acquire.archives.builders import tar
 from bezoar.acquire.archives.fetching import Promise
 from bezoar.acquire.archives.limits import ArchiveLimits
-from bezoar.acquire.objects import ObjectOptions, Store, copy_objects, unpack_object
+from bezoar.acquire.objects import ObjectOptions, copy_objects, unpack_object
 from bezoar.acquire.reasons import Reason
+from bezoar.acquire.stores import Store
 from bezoar.errors import InputError
 
 pytest.importorskip("s3fs")

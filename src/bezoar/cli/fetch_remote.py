@@ -156,12 +156,12 @@ def _fetch_objects(
 ) -> int:
     from bezoar.acquire.objects import (
         ObjectOptions,
-        Store,
         copy_object,
         copy_objects,
         read_record,
         unpack_object,
     )
+    from bezoar.acquire.stores import Store
 
     store = Store(source)
     if store.is_object():

@@ -26,7 +26,8 @@ def remote_list(source: str, out: Path, given: Mapping[str, Any]) -> Path:
             _make_room(path)
             fetch_file(client, source, path, promise)
     else:
-        from bezoar.acquire.objects import Store, copy_object
+        from bezoar.acquire.objects import copy_object
+        from bezoar.acquire.stores import Store
 
         store = Store(source)
         _make_room(path)
@@ -47,7 +48,7 @@ def remote_signature(source: str, out: Path, given: Mapping[str, Any]) -> Path:
     if scheme in ("http", "https"):
         content = _page(wanted, given)
     else:
-        from bezoar.acquire.objects import Store
+        from bezoar.acquire.stores import Store
 
         store = Store(wanted)
         if store.size() > _MAX_SIGNATURE:
