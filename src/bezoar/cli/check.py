@@ -7,10 +7,11 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bezoar.cli.check_text import absent_key, grown_log, logged_entry, sealed_record
 from bezoar.cli.log_options import canonical_entry, tlog_policy
 from bezoar.cli.log_options import vkey as to_vkey
 from bezoar.cli.options import PATH, format_option
@@ -18,11 +19,9 @@ from bezoar.errors import InputError, UsageError, VerificationError
 from bezoar.files import read_file
 
 if TYPE_CHECKING:
-    from bezoar.custody.seal.checking import Content, ProvedGap, ProvedRecord, Trust
-    from bezoar.custody.tlog.checkpoint import Checkpoint
+    from bezoar.custody.seal.checking import Content, Trust
     from bezoar.custody.tlog.note import VerifierKey
 
-_MAX_SOURCES = 20
 _ONE_OF = "give one of --record FILE, --absent KEY and --entry FILE, whatever the proof is about"
 
 
@@ -91,39 +90,28 @@ def command(
             else "no proof of absence; give --record or --entry"
         )
         raise UsageError(f"{path}: is {kind}")
-    proved: dict[str, Any]
     try:
         if grown:
-            before, after = ConsistencyProof.parse(data).verify(trust)
-            text, proved = (
-                _growth_text(before, after),
-                {"older": _tree_json(before), "newer": _tree_json(after)},
-            )
+            proved = grown_log(*ConsistencyProof.parse(data).verify(trust))
         elif absent is not None:
-            gap = check_absent(AbsenceProof.parse(data), trust, absent)
-            text, proved = _gap_text(gap, absent), _gap_json(gap, absent)
+            proved = absent_key(check_absent(AbsenceProof.parse(data), trust, absent), absent)
         elif record is not None:
-            proof, content = TlogProof.parse(data), _content(record)
-            found = check_record(proof, trust, content, key=record_key, label=label)
-            text, proved = (
-                _record_text(found),
-                {"record": _record_json(found), **_tree_json(found.checkpoint)},
+            content = _content(record)
+            proved = sealed_record(
+                check_record(TlogProof.parse(data), trust, content, key=record_key, label=label)
             )
         elif entry is not None:
             proof = TlogProof.parse(data)
-            checkpoint = proof.verify(leaf_hash(canonical_entry(entry)), trust)
-            text, proved = (
-                _entry_text(proof.index, checkpoint),
-                {"entry": proof.index, **_tree_json(checkpoint)},
-            )
+            proved = logged_entry(proof.index, proof.verify(leaf_hash(canonical_entry(entry)), trust))
     except VerificationError as error:
         if form != "json":
             raise
         click.echo(json.dumps({"proved": None, "valid": False, "version": 1, "why": str(error)}, indent=2))
         return 1
     if form == "json":
-        text = json.dumps({"proved": proved, "valid": True, "version": 1}, indent=2)
-    click.echo(text)
+        click.echo(json.dumps({"proved": proved.members, "valid": True, "version": 1}, indent=2))
+    else:
+        click.echo(proved.text)
     return 0
 
 
@@ -149,94 +137,3 @@ def _content(path: Path) -> Content:
             return Content(digest, file.tell())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-def _tree_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {"origin": checkpoint.origin, "root": checkpoint.root.hex(), "size": checkpoint.size}
-
-
-def _record_json(proved: ProvedRecord) -> dict[str, Any]:
-    leaf = proved.leaf
-    return {
-        "index": proved.index,
-        "key": leaf.key,
-        "label": leaf.label,
-        "sha256": leaf.sha256.hex(),
-        "size": leaf.size,
-        "source": dict(leaf.source),
-    }
-
-
-def _gap_json(proved: ProvedGap, key: str) -> dict[str, Any]:
-    before, after = (each and _record_json(each) for each in (proved.before, proved.after))
-    return {"absent": key, "after": after, "before": before, **_tree_json(proved.checkpoint)}
-
-
-def _record_text(proved: ProvedRecord) -> str:
-    from bezoar.report.text import shown
-
-    leaf = proved.leaf
-    label = "none" if leaf.label is None else shown(leaf.label, 200)
-    sources = [
-        f"source:   {shown(name, 60)} = {shown(text, 300)}" for name, text in sorted(leaf.source.items())
-    ]
-    return "\n".join(
-        [
-            "proved: this content is in the snapshot, under this key and label",
-            f"key:      {shown(leaf.key, 1000)}",
-            f"label:    {label}",
-            f"content:  {leaf.size:,} bytes, sha256 {leaf.sha256.hex()}",
-            *sources[:_MAX_SOURCES],
-            *(
-                [f"          and {len(sources) - _MAX_SOURCES} more source columns"]
-                if len(sources) > _MAX_SOURCES
-                else []
-            ),
-            f"record:   {proved.index:,} (the first is 0) of {proved.checkpoint.size:,}",
-            *_checkpoint_lines(proved.checkpoint),
-        ]
-    )
-
-
-def _gap_text(proved: ProvedGap, key: str) -> str:
-    from bezoar.report.text import shown
-
-    def edge(record: ProvedRecord | None, nothing: str) -> str:
-        return nothing if record is None else f"record {record.index:,}, {shown(record.leaf.key, 1000)}"
-
-    return "\n".join(
-        [
-            f"proved: no record of the snapshot has the key {shown(key, 1000)}",
-            f"before:   {edge(proved.before, 'nothing, the snapshot begins here')}",
-            f"after:    {edge(proved.after, 'nothing, the snapshot ends here')}",
-            *_checkpoint_lines(proved.checkpoint),
-            "given that the signer sorted the records by key, as a seal promises; the proof shows these two only",
-        ]
-    )
-
-
-def _entry_text(index: int, checkpoint: Checkpoint) -> str:
-    return "\n".join(
-        [
-            "proved: this entry is in the log",
-            f"entry:    {index:,} (the first is 0) of {checkpoint.size:,}",
-            *_checkpoint_lines(checkpoint, "root"),
-        ]
-    )
-
-
-def _growth_text(before: Checkpoint, after: Checkpoint) -> str:
-    return "\n".join(
-        [
-            "proved: the newer log begins with all entries of the older one, as they were",
-            f"older:    {before.size:,} entries, root {before.root.hex()}",
-            f"newer:    {after.size:,} entries, root {after.root.hex()}",
-            _checkpoint_lines(after)[-1],
-        ]
-    )
-
-
-def _checkpoint_lines(checkpoint: Checkpoint, what: str = "snapshot") -> list[str]:
-    from bezoar.report.text import shown
-
-    return [f"{what + ':':9} {checkpoint.root.hex()}", f"signed:   {shown(checkpoint.origin, 300)}"]
