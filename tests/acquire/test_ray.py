@@ -109,6 +109,16 @@ def test_a_fault_of_a_worker_is_told_as_it_is(tmp_path: Path) -> None:
             run(path, tmp_path / "ray", **HOW)
 
 
+def test_a_cluster_without_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would be fetched, and the fetch would end as if all were well."""
+    contents = pictures(3)
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    with serve(site_of(contents)) as server:
+        path = write_list(tmp_path / "list.csv", server.url, contents)
+        with pytest.raises(BezoarError, match="no core to fetch with"):
+            run(path, tmp_path / "ray", **HOW)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:6379"])
 def test_a_cluster_that_does_not_answer(address: str) -> None:
     with pytest.raises(BezoarError, match="no Ray cluster answers there"):

@@ -47,13 +47,22 @@ class RayWorkers:
                     f"no Ray cluster can be joined or started ({line}); check RAY_ADDRESS"
                 ) from error
         worker = ray.remote(num_cpus=1)(_Worker)
-        cores = int(ray.cluster_resources().get("CPU", 1))
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        self._workers: list[Any] = []
+        if not cores:
+            self._stop()
+            raise BezoarError(
+                "the Ray cluster has no core to fetch with; give its machines some (--num-cpus)"
+            )
         self._workers = [worker.remote(setup) for _ in range(min(count or cores, cores))]
 
     def __enter__(self) -> RayWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         for worker in self._workers:
             with suppress(self._ray.exceptions.RayError):
                 self._ray.kill(worker)
