@@ -170,9 +170,9 @@ def test_a_file_of_authorities_may_have_any_name(cli: Cli, urls: Path, tmp_path:
 
 
 def test_source_and_output_must_be_given(cli: Cli, urls: Path) -> None:
-    assert "SOURCE is given not at all" in cli("fetch").error
+    assert "no SOURCE is given" in cli("fetch").error
     done = cli("fetch", urls)
-    assert (done.code, "OUT is given not at all" in done.error) == (64, True)
+    assert (done.code, "no OUT is given" in done.error) == (64, True)
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,9 @@ def _fetch_list(source: str, out: Path, given: dict[str, Any], form: str) -> int
 def _one(name: str, option: str, argument: _T | None, value: _T | None) -> _T:
     """What is given in one of two ways."""
     if (argument is None) == (value is None):
-        how = "twice, as argument and as" if argument is not None else "not at all; name it first, or with"
-        raise UsageError(f"{name} is given {how} {option}")
+        if argument is None:
+            raise UsageError(f"no {name} is given; name it first, or with {option}")
+        raise UsageError(f"{name} is given twice, as argument and as {option}")
     found = argument if argument is not None else value
     assert found is not None  # noqa: S101 - it is the one that was given
     return found

@@ -91,7 +91,8 @@ class Delimited:
                 if record:
                     yield record
         except csv.Error as error:
-            raise InputError(f"{self._file}, line {reader.line_num}: is malformed ({error})") from error
+            why = str(error).partition(" - ")[0]  # advice for programmers follows
+            raise InputError(f"{self._file}, line {reader.line_num}: is malformed ({why})") from error
 
 
 class _Counted:
