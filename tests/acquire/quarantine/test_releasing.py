@@ -343,13 +343,8 @@ def _killed(*_: object, **__: object) -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("times", range(8))
-def test_killed_at_any_step_the_same_call_completes_it(
-    form: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whichever of the renames, of the seal, of the log's append or of the entries' end is the last thing that happens."""
-    case = Case(tmp_path, output_format=form)
+def _killed_after(times: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """What wraps functions so that together they are called so many times, and the next call is a kill."""
     left = times
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -362,6 +357,17 @@ def test_killed_at_any_step_the_same_call_completes_it(
 
         return call
 
+    return counted
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("times", range(8))
+def test_killed_at_any_step_the_same_call_completes_it(
+    form: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the renames, of the seal, of the log's append or of the entries' end is the last thing that happens."""
+    case = Case(tmp_path, output_format=form)
+    counted = _killed_after(times)
     with monkeypatch.context() as patch:
         patch.setattr("bezoar.acquire.replacing.os.replace", counted(os.replace))
         patch.setattr(releasing, "seal_and_log", counted(releasing.seal_and_log))
@@ -384,18 +390,7 @@ def test_killed_at_any_step_a_fetch_may_come_between(
 ) -> None:
     """The fetch takes what was let in, or sets it aside anew; either way the same release completes it."""
     case = Case(tmp_path)
-    left = times
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
-            nonlocal left
-            if left == 0:
-                raise Killed
-            left -= 1
-            return real(*arguments, **more)
-
-        return call
-
+    counted = _killed_after(times)
     with monkeypatch.context() as patch:
         patch.setattr("bezoar.acquire.replacing.os.replace", counted(os.replace))
         patch.setattr(releasing, "seal_and_log", counted(releasing.seal_and_log))
