@@ -60,7 +60,7 @@ class OnnxEncoder:
     def torch_module(self) -> Any:
         """The same model as a differentiable `torch.nn.Module`; InputError where it cannot be."""
         try:
-            from bezoar.embed.onnx_torch import image_module
+            from bezoar.graphs.onnx_torch import image_module
         except ImportError as error:
             raise MissingExtraError(f"running {self.name} in torch", "torch") from error
         return image_module(parse(self.content, self.name), self.input, self.output, self.channels_last)

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from bezoar.embed.onnx_ops import OPERATORS, NotTranslatedError, attributes, to_tensor
 from bezoar.errors import InputError
+from bezoar.graphs.onnx_ops import OPERATORS, NotTranslatedError, attributes, to_tensor
 
 _DOMAINS = ("", "ai.onnx")
 

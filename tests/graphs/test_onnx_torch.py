@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from bezoar.embed.onnx_ops import OPERATORS  # noqa: E402
-from bezoar.embed.onnx_torch import OnnxModule  # noqa: E402
+from bezoar.graphs.onnx_ops import OPERATORS  # noqa: E402
+from bezoar.graphs.onnx_torch import OnnxModule  # noqa: E402
 
 RNG = np.random.default_rng(0)
 CONV = RNG.normal(size=(4, 3, 3, 3)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Networks as graphs that are read, never executed: ONNX to torch. The names live in the modules, which load torch."""

@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: the algorithms of model inspection. The modules load torch."""

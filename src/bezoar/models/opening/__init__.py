@@ -1,0 +1,1 @@
+"""Opening a suspect model without running its code, and writing it back in the same format (docs/adr/0010)."""
