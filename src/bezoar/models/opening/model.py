@@ -19,7 +19,8 @@ class Preprocessing:
     Attributes:
         channels: 1 or 3.
         height, width: of its images, in pixels.
-        mean, std: per channel, in units of `scale`: pixels in [0, 1] become (scale * pixel - mean) / std.
+        mean, std: per channel, in units of `scale` and in the network's own order of channels: pixels in [0, 1] become
+            (scale * pixel - mean) / std.
         scale: 1 for pixels in [0, 1], 255 for bytes.
         order: of colour channels.
         outputs: what the network gives.
@@ -65,6 +66,10 @@ class Model(Protocol):
 
     def trainable(self) -> torch.nn.Module:
         """The same, in a copy of its own whose floating-point weights are parameters that ask for gradients."""
+        ...
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Model:
+        """The same model, fed in another way."""
         ...
 
     def save(self, trained: torch.nn.Module, path: Path) -> None:
