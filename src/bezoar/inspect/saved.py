@@ -86,7 +86,7 @@ def save_into(result: InspectionResult, folder: Path) -> None:
     """Write both files into a folder that is there, for whoever puts more beside them."""
     document = json.dumps(as_json(result), indent=1, allow_nan=False)
     (folder / DOCUMENT).write_text(document + "\n", encoding="ascii")
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for number, finding in enumerate(result.findings):
         if finding.trigger is not None:
             arrays[f"pattern_{number}"] = np.asarray(finding.trigger.pattern, "<f4", order="C")
