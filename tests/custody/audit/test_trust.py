@@ -19,6 +19,7 @@ from bezoar.custody.seal.verifying import verify
 from bezoar.custody.tlog.keys import cosigner
 from bezoar.custody.tlog.log_server import log_server
 from bezoar.custody.tlog.note import Note, sign_note
+from bezoar.custody.tlog.storage import Folder
 from custody.audit.life import acquire, whole_life
 from custody.audit.support import Life, log_signer, scan, signer_of, write_policy
 
@@ -53,6 +54,34 @@ def test_a_quorum_of_witnesses(life: Life) -> None:
     cosigned = Note(note.text, (*note.signatures, *sign_note(note.text, WITNESS).signatures))
     checkpoint.write_bytes(cosigned.to_bytes())
     assert audit(life.data, life.root / "log", policy, now=life.tick()).opinion.verdict is Verdict.UNQUALIFIED
+
+
+def test_an_old_checkpoint_first_and_then_one_that_no_witness_has_seen(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds the log's key and serves it: what this machine remembers is newer, so it asks again."""
+    folder, checkpoint = life.root / "policy", life.root / "log" / "checkpoint"
+    (folder / "witnesses.txt").write_text(
+        f"log {log_signer().key.text}\nwitness w1 {WITNESS.key.text}\nquorum w1\n"
+    )
+    policy = folder / "policy.toml"
+    policy.write_text(
+        policy.read_text().replace(f'key = "{log_signer().key.text}"', 'tlog_policy = "witnesses.txt"')
+    )
+    note = Note.parse(checkpoint.read_bytes())
+    answers = [Note(note.text, (*note.signatures, *sign_note(note.text, WITNESS).signatures)).to_bytes()]
+    life.attest("reviewed", "grace")
+    read = Folder.read
+
+    def serve(files: Folder, path: str, limit: int) -> bytes | None:
+        old = path == "checkpoint" and files.folder == checkpoint.parent and answers
+        return answers.pop() if old else read(files, path, limit)
+
+    monkeypatch.setattr(Folder, "read", serve)
+    statement = audit(life.data, life.root / "log", policy, now=life.tick())
+    assert not answers
+    assert "quorum 'w1' is not reached" in statement.irregularities[0].what
+    assert statement.opinion.verdict is Verdict.ADVERSE
 
 
 def test_two_people_may_sign_one_review(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from bezoar.custody.tlog.keys import cosigner
 from bezoar.custody.tlog.log import CustodyLog
 from bezoar.custody.tlog.log_report import verify_log
+from bezoar.custody.tlog.note import Note, sign_note
 from bezoar.custody.tlog.policy import TlogPolicy
 from bezoar.custody.tlog.state import recall
+from bezoar.custody.tlog.storage import Folder
 from bezoar.errors import InputError, OutputError, VerificationError
 
-from .support import bare, flip, items, make_log, problems, signer
+from .support import bare, flip, items, make_log, private, problems, signer
 
 
 def copy_of(log: CustodyLog, to: Path) -> Path:
@@ -200,3 +203,29 @@ def test_a_memory_of_keys_that_is_damaged_is_no_memory_to_go_on(tmp_path: Path, 
         path.write_bytes(b"\xff\n\x1b[31m")
     with pytest.raises(VerificationError, match="had another key"):
         CustodyLog.open(log.location).check_history()
+
+
+class TwoFaced(Folder):
+    """A server of a log that shows an old checkpoint when it is asked for the first time."""
+
+    def __init__(self, folder: Path, old: bytes) -> None:
+        super().__init__(folder)
+        self._old: bytes | None = old
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        old, self._old = (self._old, None) if path == "checkpoint" else (None, self._old)
+        return old or super().read(path, limit)
+
+
+def test_a_checkpoint_that_comes_later_must_meet_the_policy_too(tmp_path: Path) -> None:
+    """An old one that the witnesses signed, then a newer one that they have never seen."""
+    witness = cosigner(private(9), "witness.example.org", lambda: 1_800_000_000)
+    writer = make_log(tmp_path / "log", 3)
+    policy = TlogPolicy.parse(f"log {writer.key.text}\nwitness w {witness.key.text}\nquorum w\n")
+    note = Note.parse(writer.checkpoint()[1])
+    old = Note(note.text, (*note.signatures, *sign_note(note.text, witness).signatures)).to_bytes()
+    writer.append(items(3, 5), signer())
+    files = TwoFaced(tmp_path / "log", old)
+    report = verify_log(CustodyLog(writer.location, files, writer.key), policy)
+    assert [problem.where for problem in report.problems] == ["history"]
+    assert "quorum 'w' is not reached" in report.problems[0].what

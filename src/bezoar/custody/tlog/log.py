@@ -69,6 +69,7 @@ class CustodyLog:
         self.storage = files
         self.key = key
         self.key_given = key_given
+        self._policy: TlogPolicy | None = None  # which every checkpoint shown from now on has to meet
         self.reload()
 
     @classmethod
@@ -116,7 +117,7 @@ class CustodyLog:
         return self._checkpoint, self._note
 
     def reload(self) -> None:
-        """Show the log as it is now."""
+        """Show the log as it is now; VerificationError when that is not signed as the key and the policy ask."""
         note = self.storage.read("checkpoint", MAX_CHECKPOINT)
         if note is None:
             raise InputError(
@@ -124,6 +125,8 @@ class CustodyLog:
             )
         try:
             checkpoint, _ = open_checkpoint(note, self.key)
+            if self._policy is not None:
+                self._policy.check(note)
         except VerificationError as error:
             raise VerificationError(f"{self.location}: checkpoint: {error}") from error
         except InputError as error:
@@ -152,7 +155,7 @@ class CustodyLog:
         return seen
 
     def check_policy(self, policy: TlogPolicy) -> None:
-        """VerificationError unless the policy names this log's key and its checkpoint meets the policy.
+        """VerificationError unless the policy names this log's key and its checkpoint, like each that is read later, meets it.
 
         Whoever serves a log also writes `log.json`: under another key beside the real one, nothing would be remembered of it.
         """
@@ -162,7 +165,7 @@ class CustodyLog:
                 f"{self.location}: the policy does not know the key {self.key.text}, under which the log is shown; "
                 "open it with the key that the policy names"
             )
-        self.key_given = True
+        self.key_given, self._policy = True, policy
 
     def append(self, items: Sequence[Item], signer: NoteSigner) -> list[int]:
         """Append entries, each with the objects that it names by hex SHA-256, and return their indices.
