@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from bezoar.report import to_html
 from bezoar.scan.result import Example, Picture, ScanResult, Severity, Status, Unreadable
 from report.builders import noise, picture, scan_result, source_finding, text_finding, trigger_finding
+from report.page import Page
 
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -21,23 +21,6 @@ HOSTILE = (
     "x" * 10_000,
     "&lt;b&gt;&#x3c;",
 )
-
-
-class _Page(HTMLParser):
-    """Collects the elements, attributes and text of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def hostile_result() -> ScanResult:
@@ -68,7 +51,7 @@ def hostile_result() -> ScanResult:
 
 
 def test_says_what_was_found() -> None:
-    page = _Page(to_html(scan_result((trigger_finding(np.arange(0, 30, 3)),))))
+    page = Page(to_html(scan_result((trigger_finding(np.arange(0, 30, 3)),))))
     for words in (
         "Poisoned",
         "signs.parquet",
@@ -106,7 +89,7 @@ def test_severities_are_kept_apart() -> None:
         trigger_finding(np.array([n]), severity=severity, title=f"title of {severity}")
         for n, severity in enumerate(Severity)
     )
-    text = _Page(to_html(scan_result(findings))).text
+    text = Page(to_html(scan_result(findings))).text
     parts = ["What was planted", "title of poison", "What a person should look at", "title of review"]
     parts += ["Natural anomalies", "title of natural"]
     places = [text.index(part) for part in parts]
@@ -115,7 +98,7 @@ def test_severities_are_kept_apart() -> None:
 
 def test_hostile_text_is_inert() -> None:
     html = to_html(hostile_result())
-    page = _Page(html)
+    page = Page(html)
     tags = {tag for tag, _ in page.elements}
     assert not tags & {"script", "iframe", "object", "embed", "a", "form", "base", "svg onload"}
     for tag, attributes in page.elements:
@@ -134,7 +117,7 @@ def test_texts_are_quoted_with_the_place_marked() -> None:
     long = "x" * 5000
     finding = text_finding(np.arange(2), [f"{long} the cf mn end {long}", "short"], [5005, 5010])
     html = to_html(scan_result((finding,)))
-    page = _Page(html)
+    page = Page(html)
     assert [tag for tag, _ in page.elements].count("blockquote") == 2
     assert "<mark><bdi>cf mn</bdi></mark>" in html
     assert html.count("<mark>") == 1  # beyond the end of the second text
@@ -159,16 +142,16 @@ def test_malformed_excerpts_do_no_harm(rows: object) -> None:
 
 def test_sources_have_a_table() -> None:
     html = to_html(scan_result((trigger_finding(np.arange(10)), source_finding(np.arange(9)))))
-    text = _Page(html).text
+    text = Page(html).text
     assert re.search(r"Sources\s+These sources supplied more", text)
     assert re.search(r"evil\.example\s*9\s*planted records\s*0\.2\s*12", text)
-    assert "These sources" not in _Page(to_html(scan_result())).text
+    assert "These sources" not in Page(to_html(scan_result())).text
 
 
 def test_one_is_not_a_plural() -> None:
     examples = (Example(picture("a")),) * 5
     one = trigger_finding(np.array([0]), target=0, examples=examples)
-    text = _Page(to_html(scan_result((one,), labels=("only",), unreadable=(Unreadable(1, "x"),)))).text
+    text = Page(to_html(scan_result((one,), labels=("only",), unreadable=(Unreadable(1, "x"),)))).text
     assert not re.search(
         r"\b1 (?:other )?(?:more )?(?:records|classes|findings|examples|excerpts|pictures)\b", text
     )
@@ -196,7 +179,7 @@ def test_trigger_place_is_outlined_in_percent() -> None:
 
 
 def test_images_have_alternatives_and_sizes() -> None:
-    page = _Page(to_html(scan_result((trigger_finding(np.array([0])),))))
+    page = Page(to_html(scan_result((trigger_finding(np.array([0])),))))
     images = [attributes for tag, attributes in page.elements if tag == "img"]
     assert len(images) == 4
     assert all(image["alt"] and image["width"] and image["height"] for image in images)

@@ -13,7 +13,7 @@ from PIL import Image
 from bezoar.report.text import shown
 from bezoar.scan.result import Picture
 
-MAX_SIDE = 128  # pixels of an embedded thumbnail
+MAX_SIDE = 128  # pixels of an embedded thumbnail, where nothing else is asked for
 _LOSSLESS = 64 * 64  # pixels up to which a record is kept as PNG; larger ones go as JPEG
 _CAPTION = 90
 
@@ -33,8 +33,9 @@ class Thumbnail:
 class Album:
     """Embeds pictures until `budget` bytes of data URIs are spent; later ones are left out and counted."""
 
-    def __init__(self, budget: int) -> None:
-        self._left = budget
+    def __init__(self, budget: int, side: int = MAX_SIDE) -> None:
+        """`side`: pixels that larger pictures are reduced to."""
+        self._left, self._side = budget, side
         self.left_out = 0
 
     def add(self, picture: Picture, what: Literal["evidence", "record"] = "record") -> Thumbnail | None:
@@ -45,7 +46,7 @@ class Album:
         pixels = np.ascontiguousarray(picture.pixels, dtype=np.uint8)
         height, width = pixels.shape[:2]
         image = Image.fromarray(pixels, "RGB") if height and width else Image.new("RGB", (1, 1))
-        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+        image.thumbnail((self._side, self._side), Image.Resampling.LANCZOS)
         uri = _data_uri(image, lossless=what == "evidence")
         if len(uri) > self._left:
             self.left_out += 1

@@ -8,31 +8,29 @@ and never lead out of the dataset's folder, and messages contain nothing that a 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from glob import has_magic
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from bezoar.report.json import plain, to_json
 from bezoar.report.rules import Rule, rule
+from bezoar.report.sarif_parts import Json, descriptor, digest, driver, encoded, log, message
 from bezoar.report.text import count, shown
 from bezoar.scan.result import Finding, ScanResult, Severity, Unreadable
 
-SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 MAX_LOCATIONS = 1_000  # of one finding; also of unreadable records
 BASE = "DATASET"
 
 _LEVEL = {Severity.POISON: "error", Severity.REVIEW: "warning", Severity.NATURAL: "note"}
 _RANK = {Severity.POISON: 100.0, Severity.REVIEW: 50.0, Severity.NATURAL: 10.0}
-_SEMANTIC = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-Json = dict[str, Any]
+_UNREADABLE = {
+    "id": "unreadable-record",
+    "shortDescription": {"text": "A record could not be decoded and so could not be judged"},
+    "defaultConfiguration": {"level": "warning"},
+}
 
 
 def to_sarif(result: ScanResult) -> Json:
@@ -42,30 +40,29 @@ def to_sarif(result: ScanResult) -> Json:
         rules.setdefault(finding.kind, rule(finding.kind, finding.severity))
     index = {kind: place for place, kind in enumerate(rules)}
     places = _Places(result)
-    log = {
-        "$schema": SCHEMA_URI,
-        "version": "2.1.0",
-        "runs": [
+    run = {
+        "tool": {
+            "driver": driver(
+                result.version,
+                [descriptor(r.kind, r.short, r.full, r.help, _LEVEL[r.severity]) for r in rules.values()],
+                [_UNREADABLE],
+            )
+        },
+        "automationDetails": {"id": f"bezoar-scan/{encoded(PurePosixPath(result.path).name)}/"},
+        "invocations": [
             {
-                "tool": {"driver": _driver(result.version, list(rules.values()))},
-                "automationDetails": {"id": f"bezoar-scan/{_encoded(PurePosixPath(result.path).name)}/"},
-                "invocations": [
-                    {
-                        "executionSuccessful": True,
-                        "toolExecutionNotifications": _notifications(result.unreadable, places),
-                    }
-                ],
-                "originalUriBaseIds": {BASE: {"uri": places.base}},
-                "results": [
-                    _result(finding, index[finding.kind], number, result, places)
-                    for number, finding in enumerate(result.findings)
-                ],
-                "properties": _properties(result),
+                "executionSuccessful": True,
+                "toolExecutionNotifications": _notifications(result.unreadable, places),
             }
         ],
+        "originalUriBaseIds": {BASE: {"uri": places.base}},
+        "results": [
+            _result(finding, index[finding.kind], number, result, places)
+            for number, finding in enumerate(result.findings)
+        ],
+        "properties": _properties(result),
     }
-    clean: Json = _well_formed(plain(log))
-    return clean
+    return log(plain(run))
 
 
 class _Places:
@@ -78,8 +75,8 @@ class _Places:
         while has_magic(str(path)) and not path.exists() and path != path.parent:
             path = path.parent
         folder = path if self._one_file_each else path.parent
-        self.base = f"file://{_encoded(folder.as_posix(), '/').rstrip('/')}/"
-        self._container = _encoded(path.name) or "."
+        self.base = f"file://{encoded(folder.as_posix(), '/').rstrip('/')}/"
+        self._container = encoded(path.name) or "."
 
     def key(self, record: int) -> str:
         return str(self._keys[record].as_py())
@@ -89,7 +86,7 @@ class _Places:
         key = self.key(record)
         properties = {"record": record, "label": self._labels[record].as_py()}
         if self._one_file_each and _stays_inside(key):
-            return {"physicalLocation": _artifact(_encoded(key, "/")), "properties": properties}
+            return {"physicalLocation": _artifact(encoded(key, "/")), "properties": properties}
         return {
             "physicalLocation": _artifact(self._container),
             "logicalLocations": [{"name": shown(key), "fullyQualifiedName": key, "kind": "record"}],
@@ -106,42 +103,6 @@ def _stays_inside(key: str) -> bool:
     return not any(part in ("", ".", "..") for part in re.split(r"[/\\]", key))
 
 
-def _encoded(text: str, safe: str = "") -> str:
-    """Percent-encoded (RFC 3986); bytes of a file name that are not UTF-8 stand for themselves."""
-    try:
-        octets = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        octets = text.encode("utf-8", "replace")
-    return quote(octets, safe=safe)
-
-
-def _driver(version: str, rules: list[Rule]) -> Json:
-    driver: Json = {
-        "name": "Bezoar",
-        "version": version,
-        "rules": [
-            {
-                "id": row.kind,
-                "shortDescription": {"text": _message(row.short)},
-                "fullDescription": {"text": _message(row.full)},
-                "help": {"text": _message(row.help)},
-                "defaultConfiguration": {"level": _LEVEL[row.severity]},
-            }
-            for row in rules
-        ],
-        "notifications": [
-            {
-                "id": "unreadable-record",
-                "shortDescription": {"text": "A record could not be decoded and so could not be judged"},
-                "defaultConfiguration": {"level": "warning"},
-            }
-        ],
-    }
-    if _SEMANTIC.fullmatch(version):
-        driver["semanticVersion"] = version
-    return driver
-
-
 def _result(finding: Finding, rule_index: int, number: int, result: ScanResult, places: _Places) -> Json:
     listed = finding.records[:MAX_LOCATIONS].tolist()
     target = None if finding.target is None else result.label_names[finding.target]
@@ -151,7 +112,7 @@ def _result(finding: Finding, rule_index: int, number: int, result: ScanResult, 
         "kind": "fail",
         "level": _LEVEL[finding.severity],
         "rank": _RANK[finding.severity],
-        "message": {"text": _message(f"{shown(finding.title, 300)}. {shown(finding.explanation, 2000)}")},
+        "message": {"text": message(f"{shown(finding.title, 300)}. {shown(finding.explanation, 2000)}")},
         "locations": [places.location(record) for record in listed],
         "partialFingerprints": {"bezoarFinding/v1": _fingerprint(finding, target, result)},
         "properties": {
@@ -170,11 +131,7 @@ def _result(finding: Finding, rule_index: int, number: int, result: ScanResult, 
 def _fingerprint(finding: Finding, target: str | None, result: ScanResult) -> str:
     """The same for the same claim on the same records, whatever their order, the seed or the version (hex SHA-256)."""
     keys = sorted(result.scores["key"].take(np.sort(finding.records)).to_pylist())
-    total = hashlib.sha256()
-    for part in (finding.kind, "" if target is None else f"={target}", *keys):
-        octets = part.encode("utf-8", "surrogatepass")
-        total.update(len(octets).to_bytes(8, "big") + octets)
-    return total.hexdigest()
+    return digest(finding.kind, "" if target is None else f"={target}", *keys)
 
 
 def _notifications(unreadable: tuple[Unreadable, ...], places: _Places) -> list[Json]:
@@ -183,7 +140,7 @@ def _notifications(unreadable: tuple[Unreadable, ...], places: _Places) -> list[
         {
             "descriptor": descriptor,
             "level": "warning",
-            "message": {"text": _message(f"{shown(places.key(row.index))}: {shown(row.reason, 300)}")},
+            "message": {"text": message(f"{shown(places.key(row.index))}: {shown(row.reason, 300)}")},
             "locations": [places.location(row.index)],
         }
         for row in unreadable[:MAX_LOCATIONS]
@@ -205,17 +162,3 @@ def _properties(result: ScanResult) -> Json:
         "verdict": document["verdict"],
         "flagged": document["flagged"],
     }
-
-
-def _message(text: str) -> str:
-    """A plain text message without placeholders and embedded links (§3.11.5, §3.11.6)."""
-    return text.replace("{", "{{").replace("}", "}}").replace("[", r"\[").replace("]", r"\]")
-
-
-def _well_formed(value: Any) -> Any:
-    """`value` with lone surrogates replaced: JSON could spell them, but few readers take them."""
-    if isinstance(value, dict):
-        return {_well_formed(key): _well_formed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_well_formed(item) for item in value]
-    return _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value

@@ -73,7 +73,12 @@ def p_value(value: float | None) -> str:
     if value >= 0.001:
         return f"p = {float(f'{value:.2g}'):g}"
     mantissa, exponent = f"{value:.1e}".split("e")
-    return f"p = {mantissa} x 10{str(int(exponent)).translate(_SUPERSCRIPT)}".replace(" x ", " × ")
+    return f"p = {mantissa} × {power_of_ten(int(exponent))}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """`1`, `10⁻⁹`."""
+    return "1" if exponent == 0 else f"10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def seconds(value: float) -> str:
