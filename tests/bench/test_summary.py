@@ -42,7 +42,7 @@ def test_shares_count_trials_in_which_the_attack_took() -> None:
 def test_a_part_of_the_plan_says_so() -> None:
     cells = _cells()
     summary = _summary(cells, [attack_entry(cells[0], "1", flagged_planted=10)])
-    assert summary["cells"] == {"planned": 3, "measured": 1, "impossible": 0}
+    assert summary["cells"] == {"planned": 3, "measured": 1, "impossible": 0, "implied": 0}
     assert _target(summary, "badnets")["state"] == "met so far"
     assert _target(summary, "wanet")["state"] == "not measured"
 
@@ -88,6 +88,17 @@ def test_impossible_cells_are_told_from_missing_ones() -> None:
     (group,) = _summary(cells, entries)["attacks"]
     assert (group["trials"], group["impossible"], group["reason"]) == (0, 3, "too few")
     assert group["tpr"] is None
+
+
+def test_lower_rates_of_a_trial_that_did_not_take_are_implied() -> None:
+    cells = _cells() + _cells(rate=0.05)
+    done = [attack_entry(cell, took=cell.seed > 0) for cell in cells[3:]]
+    low, high = _summary(cells, done)["attacks"]
+    assert (low["trials"], low["implied"], low["planned"]) == (0, 1, 3)
+    assert (high["trials"], high["implied"], high["took"]) == (3, 0, 2)
+    both = _summary(cells, [*done, attack_entry(cells[0])])  # measured all the same
+    assert both["attacks"][0]["implied"] == 0
+    assert both["cells"] == {"planned": 6, "measured": 4, "impossible": 0, "implied": 0}
 
 
 def test_versions_are_named() -> None:

@@ -84,6 +84,8 @@ def _cell(group: dict[str, Any] | None) -> str:
     if group is None:
         return "<td></td>"  # this setting is not planned at this rate
     if not group["trials"]:
+        if group["implied"]:
+            return '<td class="not-taken" title="the attack did not take at a higher rate">·</td>'
         if group["impossible"]:
             return '<td title="more poison than the data has room for">-</td>'
         return '<td class="none" title="not measured"></td>'

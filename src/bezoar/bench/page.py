@@ -79,6 +79,7 @@ def to_markdown(summary: Json, tried: Mapping[str, str]) -> str:
 def _introduction(summary: Json) -> str:
     cells = summary["cells"]
     known = cells["measured"] + cells["impossible"]
+    implied = cells["implied"]
     lines = [
         "`bezoar bench scan` poisons samples of real data, scans them and counts. "
         f"{known:,} of {_cells(cells['planned'])} are measured."
@@ -87,7 +88,12 @@ def _introduction(summary: Json) -> str:
         lines.append(
             f"{_cells(cells['impossible'])} of these cannot be: the data has no room for so much poison."
         )
-    if known < cells["planned"]:
+    if implied:
+        lines.append(
+            f"{_cells(implied)} more need no measuring: an attack that did not take at some rate is taken not to take at a "
+            "lower one of the same trial."
+        )
+    if known + implied < cells["planned"]:
         lines.append(
             "**The matrix is not complete**: what is not measured is shown as such and claims nothing."
         )
@@ -135,7 +141,7 @@ def _miss(summary: Json, miss: Json) -> str:
 def _legend() -> str:
     return (
         "Share of the poisoned records that the scan flags, on average over the trials in which the attack took; below it, "
-        "how many of the trials those are. Grey: not measured. Hatched: the attack took in no trial. "
+        "how many of the trials those are. Grey: not measured. Hatched: the attack took in no trial, or not at a higher rate. "
         "A dash: the data has no room for so much poison."
     )
 

@@ -1,6 +1,7 @@
 """Which cells a benchmark consists of.
 
-They are measured seed by seed, so that a part is balanced, and within a seed the rates that the targets name come first.
+They are measured seed by seed, so that a part is balanced, and within a seed high rates come first: an attack that does not take
+there need not be tried at lower ones (`weak.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any, Literal, get_args
 from bezoar.bench.honest import KINDS
 from bezoar.bench.packs import PACKS, SYNTHETIC
 from bezoar.bench.settings import RATES, SETTINGS
-from bezoar.bench.targets import urgency
 from bezoar.errors import UsageError
 
 Kind = Literal["attack", "clean", "power"]
@@ -83,13 +83,9 @@ def _matrix(packs: Sequence[str], seed: int, records: int, depth: str, epochs: i
                 yield Cell("clean", kind, name, 0.0, seed, size, depth, epochs)
 
 
-def _turn(cell: Cell) -> int:
-    """What the targets speak of first: stated rates, clean data, power, further rates; then everything else."""
-    if cell.kind == "clean":
-        return 1
-    if cell.kind == "power":
-        return 2
-    return (0, 3, 4)[urgency(cell.setting, cell.rate)]
+def _turn(cell: Cell) -> tuple[int, float]:
+    """Clean data, power, then attacks from high rates to low ones."""
+    return ("clean", "power", "attack").index(cell.kind), -cell.rate
 
 
 def smoke(part: Part) -> list[Cell]:

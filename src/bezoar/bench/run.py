@@ -20,6 +20,7 @@ from typing import Any
 
 from bezoar.bench.plan import Cell
 from bezoar.bench.store import Entry, Log
+from bezoar.bench.weak import Weak
 from bezoar.errors import BezoarError
 from bezoar.progress import track
 
@@ -44,16 +45,21 @@ def run(
     version: str,
     jobs: int,
     limit_s: float = float("inf"),
+    weak: Weak | None = None,
 ) -> Ran:
     """Measure `cells`, `jobs` at a time, appending each outcome to `log`; failures are outcomes too.
 
-    No cell begins after `limit_s` seconds; those that began are finished.
+    No cell begins after `limit_s` seconds; those that began are finished. Cells that `weak`, which learns from every
+    outcome, implies by then are passed over.
     """
+    weak = weak or Weak()
     failure = None
     counts = {"measured": 0, "impossible": 0, "failed": 0}
     with track("bench", len(cells)) as bar:
-        for cell, outcome in _outcomes(_until(cells, limit_s), packs, jobs):
-            log.append(Entry(cell.key, version, cell.fields(), outcome))
+        for cell, outcome in _outcomes(_needed(cells, limit_s, weak), packs, jobs):
+            entry = Entry(cell.key, version, cell.fields(), outcome)
+            log.append(entry)
+            weak.learn(entry)
             counts[outcome["status"]] += 1
             if outcome["status"] == "failed" and failure is None:
                 failure = f"{cell.key}: {outcome['error']}"
@@ -77,12 +83,13 @@ def estimate(cells: Sequence[Cell], done: Mapping[str, Entry], jobs: int) -> flo
     return sum(map(seconds, cells)) / jobs
 
 
-def _until(cells: Sequence[Cell], limit_s: float) -> Iterator[Cell]:
+def _needed(cells: Sequence[Cell], limit_s: float, weak: Weak) -> Iterator[Cell]:
     end = time.monotonic() + limit_s
     for cell in cells:
         if time.monotonic() >= end:
             return
-        yield cell
+        if not weak.implies(cell):
+            yield cell
 
 
 def _outcomes(

@@ -24,6 +24,7 @@ from bezoar.bench.targets import (
     TARGETS,
     Target,
 )
+from bezoar.bench.weak import Weak
 from bezoar.report.text import percent
 
 KIND = "bezoar-bench-scan-1"
@@ -64,6 +65,7 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
             "planned": len(cells),
             "measured": status["measured"],
             "impossible": status["impossible"],
+            "implied": sum(group["implied"] for group in attacks),
         },
         "versions": dict(sorted(Counter(entry.version for entry in entries).items())),
         "machines": dict(sorted(Counter(entry.outcome.get("machine", "unknown") for entry in entries).items())),
@@ -89,10 +91,11 @@ def _further_trials(cells: Sequence[Cell], done: Mapping[str, Entry]) -> list[Ce
 
 def _attacks(cells: Iterable[Cell], done: Mapping[str, Entry]) -> list[Json]:
     """One group per setting, pack and rate; shares of poison over the trials in which the attack took."""
-    groups: dict[tuple[str, str, float], list[Entry | None]] = {}
+    groups: dict[tuple[str, str, float], list[Cell]] = {}
     for cell in cells:
         if cell.kind == "attack":
-            groups.setdefault((cell.setting, cell.pack, cell.rate), []).append(done.get(cell.key))
+            groups.setdefault((cell.setting, cell.pack, cell.rate), []).append(cell)
+    weak = Weak(done.values())
     return [
         {
             "setting": setting,
@@ -100,7 +103,8 @@ def _attacks(cells: Iterable[Cell], done: Mapping[str, Entry]) -> list[Json]:
             "pack": pack,
             "rate": rate,
             "planned": len(trials),
-            **_attack(list(filter(None, trials))),
+            "implied": sum(cell.key not in done and weak.implies(cell) for cell in trials),
+            **_attack([done[cell.key] for cell in trials if cell.key in done]),
         }
         for (setting, pack, rate), trials in groups.items()
     ]
@@ -205,7 +209,8 @@ def _target(target: Target, setting: str, attacks: list[Json]) -> Json:
     counted = [group for group in possible if group["took"]]
     short = [group for group in counted if group["tpr"]["value"] < target.tpr]
     complete = bool(groups) and all(
-        group["trials"] + group["impossible"] == group["planned"] >= LEAST_SEEDS for group in groups
+        group["trials"] + group["impossible"] + group["implied"] == group["planned"] >= LEAST_SEEDS
+        for group in groups
     )
     return {
         "title": SETTINGS[setting].title,

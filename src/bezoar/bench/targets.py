@@ -54,11 +54,3 @@ TARGETS = (
     Target("Bullseye Polytope", ("bullseye",), 0.95),
     Target("Rare word", ("rare-word",), 0.95, 0.01),
 )  # fmt: skip
-
-
-def urgency(setting: str, rate: float) -> int:
-    """0 for the rate that a target names, 1 for others that it speaks of, 2 for the rest: the order of measuring."""
-    spoken = [target for target in TARGETS if target.speaks_of(setting, rate)]
-    if any(target.rate == rate for target in spoken):
-        return 0
-    return 1 if spoken else 2

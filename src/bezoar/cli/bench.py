@@ -173,13 +173,19 @@ def _measure(
     from bezoar.bench.run import estimate, run
     from bezoar.bench.store import appending, newest, read_entries
     from bezoar.bench.version import code_version
+    from bezoar.bench.weak import Weak
 
     cells, version, entries = _runnable(cells), code_version(), read_entries(log)
     current, known = newest(entries, version), newest(entries)
-    rest = [cell for cell in cells if cell.key not in (known if keep else current)]
+    done = known if keep else current
+    weak = Weak(done.values())
+    implied = sum(cell.key not in done and weak.implies(cell) for cell in cells)
+    rest = [cell for cell in cells if cell.key not in done and not weak.implies(cell)]
     others = sum(cell.key in known and cell.key not in current for cell in cells)
     _say(
-        f"{len(cells)} cells: {len(cells) - len(rest)} done, {len(rest)} to measure with {version}, {jobs} at a time, "
+        f"{len(cells)} cells: {len(cells) - len(rest) - implied} done, "
+        + (f"{implied} implied by these, " if implied else "")
+        + f"{len(rest)} to measure with {version}, {jobs} at a time, "
         f"about {estimate(rest, known, jobs) / 3600:.1f} h"
         + (f"; {others} measured by other versions only" if others else "")
     )
@@ -187,7 +193,7 @@ def _measure(
         return 0
     try:
         with appending(log) as open_log:
-            ran = run(rest, folder, open_log, version, jobs, limit_s)
+            ran = run(rest, folder, open_log, version, jobs, limit_s, weak)
     except KeyboardInterrupt:
         _say(f"error: interrupted; all finished cells are kept in {log}")
         return INTERRUPTED
