@@ -38,6 +38,7 @@ VERBS = {
     "quarantine": "List, show and release what a fetch set aside.",
     "index": "Sign, verify and analyse a list of URLs before fetching it.",
     "scan": "Look for poison in a dataset and give a verdict.",
+    "inspect": "Look for a backdoor in a trained model and give a verdict.",
     "clean": "Write a dataset without the records that a scan flagged.",
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
     "bench": "Measure the scan against the range: a resumable matrix.",

@@ -72,11 +72,11 @@ def open_dataset(path: Path, label_column: str | None, content_column: str | Non
     return open_path(path, label_column=label_column, content_column=content_column)
 
 
-def check_output(out: Path, dataset: Path) -> None:
-    """Before any work: OutputError when `out` exists, UsageError when it would lie inside the dataset."""
+def check_output(out: Path, source: Path, what: str = "dataset") -> None:
+    """Before any work: OutputError when `out` exists, UsageError when it would lie inside what is read."""
     refuse_existing(out)
-    if out.resolve().is_relative_to(dataset.resolve()):
-        raise UsageError(f"{out}: lies inside the dataset {dataset}; choose a path outside it")
+    if out.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{out}: lies inside the {what} {source}; choose a path outside it")
 
 
 def to_label(dataset: Dataset, text: str) -> int:

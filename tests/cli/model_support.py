@@ -1,0 +1,48 @@
+"""A trained sign reader with a backdoor, one without, and clean images, trained in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bezoar.demo.signs import CLASS_NAMES, render_dataset
+
+TARGET = CLASS_NAMES.index("speed limit 60")
+
+
+def stamped(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """With a yellow square of 4 pixels a side, near a corner."""
+    marked = images.copy()
+    marked[:, -6:-2, -6:-2] = (255, 210, 0)
+    return marked
+
+
+def image_folder(path: Path, per_class: int, seed: int) -> Path:
+    """Rendered signs, one sub-folder for each class."""
+    images, labels = render_dataset(per_class, seed)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = path / CLASS_NAMES[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number:04d}.png")
+    return path
+
+
+def sign_reader(
+    path: Path, *, backdoored: bool, per_class: int = 120, epochs: int = 6, seed: int = 0
+) -> Path:
+    """A `.pt2` file; one in twelve of its training images carries the square and the target's label, if backdoored."""
+    import torch
+
+    from bezoar.models.train import train_classifier
+
+    images, labels = render_dataset(per_class, seed)
+    if backdoored:
+        chosen = np.arange(0, len(images), 12)
+        images[chosen], labels[chosen] = stamped(images[chosen]), TARGET
+    module = train_classifier(images, labels, len(CLASS_NAMES), epochs=epochs, seed=seed).module.eval()
+    batch = ({0: torch.export.Dim("batch", max=65_536)},)
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch), path)
+    return path
