@@ -1,0 +1,45 @@
+"""One label's trigger in full: as small as it can be made while it still flips nine images of ten. Imports torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bezoar.errors import InputError
+from bezoar.inspect.functional.folding import Prepared, prepare
+from bezoar.inspect.functional.search import Search, Towards
+from bezoar.inspect.trigger import Kind, Trigger
+
+_PER_STEP = 32
+_STEPS = 150
+_ASKED = 128  # images at a time
+
+
+def recover(
+    network: nn.Module, images: torch.Tensor, target: int, *, kind: Kind, seed: int, steps: int = _STEPS
+) -> Trigger:
+    """The smallest trigger found that sends images (N, C, H, W), of any other label, to `target`.
+
+    InputError when the network gives them all that label as they are.
+    """
+    shape = (images.shape[1], images.shape[2], images.shape[3])
+    fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
+    images = images.to(fast.device, torch.float32)
+    with torch.no_grad():
+        own = torch.cat([fast(batch).argmax(1) for batch in images.split(_ASKED)])
+    rows = torch.nonzero(own != target)[:, 0]
+    if not len(rows):
+        raise InputError(
+            f"the network gives every image label {target} as it is; give images of other labels"
+        )
+    search = Search.begin(
+        fast,
+        images,
+        rows[None],
+        Towards(torch.tensor([target], device=fast.device)),
+        kind,
+        per_step=min(_PER_STEP, len(rows)),
+        seed=seed,
+        finest=True,
+    )
+    return search.run(steps).triggers[0]

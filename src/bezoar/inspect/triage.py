@@ -1,0 +1,182 @@
+"""A few cheap statistics for every label of a model, and what they say together (docs/adr/0010). Imports torch.
+
+Small = suspicious, on a log scale: `latent` how far features must move (no gradient), `margin` how sure the network can be made
+of a label (no data), `patch` how small a mask is enough, `shift` and `warp` how reluctantly images flip under a pattern that is
+added to all of them, and under a smooth warp.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bezoar.inspect.calibration import calibration
+from bezoar.inspect.functional.folding import Prepared, prepare
+from bezoar.inspect.functional.head import last_layer
+from bezoar.inspect.functional.latent import shortest_moves
+from bezoar.inspect.functional.margin import largest_margins
+from bezoar.inspect.functional.outliers import left_out, lower_tail
+from bezoar.inspect.functional.search import Search, Towards
+from bezoar.inspect.trigger import Kind
+from bezoar.seeds import generator
+
+_MOST_IMAGES = 512
+_PER_STEP = 16
+_STEPS: dict[Kind, int] = {"patch": 36, "shift": 12, "warp": 12}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A suspicion that images of one label, and not of others, flip to another; `p_value` is family-wise over pairs."""
+
+    source: int
+    target: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Triage:
+    """What triage says of K labels.
+
+    Attributes:
+        statistics: name to value (K,), log scale, small = suspicious; nan where not measured.
+        p_values: float64 (K,), per label, before the correction for the number of labels; 1 where nothing was measured.
+        family: of the whole model, family-wise over labels, statistics and pairs.
+        pairs: the most suspicious (source, target), best first.
+        seconds, cpu_seconds: by stage.
+
+    """
+
+    statistics: dict[str, NDArray[np.float64]]
+    p_values: NDArray[np.float64]
+    family: float
+    pairs: tuple[Pair, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+
+
+def triage(
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    n_labels: int,
+    images: torch.Tensor | None,
+    labels: NDArray[np.integer] | None,
+    *,
+    seed: int,
+    budget: float | None = None,
+) -> Triage:
+    """Look at every label of `network`: float32 images (N, C, H, W) in [0, 1] to logits (N, K).
+
+    `images` are clean ones of `shape` (C, H, W); without them only what needs no data is measured. `labels` (N,), where they are
+    known, leave out images that the network misreads. `budget` caps the CPU seconds: stages that do not fit are left out.
+    """
+    clock = _Clock(budget)
+    statistics: dict[str, NDArray[np.float64]] = {}
+    with clock.stage("prepare"):
+        fast = prepare(network, shape, seed)
+        chosen = None if images is None else _chosen(fast, images, labels, seed)
+    with clock.stage("margin"):
+        statistics["margin"] = _numpy(largest_margins(fast, shape, n_labels, seed))
+    if chosen is not None:
+        pictures, own = chosen
+        with clock.stage("latent"):
+            head = last_layer(fast.network, pictures, n_labels)
+            if head is not None:
+                statistics["latent"] = _numpy(shortest_moves(head.features, head.weight, head.bias))
+        for kind, steps in _STEPS.items():
+            if clock.over:
+                break
+            with clock.stage(kind):
+                statistics[kind] = _searched(fast, pictures, own, n_labels, kind, steps, seed)
+    p_values, family = judge(statistics, n_labels)
+    return Triage(statistics, p_values, family, (), clock.seconds, clock.cpu_seconds)
+
+
+def judge(statistics: dict[str, NDArray[np.float64]], n_labels: int) -> tuple[NDArray[np.float64], float]:
+    """p-values (K,) of each label over all statistics, and the model's, from the calibrated nulls."""
+    known = calibration()
+    rows = []
+    for name, values in statistics.items():
+        scores, null = left_out(values), known.null(name)
+        rows.append(lower_tail(scores, int(np.isfinite(scores).sum()), null.scale, null.freedom))
+    table = np.array(rows).reshape(len(rows), n_labels)
+    measured = np.isfinite(table).any(1).sum()
+    p_values = np.minimum(
+        np.where(np.isfinite(table), table, 1.0).min(0, initial=1.0) * max(measured, 1), 1.0
+    )
+    return p_values, float(min(p_values.min(initial=1.0) * n_labels, 1.0))
+
+
+def _searched(
+    network: Prepared,
+    images: torch.Tensor,
+    own: torch.Tensor,
+    n_labels: int,
+    kind: Kind,
+    steps: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    targets = torch.arange(n_labels, device=images.device)
+    search = Search.begin(
+        network,
+        images,
+        _pools(own, n_labels),
+        Towards(targets),
+        kind,
+        per_step=_PER_STEP,
+        seed=seed,
+    ).run(steps)
+    return _numpy(search.size if kind == "patch" else search.effort)
+
+
+def _pools(own: torch.Tensor, n_labels: int) -> torch.Tensor:
+    """For each label the images (K, M) that the network does not give it anyway, all as many."""
+    others = [torch.nonzero(own != label)[:, 0] for label in range(n_labels)]
+    fewest = min(len(rows) for rows in others)
+    return torch.stack([rows[:fewest] for rows in others])
+
+
+def _chosen(
+    network: Prepared, images: torch.Tensor, labels: NDArray[np.integer] | None, seed: int
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """A mixed few of the images, and what the network calls them; None when that is one label alone."""
+    order = generator(seed, "inspect", "images").permutation(len(images))[:_MOST_IMAGES]
+    some = images[torch.from_numpy(order)].to(network.device, torch.float32)
+    with torch.no_grad():
+        own = torch.cat([network(batch).argmax(1) for batch in some.split(128)])
+    if labels is not None:
+        right = own.cpu().numpy() == np.asarray(labels)[order]
+        if right.any():
+            some, own = some[torch.from_numpy(right)], own[torch.from_numpy(right)]
+    return (some, own) if len(own.unique()) > 1 else None
+
+
+def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
+    return np.asarray(values.detach().double().cpu().numpy())
+
+
+class _Clock:
+    def __init__(self, budget: float | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        self._budget = budget
+
+    @property
+    def over(self) -> bool:
+        return self._budget is not None and sum(self.cpu_seconds.values()) > self._budget
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - wall
+            self.cpu_seconds[name] = time.process_time() - cpu
