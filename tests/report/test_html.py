@@ -8,7 +8,7 @@ import pytest
 from bezoar.report import to_html
 from bezoar.scan.result import Example, Picture, ScanResult, Severity, Status, Unreadable
 from report.builders import noise, picture, scan_result, source_finding, text_finding, trigger_finding
-from report.page import Page
+from report.page import Page, assert_asks_for_nothing, assert_inert, assert_well_formed
 
 HOSTILE = (
     "<script>document.title='owned'</script>",
@@ -99,18 +99,11 @@ def test_severities_are_kept_apart() -> None:
 def test_hostile_text_is_inert() -> None:
     html = to_html(hostile_result())
     page = Page(html)
-    tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "iframe", "object", "embed", "a", "form", "base", "svg onload"}
-    for tag, attributes in page.elements:
-        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
-        for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    assert_inert(html)
     assert "<script>document.title" in page.text  # shown as words
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ud800-\udfff\x00\x1b]", html)
     assert r"gpj.\u202eexe\u2066" in page.text
     assert r"two\nlines\r\x00\x1b[31m" in page.text
     assert "x" * 2_000 not in html
-    html.encode("utf-8")
 
 
 def test_texts_are_quoted_with_the_place_marked() -> None:
@@ -160,14 +153,7 @@ def test_one_is_not_a_plural() -> None:
 
 
 def test_makes_no_request() -> None:
-    html = to_html(hostile_result())
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
-    assert policy
-    assert "default-src 'none'" in policy[1]
-    assert "script-src" not in policy[1]
-    style = html[html.index("<style>") : html.index("</style>")]
-    assert "url(" not in style
-    assert "@import" not in style
+    assert_asks_for_nothing(to_html(hostile_result()))
     plain = to_html(scan_result((trigger_finding(np.arange(9)),)))
     assert not re.search(r"https?://", plain)
 
@@ -212,21 +198,4 @@ def test_stays_under_ten_megabytes_and_says_what_is_left_out() -> None:
 
 
 def test_the_page_is_well_formed() -> None:
-    html = to_html(hostile_result())
-    for element in (
-        "main",
-        "section",
-        "article",
-        "details",
-        "table",
-        "figure",
-        "ul",
-        "dl",
-        "blockquote",
-        "mark",
-        "p",
-        "bdi",
-        "span",
-    ):
-        opened, closed = len(re.findall(rf"<{element}[ >]", html)), html.count(f"</{element}>")
-        assert opened == closed, element
+    assert_well_formed(to_html(hostile_result()))

@@ -11,7 +11,7 @@ from bezoar.inspect.result import InspectionResult, LabelReport, Picture, Severi
 from bezoar.inspect.trigger import Trigger
 from bezoar.report.inspection_html import inspection_to_html
 from report.inspection_builders import backdoor, inspection, label_reports, pictures, shortcut, signs
-from report.page import Page
+from report.page import Page, assert_asks_for_nothing, assert_inert, assert_well_formed
 from report.test_html import HOSTILE
 
 
@@ -107,35 +107,14 @@ def test_severities_are_kept_apart() -> None:
 def test_hostile_text_is_inert() -> None:
     html = inspection_to_html(hostile_inspection(), Path("/x/" + HOSTILE[1]))
     page = Page(html)
-    assert not {tag for tag, _ in page.elements} & {
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "a",
-        "form",
-        "base",
-    }
-    for tag, attributes in page.elements:
-        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
-        for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    assert_inert(html)
     assert "<script>document.title" in page.text  # shown as words
-    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ud800-\udfff\x00\x1b]", html)
     assert r"gpj.\u202eexe\u2066" in page.text
     assert "x" * 2_000 not in html
-    html.encode("utf-8")
 
 
 def test_makes_no_request() -> None:
-    html = inspection_to_html(hostile_inspection())
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
-    assert policy
-    assert "default-src 'none'" in policy[1]
-    assert "script-src" not in policy[1]
-    style = html[html.index("<style>") : html.index("</style>")]
-    assert "url(" not in style
-    assert "@import" not in style
+    assert_asks_for_nothing(inspection_to_html(hostile_inspection()))
     assert not re.search(r"https?://", inspection_to_html(inspection((backdoor(),))))
 
 
@@ -251,20 +230,4 @@ def test_pictures_of_any_size_are_taken() -> None:
 
 
 def test_the_page_is_well_formed() -> None:
-    html = inspection_to_html(hostile_inspection())
-    for element in (
-        "main",
-        "section",
-        "article",
-        "details",
-        "table",
-        "figure",
-        "ul",
-        "dl",
-        "p",
-        "bdi",
-        "span",
-        "svg",
-    ):
-        opened, closed = len(re.findall(rf"<{element}[ >]", html)), html.count(f"</{element}>")
-        assert opened == closed, element
+    assert_well_formed(inspection_to_html(hostile_inspection()))

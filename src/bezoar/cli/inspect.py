@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from bezoar.cli.options import (
     PATH,
     check_output,
     dataset_options,
+    echo_document,
     open_dataset,
     sarif_format_option,
     seed_option,
@@ -108,10 +108,7 @@ def _show(result: InspectionResult, saved: Path | None, form: str) -> None:
         text = inspection_to_terminal(result, saved=saved, width=terminal_width(), colour=wants_colour())
         click.echo(text, nl=False)
         return
-    document = as_json(result) if form == "json" else inspection_to_sarif(result)
-    click.echo(json.dumps(document, indent=1, allow_nan=False))
-    if saved is not None:
-        click.echo(f"report: {saved / 'report.html'}", err=True)
+    echo_document(as_json(result) if form == "json" else inspection_to_sarif(result), saved)
 
 
 def _exit_code(result: InspectionResult, *, strict: bool) -> int:

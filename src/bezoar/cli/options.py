@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -87,6 +88,13 @@ def to_label(dataset: Dataset, text: str) -> int:
         return int(text)
     known = ", ".join(dataset.label_names[:12]) + (", ..." if len(dataset.label_names) > 12 else "")
     raise UsageError(f"{dataset.path}: no label {text!r}; labels: {known}")
+
+
+def echo_document(document: Any, saved: Path | None) -> None:
+    """A result as JSON on standard output; where its report was saved goes to standard error, apart from it."""
+    click.echo(json.dumps(document, indent=1, allow_nan=False))
+    if saved is not None:
+        click.echo(f"report: {saved / 'report.html'}", err=True)
 
 
 def terminal_width() -> int:
