@@ -55,6 +55,34 @@ def test_a_signature_that_does_not_count_is_said(here: Desk) -> None:
     assert len(told["problems"]) == 1
 
 
+def test_a_key_that_was_stolen_counts_up_to_its_last_entry(here: Desk) -> None:
+    whole(here)
+    policy = here.root / "policy.toml"
+    text = policy.read_text()
+    assert 'name = "ada"\n' in text
+    policy.write_text(text.replace('name = "ada"\n', 'name = "ada"\nlast_entry = 3\n'))
+    assert here.custody("Stop/000.png", "--policy", policy).code == 0
+    assert here.attest("quarantined", "--records", "key=Stop/000.png").code == 0
+    done = here.custody("Stop/000.png", "--policy", policy)
+    assert "NOT VALID: is signed by ada (valid up to entry 3)" in done.out
+    assert done.out.startswith("Stop/000.png in signs: held\n")
+    assert done.code == 1
+
+
+def test_an_event_that_was_appended_again_moves_nothing(here: Desk) -> None:
+    whole(here)
+    for kind in ("quarantined", "released"):
+        assert here.attest(kind, "--records", "key=Stop/000.png").code == 0
+    log = CustodyLog.open(here.root / "log")
+    entry = here.root / "again.json"
+    entry.write_bytes([each.data for each in log.entries()][-2])
+    assert here.cli("log", "append", here.root / "log", entry, "--key", here.root / "log.key").code == 0
+    done = here.custody("Stop/000.png", "--policy", here.root / "policy.toml")
+    assert "NOT VALID: is the one of entry 4, which ada signed once" in done.out
+    assert done.out.startswith("Stop/000.png in signs: held\n")
+    assert done.code == 1
+
+
 def test_json_carries_proofs(here: Desk) -> None:
     whole(here)
     told = json.loads(here.custody("Yield/003.png", "--format", "json").out)

@@ -14,10 +14,10 @@ from bezoar.cli.options import PATH, format_option
 
 if TYPE_CHECKING:
     from bezoar.custody.audit.policy import Policy
-    from bezoar.custody.events.event import Event
+    from bezoar.custody.events.history import Logged
     from bezoar.custody.events.life import RecordLife, Signed, Station
     from bezoar.custody.seal.leaves import Leaf
-    from bezoar.custody.signing.dsse import Envelope
+    from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.note import VerifierKey
 
 INVALID = 1
@@ -62,21 +62,26 @@ def command(
     log.check_history()
     if policy is not None:
         log.check_policy(policy.tlog)
-    told = life(open_seal(location), key, log, lambda event, envelope: _names(policy, event, envelope))
+    seal = open_seal(location)
+    told = life(seal, key, log, _history(log, seal.name, policy))
     click.echo(json.dumps(told.to_json(), indent=1) if form == "json" else "\n".join(_as_text(told, policy)))
     return INVALID if told.problems else 0
 
 
-def _names(policy: Policy | None, event: Event, envelope: Envelope) -> Signed:
-    """Who has signed: by name where the policy knows and allows them, else what is wrong, or the claimed keys."""
-    from bezoar.custody.audit.authority import authority
+def _history(log: CustodyLog, dataset: str, policy: Policy | None) -> Iterator[tuple[Logged, Signed]]:
+    """The entries about a dataset, and who has signed: whom the policy allows, by name; without one, the keys as claimed."""
+    from bezoar.custody.audit.vouching import vouching
+    from bezoar.custody.events.history import history
     from bezoar.custody.events.life import Signed
+    from bezoar.custody.events.times import now
 
-    if policy is None:
-        claimed = (f"key {signature.keyid[:16] or '?'} (not checked)" for signature in envelope.signatures)
-        return Signed(tuple(claimed))
-    who = authority(policy, event, envelope)
-    return Signed(who.names, "" if who.names else who.why)
+    if policy is not None:
+        for each in vouching(log, dataset, policy, now()):
+            yield each.logged, Signed(each.who.names, "" if each.who.names else each.why)
+        return
+    for logged in history(log, dataset):
+        signatures = logged.envelope.signatures if logged.envelope else ()
+        yield logged, Signed(tuple(f"key {each.keyid[:16] or '?'} (not checked)" for each in signatures))
 
 
 def _as_text(told: RecordLife, policy: Policy | None) -> Iterator[str]:

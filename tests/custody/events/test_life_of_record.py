@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bezoar.custody.events.event import Event, ScanFinding
+from bezoar.custody.events.event import ScanFinding
+from bezoar.custody.events.history import Logged, history
 from bezoar.custody.events.life import BY_NAME, BY_SOURCE, IN_DATASET, RecordLife, Signed, life
 from bezoar.custody.seal.sealing import Seal
-from bezoar.custody.signing.dsse import Envelope
 from bezoar.custody.tlog.log import CustodyLog
 from bezoar.custody.tlog.merkle import leaf_hash
 from bezoar.custody.tlog.proof import TlogProof
@@ -18,11 +18,13 @@ from custody.audit.support import Life, log_signer, scan, signer_of
 
 
 def tell(of: Life, key: str) -> RecordLife:
-    def names(event: Event, envelope: Envelope) -> Signed:
-        keys = tuple(signature.keyid for signature in envelope.signatures)
+    def signed(logged: Logged) -> Signed:
+        keys = tuple(each.keyid for each in logged.envelope.signatures) if logged.envelope else ()
         return Signed((), "is by mallory") if signer_of("mallory").keyid in keys else Signed(keys)
 
-    return life(Seal.open(of.root / "signs.seal"), key, CustodyLog.open(of.root / "log"), names)
+    log = CustodyLog.open(of.root / "log")
+    told = ((logged, signed(logged)) for logged in history(log, "signs"))
+    return life(Seal.open(of.root / "signs.seal"), key, log, told)
 
 
 @pytest.fixture

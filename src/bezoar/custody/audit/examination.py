@@ -7,29 +7,25 @@ signature counts for nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bezoar.custody.audit.authority import Authority, authority
-from bezoar.custody.audit.clock import CLOCKS, Clock
+from bezoar.custody.audit.clock import CLOCKS
 from bezoar.custody.audit.coverage import Coverage
 from bezoar.custody.audit.irregularities import Irregularity, irregularity
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.audit.revocations import Parents, Revocation
-from bezoar.custody.events.entry import dataset_of
+from bezoar.custody.audit.vouching import Vouched, vouching
 from bezoar.custody.events.event import AUDITED, PASSED, RELEASED, REVOKED, SCANNED, SEALED, Event
-from bezoar.custody.events.history import Logged, read_entry
 from bezoar.custody.events.ledger import Holding, Ledger
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
 from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
-    from bezoar.custody.signing.dsse import Envelope
     from bezoar.custody.tlog.log import CustodyLog
 
 NO_SOURCE = "(not stated)"
@@ -97,15 +93,12 @@ def examine(
     out where a trusted auditor's statement, logged after them and before the period, has told of them.
     """
     revocations: list[Revocation] = []
-    ledger = Ledger(source_of(policy), Parents(log, policy, revocations))
+    ledger = Ledger(source_of(policy), Parents(log, policy, now, revocations))
     found = Examination(ledger, Coverage(policy), revocations=revocations)
-    clock = Clock(log, policy, now)
-    reader = _Reader(policy, found, now, since, clock)
+    reader = _Reader(found, now, since)
     try:
-        for entry in log.entries():
-            if dataset_of(entry.data) == dataset:
-                reader.read(read_entry(log, entry))
-            clock.note(entry)
+        for vouched in vouching(log, dataset, policy, now):
+            reader.read(vouched)
     except (InputError, VerificationError) as error:
         found.irregularities.append(irregularity("log-damaged", str(error)))
     reader.finish()
@@ -133,35 +126,27 @@ def _host(value: str | None) -> str | None:
 
 
 class _Reader:
-    def __init__(
-        self, policy: Policy, found: Examination, now: datetime, since: datetime | None, clock: Clock
-    ) -> None:
-        self._policy, self._found, self._now, self._since, self._clock = policy, found, now, since, clock
+    def __init__(self, found: Examination, now: datetime, since: datetime | None) -> None:
+        self._found, self._now, self._since = found, now, since
         self._latest: datetime | None = None
         self._in_period = since is None
         self._last = -1
         self._audited: int | None = None  # the last entry with a trusted auditor's statement
         self._told: set[tuple[object, object]] = set()  # exceptions in such statements: code and entry
-        self._said: dict[tuple[bytes, str], int] = {}  # statement and signer, by entry
 
-    def read(self, logged: Logged) -> None:
+    def read(self, vouched: Vouched) -> None:
         """Book one entry."""
-        found = self._found
-        if logged.event is None or logged.envelope is None:
+        found, logged, who, moment = self._found, vouched.logged, vouched.who, vouched.moment
+        if logged.event is None:
             found.irregularities.append(irregularity("unreadable-event", logged.problem, event=logged.index))
             return
         event = logged.event
         if not self._in_period and self._since is not None and event.time >= self._since:
             self._open_period()
         self._check_time(logged.index, event)
-        moment = self._clock.later_than(event.time)
-        who = authority(self._policy, event, logged.envelope, logged.index, moment.time if moment else None)
-        who = self._said_once(logged.index, logged.envelope, who)
         if not who.names:
             keys = [record.key for record in (*event.records, *event.was)]
-            what = f"{_called(event)} {who.why}"
-            if moment is not None:
-                what += f"; it says {time_text(event.time)}, and is later than entry {moment.index}"
+            what = f"{_called(event)} {vouched.why}"
             found.irregularities.append(irregularity(who.code, what, set(keys), logged.index))
         if who.names or event.moves:
             self._book(logged.index, event)
@@ -227,18 +212,6 @@ class _Reader:
             found.released = event.after
             self._check_revoked(index, "the dataset was released")
             found.irregularities += found.coverage.lacking(found.ledger, "at the release", index)
-
-    def _said_once(self, index: int, envelope: Envelope, who: Authority) -> Authority:
-        """Who vouches for an entry: nobody who has signed the same statement for an earlier one, which anybody can copy."""
-        digest = hashlib.sha256(envelope.payload).digest()
-        before = {name: self._said.setdefault((digest, name), index) for name in who.names}
-        new = tuple(name for name, entry in before.items() if entry == index)
-        if new or not before:
-            return replace(who, names=new)
-        entry = min(before.values())
-        return Authority(
-            (), "replayed", f"is the one of entry {entry}, which {', '.join(before)} signed once"
-        )
 
     def _check_revoked(self, index: int, when: str) -> None:
         found = self._found

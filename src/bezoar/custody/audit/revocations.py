@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bezoar.custody.audit.authority import authority
 from bezoar.custody.audit.policy import Policy
+from bezoar.custody.audit.vouching import vouching
 from bezoar.custody.events.descent import Provenance
 from bezoar.custody.events.event import REVOKED
-from bezoar.custody.events.history import history
 from bezoar.custody.events.ledger import Holding, Ledger, matches
 from bezoar.custody.events.query import Query
 from bezoar.custody.seal.leaves import Leaf
@@ -47,8 +47,8 @@ class Revocation:
 class Parents:
     """Finds the snapshots that records were derived from; what was revoked there is added to `revocations`."""
 
-    def __init__(self, log: CustodyLog, policy: Policy, revocations: list[Revocation]) -> None:
-        self._log, self._policy, self._revocations = log, policy, revocations
+    def __init__(self, log: CustodyLog, policy: Policy, now: datetime, revocations: list[Revocation]) -> None:
+        self._log, self._policy, self._now, self._revocations = log, policy, now, revocations
         self._known: dict[tuple[str, str], _Parent | None] = {}
 
     def __call__(self, dataset: str, snapshot: str) -> _Parent | None:
@@ -63,23 +63,20 @@ class Parents:
         ledger = Ledger(lambda holding: holding.origin or "", self)
         held: list[Holding] | None = None
         revocations = []
-        for logged in history(self._log, dataset):
-            event, envelope = logged.event, logged.envelope
-            if event is None or envelope is None:
+        for each in vouching(self._log, dataset, self._policy, self._now):
+            event, counts = each.logged.event, bool(each.who.names)
+            if event is None:
                 continue  # the audit of that dataset says so; a movement that is missing shows in the root
-            vouched = held is not None and event.kind != REVOKED
-            if not vouched and (event.moves or event.kind == REVOKED):
-                vouched = bool(authority(self._policy, event, envelope, logged.index).names)
-                if event.moves and not vouched:
-                    return None
-            if held is None:
+            if held is None and event.moves and not counts:
+                return None
+            if held is None and counts:
                 problems = ledger.apply(event)
                 if any(problem.code == "parent-unknown" for problem in problems):
                     return None
                 if ledger.snapshot == snapshot and ledger.complete():
                     held = list(ledger.held.values())
-            if event.kind == REVOKED and event.query is not None and vouched:
-                revocations.append(Revocation(logged.index, Query.parse(event.query), dataset))
+            if event.kind == REVOKED and event.query is not None and counts:
+                revocations.append(Revocation(each.logged.index, Query.parse(event.query), dataset))
         if held is None:
             return None
         known = {(each.parent, each.event) for each in self._revocations}

@@ -6,13 +6,13 @@ while the record was in it, or when it revokes a source that is the record's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bezoar.custody.events.event import REVOKED, Event
-from bezoar.custody.events.history import Logged, history
+from bezoar.custody.events.history import Logged
 from bezoar.custody.events.ledger import Ledger, matches
 from bezoar.custody.events.query import Query
 from bezoar.custody.events.times import time_text
@@ -22,7 +22,6 @@ from bezoar.errors import InputError, VerificationError
 
 if TYPE_CHECKING:
     from bezoar.custody.seal.reading import Seal
-    from bezoar.custody.signing.dsse import Envelope
     from bezoar.custody.tlog.log import CustodyLog
 
 BY_NAME, IN_DATASET, BY_SOURCE = "names the record", "is about the dataset with it", "revokes its source"
@@ -36,7 +35,9 @@ class Signed:
     invalid: str = ""
 
 
-Names = Callable[[Event, "Envelope"], Signed]
+History = Iterable[
+    tuple[Logged, Signed]
+]  # the entries about a dataset, in order; of one that cannot be read, nobody
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,13 @@ class RecordLife:
         }
 
 
-def life(seal: Seal, key: str, log: CustodyLog, names: Names) -> RecordLife:
-    """The life of the record `key` of a sealed dataset, as `log` tells it; `names` says who has signed an event.
+def life(seal: Seal, key: str, log: CustodyLog, told: History) -> RecordLife:
+    """The life of the record `key` of a sealed dataset, as `log` tells it; `told` are its entries, and who has signed them.
 
     InputError when neither the seal nor the log knows the key; VerificationError when log or seal is not what was signed.
     """
-    reader = _Reader(key, log, names)
-    stations = tuple(reader.stations(seal.name))
+    reader = _Reader(key, log)
+    stations = tuple(reader.stations(told))
     row = seal.manifest.find(key)
     sealed = _proved(seal, row) if row is not None else None
     if not reader.known and sealed is None:
@@ -131,25 +132,24 @@ def life(seal: Seal, key: str, log: CustodyLog, names: Names) -> RecordLife:
 
 
 class _Reader:
-    def __init__(self, key: str, log: CustodyLog, names: Names) -> None:
-        self._key, self._log, self._names = key, log, names
+    def __init__(self, key: str, log: CustodyLog) -> None:
+        self._key, self._log = key, log
         self.ledger = Ledger(lambda holding: holding.origin or "")
         self.problems: list[str] = []
         self.known = False
 
-    def stations(self, dataset: str) -> Iterator[Station]:
-        for logged in history(self._log, dataset):
-            if logged.event is None or logged.envelope is None:
+    def stations(self, told: History) -> Iterator[Station]:
+        for logged, signed in told:
+            if logged.event is None:
                 self.problems.append(logged.problem)
                 continue
             event, held_before = logged.event, self._key in self.ledger.held
-            signed = self._names(event, logged.envelope) if _names_key(event, self._key) else None
-            counts = event if signed is None or not signed.invalid else _without(event, self._key)
+            named = _names_key(event, self._key)
+            counts = _without(event, self._key) if named and signed.invalid else event
             for problem in self.ledger.apply(counts):
                 if self._key in problem.keys:
                     self.problems.append(f"entry {logged.index} {problem.what}")
             if how := self._covered(event, held_before):
-                signed = signed or self._names(event, logged.envelope)
                 if signed.invalid:
                     self.problems.append(
                         f"entry {logged.index}, {event.kind!r}, does not count: it {signed.invalid}"
