@@ -65,6 +65,20 @@ class Potency:
 
 
 @dataclass(frozen=True, slots=True)
+class Obeyed:
+    """How a model answers a trigger: shares of `tested` held-out records; `control` is of the same without it."""
+
+    success: float
+    control: float
+    tested: int
+
+    @property
+    def took(self) -> bool:
+        """By the rule for triggers above."""
+        return self.success >= LEAST_SUCCESS and self.success - self.control >= LEAST_RISE
+
+
+@dataclass(frozen=True, slots=True)
 class _Samples:
     """Readable, labelled records: uint8 images (N, H, W, 3) or N texts, labels (N,), places (N,) in their dataset."""
 
@@ -152,7 +166,22 @@ def _by_training(
 def _by_trigger(
     predict: Predict, accuracy: float, test: Dataset, attack: Triggered[Any], seed: int, how: str
 ) -> Potency:
-    """The trigger goes on images of their own size, which are shrunk afterwards, as a victim's pipeline would."""
+    seen = obeyed(predict, test, attack, seed)
+    return Potency(accuracy, seen.success, seen.control, seen.took, seen.tested, how)
+
+
+def obeyed(predict: Predict, test: Dataset, attack: Triggered[Any], seed: int) -> Obeyed:
+    """Show the trigger to a model, on at most 500 records of `test`. InputError when it could be tried on none.
+
+    It goes on images of their own size, which are shrunk afterwards, as a victim's pipeline would.
+    """
+    plain, stamped, wanted = triggered_pairs(test, attack, seed)
+    success, control = (_share(predict(values) == wanted) for values in (stamped, plain))
+    return Obeyed(success, control, len(wanted))
+
+
+def triggered_pairs(test: Dataset, attack: Triggered[Any], seed: int) -> tuple[Any, Any, Labels]:
+    """Held-out samples without and with the trigger, as a model is fed them, and the labels (n,) that the attacker wants."""
     wanted = np.asarray(attack.test_labels(test.labels, len(test.label_names)))
     rng = generator(seed, "bench", "potency")
     chosen = np.sort(rng.permutation(np.flatnonzero(wanted >= 0))[:_MOST_TRIGGERED])
@@ -162,17 +191,14 @@ def _by_trigger(
     shown = _samples(some, None if test.modality == "image" and image_sizes(test) else _side(test))
     wanted = wanted[chosen][shown.rows]
     triggered = attack.apply(shown.values, rng)
-    if test.modality == "image":
-        side = _side(test)
-        plain, stamped = (
-            _samples(from_arrays(images, wanted, test.label_names), side).values
-            for images in (shown.values, triggered)
-        )
-    else:
-        plain, stamped = shown.values, triggered
-    success, control = (_share(predict(values) == wanted) for values in (stamped, plain))
-    took = success >= LEAST_SUCCESS and success - control >= LEAST_RISE
-    return Potency(accuracy, success, control, took, len(wanted), how)
+    if test.modality == "text":
+        return shown.values, triggered, wanted
+    side = _side(test)
+    plain, stamped = (
+        _samples(from_arrays(images, wanted, test.label_names), side).values
+        for images in (shown.values, triggered)
+    )
+    return plain, stamped, wanted
 
 
 def _by_target(copy: PoisonedCopy, train: Dataset, test: Dataset, school: _School) -> Potency:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bezoar.cli import bench_inspect
 from bezoar.cli.options import PATH, format_option, terminal_width, wants_colour
 from bezoar.errors import InputError, UsageError
 
@@ -56,6 +57,9 @@ _epochs_option = click.option(
 @click.group("bench")
 def command() -> None:
     """Measure the scan against the range of attacks, and show what was measured."""
+
+
+command.add_command(bench_inspect.command)
 
 
 @command.command("scan")
@@ -123,7 +127,7 @@ def scan_command(
                 results = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "smoke.jsonl"
         else:
             wanted, chosen, numbers = plan.filters(only), _pack_names(packs), _seeds(seeds)
-            folder = _packs_folder()
+            folder = data_folder()
             everything = plan.plan("all", _pack_names(None), numbers, **sizes)
             drawn = plan.plan(part, _present(chosen, folder), numbers, **sizes)
             cells = [cell for cell in drawn if plan.matches(cell, wanted)]
@@ -241,7 +245,7 @@ def _refuse_same_file(log: Path, page: Path | None) -> None:
         )
 
 
-def _packs_folder() -> Path:
+def data_folder() -> Path:
     """BEZOAR_DATA, or the shared folder beside the checkout."""
     from bezoar.bench.packs import packs_folder
 
