@@ -176,6 +176,7 @@ class _Reader:
         found = self._found
         self._settle()
         found.ledger.open_period()
+        found.released = None  # what that release lacked may have been told; the records lack it still
         self._in_period = True
         if self._audited is None:
             return
