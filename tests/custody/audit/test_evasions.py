@@ -14,16 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bezoar.custody.audit.auditing import Scope, audit
 from bezoar.custody.audit.opinion import Verdict
 from bezoar.custody.audit.statement import AuditStatement
-from bezoar.custody.events.attesting import append, attest
-from bezoar.custody.events.building import Request
-from bezoar.custody.events.event import LOST, Scan, ScanFinding
+from bezoar.custody.events.attesting import append, attest, read_books
+from bezoar.custody.events.building import Request, leaf_of
+from bezoar.custody.events.event import LOST, Event, Part, Scan, ScanFinding
 from bezoar.custody.events.history import history
+from bezoar.custody.seal.layout import BUNDLE, CROISSANT, MANIFEST
 from bezoar.custody.seal.sealing import Seal, seal
 from bezoar.custody.tlog.keys import ed25519_signer
 from bezoar.custody.tlog.note import Note, sign_note
 from bezoar.errors import InputError
-from custody.audit.life import ACME, BOB, CAROL, whole_life
-from custody.audit.support import ORIGIN, Life, log_signer, picture, scan, signer_of
+from custody.audit.life import ACME, BOB, CAROL, acquire, whole_life
+from custody.audit.support import ORIGIN, Life, log_signer, picture, scan, signer_of, write_policy
 
 
 @pytest.fixture
@@ -358,3 +359,64 @@ def test_nobody_closes_a_finding_alone_by_quarantine_and_release(life: Life) -> 
     assert keys_of(audited(life), "open-finding") == [ACME[0]]
     life.attest("reviewed", "edsger", query=f"key={ACME[0]}")
     assert keys_of(audited(life), "open-finding") == []
+
+
+def test_what_a_release_lacked_is_lacking_in_the_next_period_too(tmp_path: Path) -> None:
+    """The auditor has told of it, so that the exception at the release belongs to the period before."""
+    life = Life(tmp_path / "life")
+    acquire(life)
+    life.attest("scanned", "grace", scan=scan())
+    life.seal()
+    life.attest("sealed")
+    life.attest("released", "barbara")
+    write_policy(life.root / "policy")
+    before = audited(life)
+    assert [(each.code, each.event) for each in before.irregularities] == [("missing-reviews", 6)]
+    append([replace(before, time=life.tick()).event()], life.log, [signer_of("barbara")], log_signer())
+    since = Scope(since=life.tick() - timedelta(minutes=1), seed=1)
+    assert [(each.code, each.event) for each in audited(life, since).irregularities] == [
+        ("missing-reviews", None)
+    ]
+
+
+def parts_of(sealed: Seal) -> tuple[Part, ...]:
+    return tuple(Part(name, sealed.digest(name), "x/y") for name in (BUNDLE, MANIFEST, CROISSANT))
+
+
+def sealed_again(life: Life, snapshot: str, parts: tuple[Part, ...]) -> None:
+    """Sealed, reviewed by two people and scanned, by what the events say, whatever the books hold."""
+    about = Event("sealed", "signs", snapshot, snapshot, life.tick(), count=1, parts=parts)
+    life.forge(about)
+    for name in ("grace", "edsger"):
+        life.forge(replace(about, kind="reviewed", time=life.tick(), count=None, parts=()), by=name)
+    seen = replace(about, kind="scanned", time=life.tick(), count=None, parts=(), scan=scan())
+    life.forge(seen, by="grace")
+
+
+def test_a_mistake_that_was_told_hides_no_record_in_the_next_period(life: Life) -> None:
+    """The reviewers see the snapshot that the movement names; the books hold one record more."""
+    books, old = read_books(life.log, "signs"), parts_of(Seal.open(life.root / "signs.seal"))
+    known = books.held[ACME[0]].leaf
+    life.forge(
+        Event("transformed", "signs", books.tip, "ab" * 32, life.tick(), records=(known,), was=(known,))
+    )
+    sealed_again(life, books.tip, old)
+    before = audited(life)
+    assert codes(before) == {"snapshot-mismatch"}
+    append([replace(before, time=life.tick()).event()], life.log, [signer_of("barbara")], log_signer())
+    since = Scope(since=life.tick() - timedelta(minutes=1), seed=1)
+    assert codes(audited(life, since)) == set()
+    life.add("acme", ["poison.png"], "stop", 9000)
+    new = life.seal()
+    poison = next(leaf_of(row) for row in new.manifest.rows() if row.key == "poison.png")
+    life.forge(
+        Event(
+            "acquired", "signs", books.tip, "cd" * 32, life.tick(), records=(poison,), origin="https://acme"
+        )
+    )
+    sealed_again(life, books.tip, old)
+    parts, root = parts_of(new), new.root.hex()
+    life.forge(Event("sealed", "signs", root, root, life.tick(), count=1, parts=parts))
+    found = {each.code: each.keys for each in audited(life, since).irregularities}
+    assert set(found) == {"snapshot-mismatch", "missing-reviews", "missing-scan"}
+    assert found["missing-reviews"] == found["missing-scan"] == ("poison.png",)

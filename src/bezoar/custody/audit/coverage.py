@@ -92,7 +92,7 @@ class Coverage:
     def _review(self, event: Event, name: str, ledger: Ledger) -> None:
         bit = self._bits.get(name, 0)
         if not event.records:
-            if event.after == ledger.tip:
+            if ledger.holds(event.after):
                 for holding in ledger.held.values():
                     holding.marks |= bit
             return
@@ -109,11 +109,12 @@ class Coverage:
         if event.scan is None:
             return
         unnamed = event.scan.status == "poisoned" and not event.scan.names_poison
+        covers = ledger.holds(event.after)
         if unnamed:
             self._unnamed = (index, event.after)
-        elif event.scan.status == "clean" and self._unnamed and self._unnamed[1] != event.after:
+        elif covers and event.scan.status == "clean" and self._unnamed and self._unnamed[1] != event.after:
             self._unnamed = None
-        if event.scan.status != "undecided" and not unnamed:
+        if covers and event.scan.status != "undecided" and not unnamed:
             for holding in ledger.held.values():
                 holding.marks |= _SCANNED
         for found in event.scan.findings:

@@ -118,13 +118,14 @@ class Ledger:
         self.step: tuple[str, str] | None = None  # snapshots of the movements under way
         self.passed: set[str] = {NOTHING}  # every snapshot that the events have named as the dataset's
         self._source_of, self._parents = source_of, parents
-        self._drifted = False
+        self._drifted = self._told = False  # the records held are not those of the snapshot; it has been said
         self._descent = Descent()  # of the step under way
         self._moves = 0  # movements so far
         self._known: dict[bytes, Provenance] = {}  # of every content that was ever in custody
 
     def open_period(self) -> None:
-        """Begin a new period: what is held now is the opening balance."""
+        """Begin a new period: what is held now is the opening balance. What is wrong with it is said again."""
+        self._told = False
         for account, records in ((self.dataset, self.held), (self.outside, self.quarantine)):
             account.opening = self.count(records.values())
             account.moved = {}
@@ -154,8 +155,9 @@ class Ledger:
         self.step = None
         what = f"the transformations that lead to snapshot {named[:16]} make records that replace none"
         problems = _problem("made-from-nothing", what, self._descent.from_nothing())
-        drifted, self._drifted = self._drifted, self.root() != named
-        if drifted or not self._drifted:  # said once; that later snapshots differ too is no news
+        self._drifted = self.root() != named
+        told, self._told = self._told, self._drifted
+        if told or not self._drifted:  # said once; that later snapshots differ too is no news
             return problems
         what = f"the movements that lead to snapshot {named[:16]} do not: the records held give another one"
         return [*problems, Problem("snapshot-mismatch", what)]
@@ -173,6 +175,10 @@ class Ledger:
         """Whether the records held give the snapshot that the events name."""
         return self.root() == self.snapshot
 
+    def holds(self, snapshot: str) -> bool:
+        """Whether the records held are those of a snapshot (hex), after its step."""
+        return snapshot == self.tip and (not self._drifted or self.root() == snapshot)
+
     def _names_tip(self, event: Event) -> list[Problem]:
         """What is wrong with the snapshot that an event is about which moves nothing."""
         if event.after == self.tip:
@@ -182,8 +188,8 @@ class Ledger:
             return [] if event.records else [Problem("other-snapshot", what)]
         self.tip = event.after
         self.passed.add(event.after)
-        drifted, self._drifted = self._drifted, True
-        return [] if drifted else [Problem("snapshot-mismatch", what)]
+        told, self._told, self._drifted = self._told, True, True
+        return [] if told else [Problem("snapshot-mismatch", what)]
 
     def _chain(self, event: Event) -> list[Problem]:
         if self.step == (event.before, event.after):
