@@ -99,7 +99,7 @@ def test_a_folder(tmp_path):
 
 
 def test_an_oversized_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("bezoar.embed.onnx.MAX_MODEL_BYTES", 100)
+    monkeypatch.setattr("bezoar.graphs.onnx_file.MAX_MODEL_BYTES", 100)
     with pytest.raises(LimitError, match="larger than"):
         resolve(f"onnx:{tiny(tmp_path / 'm.onnx')}")
 

@@ -9,9 +9,7 @@ the model leaves it open.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,9 +17,9 @@ import numpy as np
 
 from bezoar.embed.base import Features, Images
 from bezoar.errors import InputError, LimitError, MissingExtraError, UsageError
+from bezoar.graphs.onnx_file import parse, read_model
 
 DEFAULT_SIZE = 128  # where the model leaves its input size open; docs/adr/0002 has the measurement
-MAX_MODEL_BYTES = 2**30
 _MAX_SIZE = 1024
 _MAX_DIM = 2**16
 _MAX_FIXED_BATCH = 1024
@@ -77,8 +75,7 @@ def load_onnx(spec: str) -> OnnxEncoder:
     """The encoder of `PATH` or `PATH?output=NAME&size=PIXELS`.
 
     Raises InputError when the file is missing, is no ONNX model, refers to other files, or has no image
-    input or feature output; LimitError when it is over `MAX_MODEL_BYTES`; MissingExtraError without the
-    extra `onnx`.
+    input or feature output; LimitError when it is too large; MissingExtraError without the extra `onnx`.
     """
     path, options = _split(spec)
     content = read_model(path)
@@ -96,61 +93,6 @@ def load_onnx(spec: str) -> OnnxEncoder:
     return OnnxEncoder(
         f"onnx:{path}", size, dim, digest, content, image.name, output, channels_last, fixed_batch, session
     )
-
-
-def read_model(path: str | Path) -> bytes:
-    """The bytes of a model file; InputError when it cannot be read, LimitError over `MAX_MODEL_BYTES`."""
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_MODEL_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: the model cannot be read ({error.strerror})") from error
-    if len(content) > MAX_MODEL_BYTES:
-        raise LimitError(f"{path}: the model is larger than {MAX_MODEL_BYTES >> 20} MiB")
-    return content
-
-
-def parse(content: bytes, where: str | Path) -> Any:
-    """The `onnx.ModelProto` in these bytes; InputError when they are none or refer to other files."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError("reading ONNX models", "onnx") from error
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's exceptions come from a package that has no type information
-        raise InputError(f"{where}: is no ONNX model") from error
-    if not model.graph.node:
-        raise InputError(f"{where}: is no ONNX model (it has no operators)")
-    for graph in _graphs(model):
-        for tensor in _tensors(graph):
-            if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-                raise InputError(f"{where}: keeps weights in another file; save the model as one file")
-    return model
-
-
-def _graphs(model: Any) -> Iterator[Any]:
-    """The graph, those nested in its operators, and the bodies of its functions."""
-    pending = [model.graph, *model.functions]
-    while pending:
-        graph = pending.pop()
-        yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                pending += [attribute.g] if attribute.HasField("g") else []
-                pending += list(attribute.graphs)
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor stored in a graph or a function body."""
-    yield from getattr(graph, "initializer", ())
-    for sparse in getattr(graph, "sparse_initializer", ()):
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
 
 
 def _split(spec: str) -> tuple[str, dict[str, str]]:

@@ -1,355 +1,183 @@
-"""ONNX operators of convolutional image networks in torch (https://onnx.ai/onnx/operators/).
+"""ONNX operators of image networks in torch (https://onnx.ai/onnx/operators/): one table, `OPERATORS`.
 
-`OPERATORS` maps an operator to a function of its inputs (tensors, None where left out) and its attributes
-(a dict, with the graph's version under "opset"). Shape arithmetic is done on small integer tensors, like in
-ONNX itself. Imports torch: import this module inside the function that needs it.
+Shape arithmetic is done on small integer tensors on the CPU, as in ONNX itself. Imports torch: import this module inside the
+function that needs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-Inputs = list[Any]
-Attributes = dict[str, Any]
-Operator = Callable[[Inputs, Attributes], Any]
-
-_MAX_CONSTANT = 2**26  # elements that ConstantOfShape and Expand may make
-
-
-class NotTranslatedError(Exception):
-    """An attribute or an input form that is not covered here."""
-
-
-def attributes(node: Any, opset: int) -> Attributes:
-    """The attributes of a node as Python values; tensors as torch tensors."""
-    from onnx import AttributeProto, helper
-
-    values: Attributes = {"opset": opset}
-    for attribute in node.attribute:
-        value = helper.get_attribute_value(attribute)
-        if attribute.type == AttributeProto.TENSOR:
-            value = to_tensor(value)
-        elif attribute.type == AttributeProto.STRING:
-            value = value.decode("utf-8", "replace")
-        values[attribute.name] = value
-    return values
-
-
-def to_tensor(tensor: Any) -> Any:
-    """A torch tensor of an ONNX tensor that is stored in the file itself."""
-    from onnx import numpy_helper
-
-    return torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
-
-
-def _conv(inputs: Inputs, options: Attributes) -> Any:
-    x, weight = inputs[:2]
-    bias = inputs[2] if len(inputs) > 2 else None
-    kernel = list(weight.shape[2:])
-    n = len(kernel)
-    strides, dilations = options.get("strides", [1] * n), options.get("dilations", [1] * n)
-    x = F.pad(x, _torch_pads(_pads(x, kernel, strides, dilations, options)))
-    conv = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[n]
-    return conv(x, weight, bias, strides, 0, dilations, options.get("group", 1))
-
-
-def _pads(
-    x: Any, kernel: list[int], strides: list[int], dilations: list[int], options: Attributes
-) -> list[int]:
-    """Padding in ONNX order: begins of all axes, then ends."""
-    n = len(kernel)
-    auto = options.get("auto_pad", "NOTSET")
-    if auto == "VALID":
-        return [0] * 2 * n
-    if auto == "NOTSET":
-        return list(options.get("pads", [0] * 2 * n))
-    begins, ends = [], []
-    for side, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True):
-        total = max((-(-side // s) - 1) * s + (k - 1) * d + 1 - side, 0)
-        small = total // 2
-        begins.append(small if auto == "SAME_UPPER" else total - small)
-        ends.append(total - small if auto == "SAME_UPPER" else small)
-    return begins + ends
-
-
-def _torch_pads(pads: list[int]) -> list[int]:
-    """ONNX order (begins, then ends) to torch order (last axis first, begin and end together)."""
-    n = len(pads) // 2
-    return [side for axis in reversed(range(n)) for side in (pads[axis], pads[axis + n])]
-
-
-def _max_pool(inputs: Inputs, options: Attributes) -> Any:
-    (x,) = inputs
-    kernel = options["kernel_shape"]
-    strides, dilations = (
-        options.get("strides", [1] * len(kernel)),
-        options.get("dilations", [1] * len(kernel)),
-    )
-    x = F.pad(x, _torch_pads(_pads(x, kernel, strides, dilations, options)), value=-torch.inf)
-    pool = {1: F.max_pool1d, 2: F.max_pool2d}[len(kernel)]
-    return pool(x, kernel, strides, 0, dilations, ceil_mode=bool(options.get("ceil_mode", 0)))
-
-
-def _average_pool(inputs: Inputs, options: Attributes) -> Any:
-    (x,) = inputs
-    kernel = options["kernel_shape"]
-    ones = [1] * len(kernel)
-    strides = options.get("strides", ones)
-    if options.get("ceil_mode", 0) or options.get("dilations", ones) != ones:
-        raise NotTranslatedError("ceil_mode or dilations")
-    pads = _torch_pads(_pads(x, kernel, strides, ones, options))
-    pool = {1: F.avg_pool1d, 2: F.avg_pool2d}[len(kernel)]
-    total = pool(F.pad(x, pads), kernel, strides)
-    if options.get("count_include_pad", 0) or not any(pads):
-        return total
-    return total / pool(F.pad(torch.ones_like(x[:1, :1]), pads), kernel, strides)
-
-
-def _batch_normalization(inputs: Inputs, options: Attributes) -> Any:
-    x, scale, bias, mean, variance = inputs
-    return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, options.get("epsilon", 1e-5))
-
-
-def _layer_normalization(inputs: Inputs, options: Attributes) -> Any:
-    x, scale = inputs[:2]
-    axis = options.get("axis", -1) % x.dim()
-    bias = inputs[2] if len(inputs) > 2 else None
-    normal = F.layer_norm(x, x.shape[axis:], eps=options.get("epsilon", 1e-5)) * scale
-    return normal if bias is None else normal + bias
-
-
-def _gemm(inputs: Inputs, options: Attributes) -> Any:
-    a, b = inputs[:2]
-    a = a.T if options.get("transA", 0) else a
-    b = b.T if options.get("transB", 0) else b
-    product = options.get("alpha", 1.0) * (a @ b)
-    c = inputs[2] if len(inputs) > 2 else None
-    return product if c is None else product + options.get("beta", 1.0) * c
+from bezoar.graphs.onnx_arrays import ARRAYS, axes_of
+from bezoar.graphs.onnx_layers import LAYERS
+from bezoar.graphs.onnx_resize import RESIZE
+from bezoar.graphs.onnx_values import Attributes, Inputs, Operator, binary, optional, together, unary
 
 
 def _clip(inputs: Inputs, options: Attributes) -> Any:
-    low = inputs[1] if len(inputs) > 1 else options.get("min")
-    high = inputs[2] if len(inputs) > 2 else options.get("max")
+    low, high = (
+        options.get(name) if (given := optional(inputs, place)) is None else given[0]
+        for place, name in ((1, "min"), (2, "max"))
+    )
     return inputs[0] if low is None and high is None else torch.clamp(inputs[0], low, high)
 
 
-def _pad(inputs: Inputs, options: Attributes) -> Any:
-    x = inputs[0]
-    pads = _ints(inputs[1]) if len(inputs) > 1 else list(options["pads"])
-    value = inputs[2] if len(inputs) > 2 else options.get("value", 0.0)
-    if len(inputs) > 3 and inputs[3] is not None:
-        axes = [axis % x.dim() for axis in _ints(inputs[3])]
-        full = [0] * 2 * x.dim()
-        for place, axis in enumerate(axes):
-            full[axis], full[axis + x.dim()] = pads[place], pads[place + len(axes)]
-        pads = full
-    mode = options.get("mode", "constant")
-    if mode == "constant":
-        return F.pad(x, _torch_pads(pads), value=0.0 if value is None else float(value))
-    if any(pads[axis] or pads[axis + x.dim()] for axis in (0, 1)):
-        raise NotTranslatedError(f"mode {mode} over batch or channels")
-    spatial = [*pads[2 : x.dim()], *pads[x.dim() + 2 :]]
-    return F.pad(x, _torch_pads(spatial), mode={"edge": "replicate", "reflect": "reflect"}[mode])
-
-
-def _reshape(inputs: Inputs, options: Attributes) -> Any:
-    x, wanted = inputs[0], _ints(inputs[1])
-    keep_zero = options.get("allowzero", 0)
-    return x.reshape([x.shape[i] if side == 0 and not keep_zero else side for i, side in enumerate(wanted)])
-
-
-def _flatten(inputs: Inputs, options: Attributes) -> Any:
-    (x,) = inputs
-    axis = options.get("axis", 1)
-    axis = axis + x.dim() if axis < 0 else axis
-    return x.reshape(int(np.prod(x.shape[:axis], dtype=np.int64)), -1)
-
-
-def _axes(inputs: Inputs, options: Attributes) -> list[int] | None:
-    """Axes as the second input (newer opsets) or an attribute."""
-    if len(inputs) > 1 and inputs[1] is not None:
-        return _ints(inputs[1])
-    return options.get("axes")
-
-
-def _squeeze(inputs: Inputs, options: Attributes) -> Any:
-    axes = _axes(inputs, options)
-    return inputs[0].squeeze() if axes is None else inputs[0].squeeze(tuple(axes))
-
-
-def _unsqueeze(inputs: Inputs, options: Attributes) -> Any:
-    x, axes = inputs[0], _axes(inputs, options) or []
-    rank = x.dim() + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
-        x = x.unsqueeze(axis)
-    return x
-
-
 def _reduce(function: Callable[..., Any]) -> Operator:
-    def reduce(inputs: Inputs, options: Attributes) -> Any:
-        x, axes = inputs[0], _axes(inputs, options)
+    def run(inputs: Inputs, options: Attributes) -> Any:
+        x, axes = inputs[0], axes_of(inputs, options)
         if not axes and options.get("noop_with_empty_axes", 0):
             return x
         return function(x, tuple(axes or range(x.dim())), keepdim=bool(options.get("keepdims", 1)))
 
-    return reduce
+    return Operator(run, frozenset({1}))
 
 
-def _softmax(inputs: Inputs, options: Attributes) -> Any:
-    (x,) = inputs
-    if options["opset"] >= 13:
-        return torch.softmax(x, options.get("axis", -1))
-    axis = options.get("axis", 1) % x.dim()  # before opset 13, over all axes from this one on
-    return torch.softmax(x.flatten(axis), axis).reshape(x.shape)
-
-
-def _slice(inputs: Inputs, options: Attributes) -> Any:
-    x = inputs[0]
-    given = [_ints(item) if item is not None else None for item in inputs[1:]] + [None] * (5 - len(inputs))
-    starts, ends = given[0] or options["starts"], given[1] or options["ends"]
-    axes = given[2] or options.get("axes") or list(range(len(starts)))
-    for start, end, axis, step in zip(starts, ends, axes, given[3] or [1] * len(starts), strict=True):
-        chosen = range(x.shape[axis])[slice(start, end, step)]
-        x = x.index_select(axis, torch.tensor(list(chosen), dtype=torch.int64, device=x.device))
+def _product(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
+        x = x.prod(axis, keepdim=keepdim)
     return x
 
 
-def _gather(inputs: Inputs, options: Attributes) -> Any:
-    x, index = inputs
-    axis = options.get("axis", 0) % x.dim()
-    index = torch.where(index < 0, index + x.shape[axis], index).to(x.device)
-    picked = x.index_select(axis, index.reshape(-1))
-    return picked.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
+def _several(function: Callable[[Any, Any], Any]) -> Operator:
+    return Operator(lambda inputs, options: reduce(function, together(*inputs)))
 
 
-def _split(inputs: Inputs, options: Attributes) -> Any:
-    x, axis = inputs[0], options.get("axis", 0)
-    sizes = _ints(inputs[1]) if len(inputs) > 1 else options.get("split")
-    if sizes is None:
-        raise NotTranslatedError("without sizes")
-    return tuple(torch.split(x, sizes, axis))
+def _mean(inputs: Inputs, options: Attributes) -> Any:
+    return reduce(torch.add, inputs) / len(inputs)
 
 
-def _constant(inputs: Inputs, options: Attributes) -> Any:
-    for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
-        if name in options:
-            value = options[name]
-            kind = torch.float32 if "float" in name else torch.int64
-            return value if name == "value" else torch.tensor(value, dtype=kind)
-    raise NotTranslatedError("of this kind")
+def _where(inputs: Inputs, options: Attributes) -> Any:
+    condition, a, b = inputs
+    if not condition.device == a.device == b.device:
+        condition, a, b = together(condition, a, b)
+    return torch.where(condition, a, b)
 
 
-def _constant_of_shape(inputs: Inputs, options: Attributes) -> Any:
-    value = options.get("value", torch.zeros(1))
-    return value.expand(_bounded(_ints(inputs[0]))).clone() if inputs[0].numel() else value[0]
-
-
-def _expand(inputs: Inputs, options: Attributes) -> Any:
-    shape = torch.broadcast_shapes(inputs[0].shape, tuple(_ints(inputs[1])))
-    return inputs[0].expand(_bounded(list(shape)))
-
-
-def _bounded(shape: list[int]) -> list[int]:
-    if np.prod(np.array(shape, float)) > _MAX_CONSTANT:
-        raise NotTranslatedError(f"shape {shape} is too large")
-    return shape
-
-
-def _shape(inputs: Inputs, options: Attributes) -> Any:
-    sides = list(inputs[0].shape)[options.get("start", 0) : options.get("end")]
-    return torch.tensor(sides, dtype=torch.int64)
-
-
-def _cast(inputs: Inputs, options: Attributes) -> Any:
-    from onnx import TensorProto
-
-    kinds = {
-        TensorProto.FLOAT: torch.float32,
-        TensorProto.DOUBLE: torch.float64,
-        TensorProto.FLOAT16: torch.float16,
-        TensorProto.INT32: torch.int32,
-        TensorProto.INT64: torch.int64,
-        TensorProto.BOOL: torch.bool,
-        TensorProto.UINT8: torch.uint8,
-    }
-    return inputs[0].to(kinds[options["to"]])
-
-
-def _divide(inputs: Inputs, options: Attributes) -> Any:
-    a, b = inputs
+def _divide(a: Any, b: Any) -> Any:
     return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
 
 
-def _ints(tensor: Any) -> list[int]:
-    return [int(value) for value in tensor.reshape(-1).tolist()]
+def _modulo(inputs: Inputs, options: Attributes) -> Any:
+    a, b = together(*inputs)
+    return torch.fmod(a, b) if options.get("fmod", 0) else torch.remainder(a, b)
 
 
-def _unary(function: Callable[[Any], Any]) -> Operator:
-    return lambda inputs, options: function(inputs[0])
+def _gelu(inputs: Inputs, options: Attributes) -> Any:
+    return F.gelu(inputs[0], approximate=options.get("approximate", "none"))
 
 
-def _binary(function: Callable[[Any, Any], Any]) -> Operator:
-    return lambda inputs, options: function(inputs[0], inputs[1])
+def _hard_sigmoid(inputs: Inputs, options: Attributes) -> Any:
+    return torch.clamp(inputs[0] * options.get("alpha", 0.2) + options.get("beta", 0.5), 0, 1)
+
+
+def _swish(inputs: Inputs, options: Attributes) -> Any:
+    return inputs[0] * torch.sigmoid(options.get("alpha", 1.0) * inputs[0])
+
+
+def _quantize(inputs: Inputs, options: Attributes) -> Any:
+    """Rounded and cut, but kept as floating point; the gradient passes straight through (Bengio et al. 2013)."""
+    from onnx import helper
+
+    x, scale, zero = _with_scale(inputs, options)
+    kind = inputs[2].dtype if optional(inputs, 2) is not None else torch.uint8
+    if given := options.get("output_dtype"):
+        kind = getattr(torch, helper.tensor_dtype_to_np_dtype(given).name)
+    limits = torch.iinfo(kind)
+    y = x / scale + zero
+    y = y + (torch.round(y) - y).detach()
+    return torch.clamp(y, limits.min, limits.max)
+
+
+def _dequantize(inputs: Inputs, options: Attributes) -> Any:
+    x, scale, zero = _with_scale(inputs, options)
+    return (x.to(torch.float32) - zero) * scale
+
+
+def _with_scale(inputs: Inputs, options: Attributes) -> tuple[Any, Any, Any]:
+    """The tensor, its scale and zero point, which are one number or one per index of `axis`."""
+    x, scale = inputs[:2]
+    zero = optional(inputs, 2)
+    zero = torch.zeros_like(scale) if zero is None else zero.to(torch.float32)
+    if scale.dim() == 1 and x.dim() > 1:
+        shape = [1] * x.dim()
+        shape[options.get("axis", 1)] = -1
+        scale, zero = scale.view(shape), zero.view(shape)
+    return x, scale, zero
+
+
+def _with(function: Callable[..., Any], *names: tuple[str, float]) -> Operator:
+    """An operator of one tensor and of attributes, which have defaults."""
+    return Operator(lambda inputs, options: function(inputs[0], *(options.get(name, d) for name, d in names)))
 
 
 OPERATORS: dict[str, Operator] = {
-    "Add": _binary(torch.add),
-    "AveragePool": _average_pool,
-    "BatchNormalization": _batch_normalization,
-    "Cast": _cast,
-    "Clip": _clip,
-    "Concat": lambda inputs, options: torch.cat(inputs, options["axis"]),
-    "Constant": _constant,
-    "ConstantOfShape": _constant_of_shape,
-    "Conv": _conv,
-    "Div": _divide,
-    "Dropout": _unary(lambda x: x),
-    "Elu": lambda inputs, options: F.elu(inputs[0], options.get("alpha", 1.0)),
-    "Equal": _binary(torch.eq),
-    "Erf": _unary(torch.erf),
-    "Exp": _unary(torch.exp),
-    "Expand": _expand,
-    "Flatten": _flatten,
-    "Gather": _gather,
-    "Gemm": _gemm,
-    "GlobalAveragePool": _unary(lambda x: x.mean(tuple(range(2, x.dim())), keepdim=True)),
-    "GlobalMaxPool": _unary(lambda x: x.amax(tuple(range(2, x.dim())), keepdim=True)),
-    "HardSigmoid": lambda inputs, options: torch.clamp(
-        inputs[0] * options.get("alpha", 0.2) + options.get("beta", 0.5), 0, 1
-    ),
-    "HardSwish": _unary(F.hardswish),
-    "Identity": _unary(lambda x: x),
-    "LayerNormalization": _layer_normalization,
-    "LeakyRelu": lambda inputs, options: F.leaky_relu(inputs[0], options.get("alpha", 0.01)),
-    "MatMul": _binary(torch.matmul),
-    "MaxPool": _max_pool,
-    "Mul": _binary(torch.mul),
-    "Neg": _unary(torch.neg),
-    "PRelu": _binary(lambda x, slope: torch.where(x < 0, x * slope, x)),
-    "Pad": _pad,
-    "Pow": _binary(torch.pow),
+    **ARRAYS,
+    **LAYERS,
+    **RESIZE,
+    "Abs": unary(torch.abs),
+    "Add": binary(torch.add),
+    "And": binary(torch.logical_and),
+    "Ceil": unary(torch.ceil),
+    "Celu": _with(F.celu, ("alpha", 1.0)),
+    "Clip": Operator(_clip, frozenset({1, 2})),
+    "Cos": unary(torch.cos),
+    "DequantizeLinear": Operator(_dequantize),
+    "Div": binary(_divide),
+    "Elu": _with(F.elu, ("alpha", 1.0)),
+    "Equal": binary(torch.eq),
+    "Erf": unary(torch.erf),
+    "Exp": unary(torch.exp),
+    "Floor": unary(torch.floor),
+    "Gelu": Operator(_gelu),
+    "Greater": binary(torch.gt),
+    "GreaterOrEqual": binary(torch.ge),
+    "HardSigmoid": Operator(_hard_sigmoid),
+    "HardSwish": unary(F.hardswish),
+    "LeakyRelu": _with(F.leaky_relu, ("alpha", 0.01)),
+    "Less": binary(torch.lt),
+    "LessOrEqual": binary(torch.le),
+    "Log": unary(torch.log),
+    "Max": _several(torch.maximum),
+    "Mean": Operator(_mean),
+    "Min": _several(torch.minimum),
+    "Mish": unary(F.mish),
+    "Mod": Operator(_modulo),
+    "Mul": binary(torch.mul),
+    "Neg": unary(torch.neg),
+    "Not": unary(torch.logical_not),
+    "Or": binary(torch.logical_or),
+    "PRelu": binary(lambda x, slope: torch.where(x < 0, x * slope, x)),
+    "Pow": binary(torch.pow),
+    "QuantizeLinear": Operator(_quantize),
+    "Reciprocal": unary(torch.reciprocal),
+    "ReduceL1": _reduce(lambda x, axes, keepdim: x.abs().sum(axes, keepdim)),
+    "ReduceL2": _reduce(lambda x, axes, keepdim: torch.linalg.vector_norm(x, 2, axes, keepdim)),
+    "ReduceLogSumExp": _reduce(torch.logsumexp),
     "ReduceMax": _reduce(torch.amax),
     "ReduceMean": _reduce(torch.mean),
+    "ReduceMin": _reduce(torch.amin),
+    "ReduceProd": _reduce(_product),
     "ReduceSum": _reduce(torch.sum),
-    "Relu": _unary(F.relu),
-    "Reshape": _reshape,
-    "Shape": _shape,
-    "Sigmoid": _unary(torch.sigmoid),
-    "Slice": _slice,
-    "Softmax": _softmax,
-    "Split": _split,
-    "Sqrt": _unary(torch.sqrt),
-    "Squeeze": _squeeze,
-    "Sub": _binary(torch.sub),
-    "Tanh": _unary(torch.tanh),
-    "Transpose": lambda inputs, options: inputs[0].permute(
-        options.get("perm") or list(reversed(range(inputs[0].dim())))
-    ),
-    "Unsqueeze": _unsqueeze,
-    "Where": lambda inputs, options: torch.where(*inputs),
+    "ReduceSumSquare": _reduce(lambda x, axes, keepdim: x.square().sum(axes, keepdim)),
+    "Relu": unary(F.relu),
+    "Round": unary(torch.round),
+    "Selu": unary(F.selu),
+    "Sigmoid": unary(torch.sigmoid),
+    "Sign": unary(torch.sign),
+    "Sin": unary(torch.sin),
+    "Softplus": unary(F.softplus),
+    "Softsign": unary(F.softsign),
+    "Sqrt": unary(torch.sqrt),
+    "Sub": binary(torch.sub),
+    "Sum": _several(torch.add),
+    "Swish": Operator(_swish),
+    "Tanh": unary(torch.tanh),
+    "ThresholdedRelu": _with(lambda x, alpha: torch.where(x > alpha, x, torch.zeros_like(x)), ("alpha", 1.0)),
+    "Where": Operator(_where),
+    "Xor": binary(torch.logical_xor),
 }

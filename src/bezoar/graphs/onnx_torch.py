@@ -1,68 +1,262 @@
-"""A torch module that runs an ONNX graph, so that attacks can follow its gradient.
+"""A torch module that runs an ONNX graph, differentiable in its image and, where asked, in its weights.
 
-The graph is interpreted operator by operator (see `onnx_ops`); nothing in the file is executed. Imports
-torch: import this module inside the function that needs it.
+The graph is interpreted operator by operator (`onnx_ops`); nothing in the file is executed. What depends on constants alone is
+worked out once, shape arithmetic once per input shape, on torch's `meta` device, which also tells how much memory the real run
+will take. Imports torch: import this module inside the function that needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
-from bezoar.errors import InputError
-from bezoar.graphs.onnx_ops import OPERATORS, NotTranslatedError, attributes, to_tensor
+from bezoar.errors import LimitError
+from bezoar.graphs.memory import available_bytes, gigabytes
+from bezoar.graphs.onnx_ops import OPERATORS
+from bezoar.graphs.onnx_parts import Part, fuse_bias, part_of
+from bezoar.graphs.onnx_program import ERRORS, Program, Step, as_numbers, compile_graph, failure
+from bezoar.graphs.onnx_values import Attributes, NotTranslatedError
 
-_DOMAINS = ("", "ai.onnx")
+_PLANS = 8  # input shapes whose arithmetic is kept
 
 
-class OnnxModule(torch.nn.Module):  # type: ignore[misc]
+@dataclass(slots=True)
+class _Call:
+    """A step with places in the list of values instead of names; `layer`, if any, does its work on the first input."""
+
+    operator: str
+    run: Callable[..., Any]
+    options: Attributes
+    inputs: list[int]
+    outputs: list[int]
+    layer: str = ""
+    still: bool = False
+    last: list[int] = field(default_factory=list)  # places that nothing reads after this
+
+
+class OnnxModule(nn.Module):  # type: ignore[misc]
     """An ONNX graph with one varying input. `forward(x)` gives the outputs asked for, as a tuple.
 
-    Weights are buffers: they move with `.to(device)` and are not trained. InputError names an operator, or
-    a use of one, that has no translation.
+    Convolutions, batch normalisations after them and products with a matrix are torch's own layers, in `layers`, where hooks and
+    folding find them. The initializers named in `weights` are parameters, the others constants. InputError names an operator, or
+    a use of one, that has no translation; LimitError says that memory does not suffice.
     """
 
-    def __init__(self, model: Any, image: str, outputs: Sequence[str]) -> None:
+    def __init__(self, model: Any, image: str, outputs: Sequence[str], weights: Collection[str] = ()) -> None:
         super().__init__()
-        opset = max((entry.version for entry in model.opset_import if entry.domain in _DOMAINS), default=1)
-        self._image, self._outputs = image, tuple(outputs)
-        self._weights: dict[str, str] = {}  # ONNX names may hold dots, buffer names may not
-        for tensor in model.graph.initializer:
-            self._weights[tensor.name] = f"weight_{len(self._weights)}"
-            self.register_buffer(self._weights[tensor.name], to_tensor(tensor))
-        produced = {image, "", *self._weights}
-        self._steps = []
-        for node in model.graph.node:
-            if node.domain not in _DOMAINS or node.op_type not in OPERATORS:
-                raise InputError(f"ONNX operator {node.op_type!r} has no translation to torch")
-            if absent := set(node.input) - produced:
-                raise InputError(
-                    f"ONNX operator {node.op_type!r} reads {min(absent)!r}, which nothing produces"
-                )
-            produced |= set(node.output)
-            self._steps.append((node.op_type, list(node.input), list(node.output), attributes(node, opset)))
-        if absent := set(outputs) - produced:
-            raise InputError(f"the ONNX graph has no output {min(absent)!r}")
+        program = compile_graph(model, image, outputs, weights)
+        fuse_bias(program)
+        self.layers, self.weights, self.constants = nn.Module(), nn.Module(), nn.Module()
+        self._parameters_by_name = {name: nn.Parameter(value) for name, value in program.weights.items()}
+        self._sources: dict[str, tuple[str, bool]] = {}
+        self._template: list[Any] = [None]  # what is known before the image is: plain numbers
+        self._places: dict[str, int] = {"": 0}
+        self._numbers: dict[str, int] = {"": 0}  # the same values, as lists of numbers
+        self._stored: list[tuple[int, nn.Module, str]] = []  # places filled from parameters and buffers
+        self._plans: dict[tuple[int, ...], list[Any]] = {}
+        self._image = self._place(image)
+        self._still = {name for step in program.steps if step.still for name in step.outputs}
+        self._calls = self._build(program)
+        self._number_of = {
+            self._places[name]: place for name, place in self._numbers.items() if name in self._still
+        }
+        self._results = [self._places[program.aliases.get(name, name)] for name in outputs]
+        self._find_last_reads()
+        self._moving = [call for call in self._calls if not call.still]
+        del self._parameters_by_name
 
     def forward(self, images: Any) -> tuple[Any, ...]:
         """Outputs for one batch, as the graph's input wants it."""
-        values = {name: getattr(self, buffer) for name, buffer in self._weights.items()}
+        shape = tuple(images.shape)
+        values = list(self._plans[shape] if shape in self._plans else self._plan(shape))
         values[self._image] = images
-        values[""] = None  # an optional input that is left out
-        for operator, inputs, outputs, options in self._steps:
+        for place, module, name in self._stored:
+            values[place] = getattr(module, name)
+        layers = self.layers._modules
+        for call in self._moving:
             try:
-                result = OPERATORS[operator]([values[name] for name in inputs], options)
-            except (RuntimeError, IndexError, TypeError, ValueError, KeyError, NotTranslatedError) as error:
-                reason = (str(error).splitlines() or [""])[0][:200]
-                raise InputError(f"ONNX operator {operator!r} cannot be run in torch ({reason})") from error
-            several = result if isinstance(result, tuple) else (result,)
-            values.update(zip(outputs, several, strict=False))
-        return tuple(values[name] for name in self._outputs)
+                if call.layer:
+                    result = layers[call.layer](values[call.inputs[0]])
+                else:
+                    result = call.run([values[i] for i in call.inputs], call.options)
+            except ERRORS as error:
+                raise failure(call.operator, error) from error
+            if len(call.outputs) == 1 and not isinstance(result, tuple):
+                values[call.outputs[0]] = result
+            else:
+                for place, part in zip(call.outputs, _several(result), strict=False):
+                    values[place] = part
+            for place in call.last:
+                values[place] = None
+        return tuple(values[place] for place in self._results)
+
+    def output_shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
+        """Shapes of the outputs for an input of `shape`; nothing is run. LimitError where memory would not suffice."""
+        self._plan(tuple(shape))
+        return self._shapes
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The weights as they are now, and running statistics, by the graph's own names and in its own layout."""
+        held = dict(self.named_parameters(remove_duplicate=False)) | dict(self.named_buffers())
+        return {
+            name: held[path].detach().T if transposed else held[path].detach()
+            for name, (path, transposed) in self._sources.items()
+        }
+
+    def _build(self, program: Program) -> list[_Call]:
+        calls: list[_Call] = []
+        uses = program.uses()
+        from_conv: set[str] = set()
+        for step in program.steps:
+            part = None if step.still else part_of(step, program, uses, step.inputs[0] in from_conv)
+            if part is None:
+                operator = OPERATORS[step.operator]
+                inputs = [
+                    self._number_place(name, program, step)
+                    if i in operator.numbers
+                    else self._place(name, program)
+                    for i, name in enumerate(step.inputs)
+                ]
+                outputs = [self._place(name) for name in step.outputs]
+                calls.append(
+                    _Call(step.operator, operator.run, step.options, inputs, outputs, still=step.still)
+                )
+                continue
+            source = self._place(step.inputs[0])
+            if part.pads:
+                places = [source, self._new([0, 0, *part.pads[:2], 0, 0, *part.pads[2:]])]
+                source = self._new(None)
+                calls.append(_Call("Pad", OPERATORS["Pad"].run, {}, places, [source]))
+            layer = self._add_layer(part, program, f"{len(calls)}_{_plain(step)}")
+            outputs = [self._place(name) for name in step.outputs]
+            calls.append(_Call(step.operator, _no_run, {}, [source], outputs, layer))
+            if isinstance(part.layer, nn.Conv2d):
+                from_conv.add(step.outputs[0])
+        return calls
+
+    def _add_layer(self, part: Part, program: Program, name: str) -> str:
+        for attribute, source in part.sources.items():
+            turned = part.transposed and attribute == "weight"
+            tensor: Any = self._parameters_by_name.get(source)
+            if tensor is None:
+                tensor = program.constants[source].to(torch.float32)
+                tensor = tensor.T if turned else tensor
+                is_parameter = isinstance(getattr(part.layer, attribute), nn.Parameter)
+                tensor = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor
+            elif turned:
+                tensor = nn.Parameter(tensor.detach().T)
+            setattr(part.layer, attribute, tensor)
+            self._sources[source] = (f"layers.{name}.{attribute}", turned)
+        self.layers.add_module(name, part.layer.eval())
+        return name
+
+    def _new(self, value: Any) -> int:
+        self._template.append(value)
+        return len(self._template) - 1
+
+    def _place(self, name: str, program: Program | None = None) -> int:
+        """Where the value of a name stands; that of a weight or constant is stored on first use."""
+        if name not in self._places:
+            place = self._places[name] = self._new(None)
+            key = f"{place}_{_word(name)}"
+            if (parameter := self._parameters_by_name.get(name)) is not None:
+                self.weights.register_parameter(key, parameter)
+                self._sources[name] = (f"weights.{key}", False)
+                self._stored.append((place, self.weights, key))
+            elif program is not None and (constant := program.constants.get(name)) is not None:
+                self.constants.register_buffer(key, constant, persistent=False)
+                self._stored.append((place, self.constants, key))
+        return self._places[name]
+
+    def _number_place(self, name: str, program: Program, step: Step) -> int:
+        if name not in self._numbers:
+            known = program.fixed(name)
+            if known is None and name not in self._still:
+                raise failure(
+                    step.operator, NotTranslatedError("a shape or index that depends on the pixels")
+                )
+            self._numbers[name] = self._new(as_numbers(known))
+        return self._numbers[name]
+
+    def _find_last_reads(self) -> None:
+        kept = {0, *self._results}
+        for call in reversed(self._calls):
+            call.last = sorted(set(call.inputs) - kept)
+            kept.update(call.inputs)
+
+    def _plan(self, shape: tuple[int, ...]) -> list[Any]:
+        """The values that follow from the input's shape; every operator is tried on tensors without contents."""
+        with torch.inference_mode(False), torch.no_grad():
+            values = list(self._template)
+            ghosts: list[Any] = [None] * len(values)
+            ghosts[self._image] = torch.empty(shape, device="meta")
+            for place, module, name in self._stored:
+                values[place] = getattr(module, name).detach()
+                ghosts[place] = values[place].to("meta")
+            sizes = [self._try(call, values, ghosts) for call in self._calls]
+        free = available_bytes()
+        needed = sum(sizes) if shape[0] == 1 else max(sizes, default=0)
+        if needed > free:
+            raise LimitError(
+                f"the model needs {gigabytes(needed)} of memory for {shape[0]} images of shape {list(shape[1:])}; "
+                f"this machine has {gigabytes(free)} free"
+            )
+        for place, _, _ in self._stored:
+            values[place] = None
+        self._shapes = [tuple(ghosts[place].shape) for place in self._results]
+        if len(self._plans) >= _PLANS:
+            self._plans.pop(next(iter(self._plans)))
+        self._plans[shape] = values
+        return values
+
+    def _try(self, call: _Call, values: list[Any], ghosts: list[Any]) -> int:
+        """Bytes of a call's results, which are put among the ghosts and, where they follow from the shape, the values."""
+        try:
+            if call.layer:
+                layer = self.layers.get_submodule(call.layer)
+                state = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
+                ghost = {name: tensor.detach().to("meta") for name, tensor in state.items()}
+                result = torch.func.functional_call(layer, ghost, (ghosts[call.inputs[0]],))
+            else:
+                sources = (values, ghosts) if call.still else (ghosts, values)
+                given = [a if (a := sources[0][i]) is not None else sources[1][i] for i in call.inputs]
+                result = call.run(given, call.options)
+            results = _several(result)
+            for place, part in zip(call.outputs, results, strict=False):
+                ghosts[place] = part.to("meta")
+                if call.still:
+                    values[place] = part
+                    if place in self._number_of:
+                        values[self._number_of[place]] = as_numbers(part)
+        except ERRORS as error:
+            raise failure(call.operator, error) from error
+        return sum(part.numel() * part.element_size() for part in results)
 
 
-class _ImageModule(torch.nn.Module):  # type: ignore[misc]
+def _several(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _no_run(inputs: list[Any], options: Attributes) -> Any:
+    raise NotTranslatedError("it is a layer")
+
+
+def _plain(step: Step) -> str:
+    """A name for a step's layer: that of its weight, without the part that says that it is one."""
+    return _word(step.inputs[1].removesuffix(".weight").removesuffix("/kernel") or step.operator)
+
+
+def _word(name: str) -> str:
+    """At most 60 letters, digits and underscores."""
+    return re.sub(r"[^0-9A-Za-z]+", "_", name)[:60].strip("_")
+
+
+class _ImageModule(nn.Module):  # type: ignore[misc]
     """Images (N, 3, H, W) to features (N, D)."""
 
     def __init__(self, graph: OnnxModule, channels_last: bool) -> None:
