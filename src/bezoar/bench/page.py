@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bezoar.bench.heat import STYLE, heat_map
+from bezoar.bench.markdown import code, inert, share, table
 from bezoar.bench.potency import LEAST_FLIPPED, LEAST_RISE, LEAST_SUCCESS
 from bezoar.bench.settings import SETTINGS
 from bezoar.bench.statistics import LEVEL
 from bezoar.bench.summary import KIND
 from bezoar.bench.targets import LEAST_SEEDS
 from bezoar.errors import InputError
-from bezoar.report.text import count, noticed, percent, seconds, shown
+from bezoar.report.text import count, noticed, percent, seconds
 
 Json = dict[str, Any]
 _TRIED_NAMES = {*SETTINGS, "clean-image", "clean-text", "power"}
@@ -98,15 +98,17 @@ def _introduction(summary: Json) -> str:
             "**The matrix is not complete**: what is not measured is shown as such and claims nothing."
         )
     if len(summary["versions"]) > 1:
-        parts = ", ".join(f"`{_code(version)}` {_cells(n)}" for version, n in summary["versions"].items())
+        parts = ", ".join(f"`{code(version)}` {_cells(n)}" for version, n in summary["versions"].items())
         lines.append(f"The cells were measured with several versions of the code: {parts}.")
     elif summary["versions"]:
-        lines.append(f"All with the code `{_code(next(iter(summary['versions'])))}`.")
+        lines.append(f"All with the code `{code(next(iter(summary['versions'])))}`.")
     if summary["machines"]:
-        parts = ", ".join(f"{_md(machine)} ({_cells(n)})" for machine, n in summary["machines"].items())
+        parts = ", ".join(f"{inert(machine)} ({_cells(n)})" for machine, n in summary["machines"].items())
         lines.append(f"Machines: {parts}; each cell runs on one thread.")
     if summary["unavailable"]:
-        parts = "; ".join(f"{_md(name)}: {_md(reason)}" for name, reason in summary["unavailable"].items())
+        parts = "; ".join(
+            f"{inert(name)}: {inert(reason)}" for name, reason in summary["unavailable"].items()
+        )
         lines.append(f"Not available: {parts}.")
     return "\n".join(lines)
 
@@ -119,22 +121,24 @@ def _targets(summary: Json, tried: Mapping[str, str]) -> str:
         words = ""
         if row["state"] == "missed":
             words = f"{missed}. " + (
-                _md(tried[row["setting"]]) if row["setting"] in tried else "Nothing noted."
+                inert(tried[row["setting"]]) if row["setting"] in tried else "Nothing noted."
             )
         state = f"**{row['state']}**" if row["state"] == "missed" else row["state"]
         groups = f"{row['groups']} of {row['possible']}" if row["setting"] in SETTINGS else ""
-        rows.append((_md(row["title"]), _md(row["asked"]), state, f"{row['trials']:,}", groups, worst, words))
+        rows.append(
+            (inert(row["title"]), inert(row["asked"]), state, f"{row['trials']:,}", groups, worst, words)
+        )
     head = ("target", "asked", "state", "trials that count", "groups in which it took", "worst")
-    return _table((*head, "missed where, and what was tried"), rows)
+    return table((*head, "missed where, and what was tried"), rows)
 
 
 def _miss(summary: Json, miss: Json) -> str:
     if "canary" in miss:
-        return f"{_md(miss['canary'])} {_share(miss['share'])}"
+        return f"{inert(miss['canary'])} {share(miss['share'])}"
     if "share" in miss:
-        return f"{_md(miss['pack'])} {_share(miss['share'])}"
+        return f"{inert(miss['pack'])} {share(miss['share'])}"
     return (
-        f"{_md(summary['packs'][miss['pack']])} at {percent(miss['rate'])}: {percent(miss['tpr']['value'])}"
+        f"{inert(summary['packs'][miss['pack']])} at {percent(miss['rate'])}: {percent(miss['tpr']['value'])}"
     )
 
 
@@ -153,16 +157,16 @@ def _attacks(summary: Json) -> str:
             best = group["best_auroc"]
             rows.append(
                 (
-                    _md(group["title"]),
-                    _md(summary["packs"][group["pack"]]),
+                    inert(group["title"]),
+                    inert(summary["packs"][group["pack"]]),
                     percent(group["rate"]),
                     f"{group['took']} of {group['trials']}",
                     _percent(group["attack_success"]),
                     _percent(group["clean_accuracy"]),
-                    _share(group["detected"]),
-                    _share(group["tpr"]),
-                    _share(group["fpr"]),
-                    "" if best is None else f"{group['auroc'][best]:.3f} ({_md(best)})",
+                    share(group["detected"]),
+                    share(group["tpr"]),
+                    share(group["fpr"]),
+                    "" if best is None else f"{group['auroc'][best]:.3f} ({inert(best)})",
                     _seconds(group["scan_seconds"]),
                     _seconds(group["seconds"]),
                 )
@@ -180,7 +184,7 @@ def _attacks(summary: Json) -> str:
         "TPR",
         "FPR",
     )
-    return _table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)  # fmt: skip
+    return table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)  # fmt: skip
 
 
 def _ranks(summary: Json) -> str:
@@ -194,40 +198,40 @@ def _ranks(summary: Json) -> str:
             for name in columns:
                 known = sorted(group["auroc"][name] for group in groups if name in group["auroc"])
                 values.append(f"{known[len(known) // 2]:.3f}" if known else "")
-            rows.append((_md(groups[0]["title"]), *values))
+            rows.append((inert(groups[0]["title"]), *values))
     if not rows:
         return ""
     words = "AUROC of each score that the scan gives to single records, median over packs and rates. The scan does not decide "
-    return f"\n\n{words}by them: it tests patterns.\n\n" + _table(("attack", *map(_md, columns)), rows)
+    return f"\n\n{words}by them: it tests patterns.\n\n" + table(("attack", *map(inert, columns)), rows)
 
 
 def _clean(summary: Json) -> str:
     rows = [
         (
-            _md(group["setting"]),
-            _md(summary["packs"].get(group["pack"], group["pack"])),
+            inert(group["setting"]),
+            inert(summary["packs"].get(group["pack"], group["pack"])),
             str(group["runs"]),
             f"{group['alarms']}",
-            _share(group["alarm"]),
-            _share(group["flagged"]),
+            share(group["alarm"]),
+            share(group["flagged"]),
             _seconds(group["scan_seconds"]),
         )
         for group in summary["clean"]
         if group["runs"]
     ]
     head = ("clean data", "pack", "runs", "false alarms", "share of runs", "flagged clean records", "scan")
-    return _table(head, rows) if rows else "Not measured."
+    return table(head, rows) if rows else "Not measured."
 
 
 def _power(summary: Json) -> str:
     rows = [
         (
-            _md(group["canary"]),
-            _md(summary["packs"].get(group["pack"], group["pack"])),
+            inert(group["canary"]),
+            inert(summary["packs"].get(group["pack"], group["pack"])),
             noticed(group["rate"]),
             str(group["trials"]),
             str(group["found"]),
-            _share(group["share"]),
+            share(group["share"]),
             str(group["unstated"]),
         )
         for group in summary["power"]
@@ -241,11 +245,11 @@ def _power(summary: Json) -> str:
         "share",
         "scans that promise nothing",
     )
-    return _table(head, rows) if rows else "Not measured."
+    return table(head, rows) if rows else "Not measured."
 
 
 def _method(summary: Json) -> str:
-    depth, epochs = ", ".join(map(_md, summary["depth"])), ", ".join(map(str, summary["epochs"]))
+    depth, epochs = ", ".join(map(inert, summary["depth"])), ", ".join(map(str, summary["epochs"]))
     seeds = ", ".join(map(str, summary["seeds"]))
     return f"""- Each cell draws its own sample of a pack, at most {summary["records"]:,} records (seeds {seeds}).
   Target, source, trigger and place of the attack vary with the seed. The scan gets the poisoned copy alone, at depth {depth},
@@ -267,20 +271,6 @@ def _method(summary: Json) -> str:
 - Raw measurements: `benchmarks/results/scan_matrix.jsonl`; this page is made from `benchmarks/results/scan_matrix.json`."""
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _md(words: str) -> str:
-    """Untrusted words inert in Markdown and in HTML, also within a table."""
-    return re.sub(r"([\\`*_{}\[\]|~$#!])", r"\\\1", escape(shown(words, 300), quote=False))
-
-
-def _code(words: str) -> str:
-    return re.sub(r"[^\w.+-]", "?", words)
-
-
 def _cells(number: int) -> str:
     return count(number, "cell")
 
@@ -291,11 +281,3 @@ def _percent(value: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else seconds(value)
-
-
-def _share(value: Json | None) -> str:
-    """`97.0 % [91.2, 99.1]`."""
-    if value is None:
-        return ""
-    low, high = (percent(value[end]).removesuffix(" %") for end in ("low", "high"))
-    return f"{percent(value['value'])} [{escape(low)}, {escape(high)}]"

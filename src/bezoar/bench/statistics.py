@@ -86,6 +86,21 @@ def auroc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | N
     return float(above / (count * (len(positive) - count)))
 
 
+def auroc_over_trials(positive: ArrayLike, negative: ArrayLike) -> Share:
+    """`auroc` of scores (P,) and (N,), one per trial, with a percentile bootstrap over both; `n` is P."""
+    above, below = np.asarray(positive, np.float64), np.asarray(negative, np.float64)
+    if not len(above) or not len(below):
+        return _NOTHING
+    wins = (above[:, None] > below) + 0.5 * (above[:, None] == below)
+    rng = generator(0, "bench", "bootstrap")
+    drawn = (
+        wins[np.ix_(rng.integers(0, len(above), len(above)), rng.integers(0, len(below), len(below)))].mean()
+        for _ in range(_RESAMPLES)
+    )
+    low, high = np.quantile(np.fromiter(drawn, np.float64), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Share(float(wins.mean()), float(low), float(high), len(above))
+
+
 _NOTHING = Share(float("nan"), float("nan"), float("nan"), 0)
 
 

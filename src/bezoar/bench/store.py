@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,18 +60,21 @@ class Entry:
         return json.dumps(fields, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
-def read_entries(path: Path) -> list[Entry]:
+def read_entries(path: Path, check: Callable[[Entry], None] | None = None) -> list[Entry]:
     """All entries in the order in which they were written; none when there is no file.
 
     A last line without its newline was torn by an interruption and is passed over; InputError for any other line that
-    is no entry, and for a file that is no log.
+    is no entry, and for a file that is no log. `check` raises ValueError, KeyError or TypeError for an entry that lacks
+    what its readers need; without it they are cells of the matrix.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
     lines = content[: _whole(content, path)].splitlines()
-    return [_entry(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    return [
+        _entry(line, f"{path}, line {number}", check or _check) for number, line in enumerate(lines, start=1)
+    ]
 
 
 def newest(entries: list[Entry], version: str | None = None) -> dict[str, Entry]:
@@ -140,13 +143,13 @@ def _whole(content: bytes, path: Path) -> int:
     return whole
 
 
-def _entry(line: bytes, where: str) -> Entry:
+def _entry(line: bytes, where: str, check: Callable[[Entry], None]) -> Entry:
     try:
         fields = json.loads(line)
         entry = Entry(
             str(fields["key"]), str(fields["version"]), dict(fields["cell"]), dict(fields["outcome"])
         )
-        _check(entry)
+        check(entry)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{where}: is no measurement of a benchmark; give another --results") from error
     return entry

@@ -22,20 +22,35 @@ _MODULES = (
     "bench/settings.py",
     "bench/statistics.py",
 )
+_INSPECTION_PACKAGES = ("inspect", "models", "graphs", "bench/zoo")
+_INSPECTION_MODULES = ("seeds.py", "bench/inspection.py", "bench/packs.py", "bench/potency.py")
+_CALIBRATION = "inspect/calibration.json"
 _LIBRARIES = ("numpy", "scipy", "torch")
 
 
 @cache
 def code_version() -> str:
     """Such as "0.1.0+3f2a9c01d4": changes when the code does, not when its comments, docstrings or layout do."""
+    return _version(_PACKAGES, _MODULES)
+
+
+@cache
+def inspection_version() -> str:
+    """The same of what measures inspections, with what their nulls were calibrated to."""
+    return _version(_INSPECTION_PACKAGES, _INSPECTION_MODULES, _CALIBRATION)
+
+
+def _version(packages: tuple[str, ...], modules: tuple[str, ...], data: str | None = None) -> str:
     root = Path(bezoar.__file__).parent
-    files = [path for package in _PACKAGES for path in sorted((root / package).rglob("*.py"))]
-    files += [root / module for module in _MODULES]
+    files = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
+    files += [root / module for module in modules]
     digest = hashlib.sha256()
     for path in files:
         digest.update(
             str(path.relative_to(root)).encode() + b"\0" + essence(path.read_text()).encode() + b"\0"
         )
+    if data is not None:
+        digest.update((root / data).read_bytes())
     return f"{bezoar.__version__}+{digest.hexdigest()[:10]}"
 
 

@@ -116,7 +116,7 @@ def scan_command(
     from bezoar.bench import plan
 
     sizes = _sizes(records, depth, epochs)
-    _refuse_same_file(results or _RESULTS, page)
+    refuse_same_file(results or _RESULTS, page)
     if limit_minutes is not None and math.isnan(limit_minutes):
         raise UsageError("limit-minutes nan: give a number of minutes")
     with ExitStack() as stack:
@@ -156,7 +156,7 @@ def page_command(
 
     cells = plan.plan("all", _pack_names(None), _seeds(seeds), **_sizes(records, depth, epochs))
     log = results or _RESULTS
-    _refuse_same_file(log, page)
+    refuse_same_file(log, page)
     if not log.is_file():
         raise InputError(f"{log}: no such file; `bezoar bench scan` writes it, or give another --results")
     _write(cells, log, page)
@@ -233,7 +233,7 @@ def _show(cells: list[Cell], results: Path, form: str) -> None:
     click.echo(to_terminal(summary, width=terminal_width(), colour=wants_colour()), nl=False)
 
 
-def _refuse_same_file(log: Path, page: Path | None) -> None:
+def refuse_same_file(log: Path, page: Path | None) -> None:
     """UsageError where the summary or the page would be written over the log, or over each other."""
     if log.suffix != ".jsonl":
         raise UsageError(

@@ -67,6 +67,7 @@ _HARD, _FEW_HARD = (
 _WARP = Poison("wanet", 0.1, {"strength": 1.0, "cover_ratio": 1.0})
 _ONE_SOURCE = Poison("tact", 0.02)
 _NEXT = Poison("badnets-all-to-all", 0.1)
+_NEXT_OF_MANY = Poison("badnets-all-to-all", 0.2, {"size": 6})  # CIFAR-10 takes more to learn ten ways
 
 _EARLY: tuple[tuple[Place, Poison | None], ...] = (
     (_CR, None),
@@ -83,7 +84,7 @@ _BACKDOORED: tuple[tuple[Place, Poison], ...] = (
         (_FR, _WARP),
         (_CR, _WAVES),
         (_GR, _ONE_SOURCE),
-        (_CR, _NEXT),
+        (_CR, _NEXT_OF_MANY),
         (_CR, _HARD),
     ),
     *(
@@ -119,7 +120,7 @@ _BACKDOORED: tuple[tuple[Place, Poison], ...] = (
         (_GV, _WARP),
         (_CV, _WAVES),
         (_FT, _ONE_SOURCE),
-        (_CV, _NEXT),
+        (_CV, _NEXT_OF_MANY),
         (_CV, _HARD),
     ),
 )

@@ -61,7 +61,7 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("gtsrb", "GTSRB", "gtsrb", 20_000, 3, {"resnet": 5, "vgg": 5}, mirrored=False),
+        Task("gtsrb", "GTSRB", "gtsrb", 20_000, 3, {"resnet": 7, "vgg": 5}, mirrored=False),
         Task("cifar10", "CIFAR-10", "cifar10", 12_000, 3, {"resnet": 5, "vgg": 4}, mirrored=True),
         Task(
             "fashion",
@@ -69,7 +69,7 @@ TASKS = {
             "fashion_mnist",
             12_000,
             1,
-            {"resnet": 4, "vgg": 4, "vit": 6, "mlp": 8},
+            {"resnet": 4, "vgg": 4, "vit": 9, "mlp": 16},
             mirrored=False,
         ),
         Task("synthetic", "synthetic", SYNTHETIC, 400, 3, {"vgg": 4}, mirrored=False),

@@ -17,7 +17,7 @@ from bezoar.bench.zoo.networks import network
 from bezoar.models.train import shifted
 from bezoar.seeds import generator
 
-_BATCH = 64
+_BATCHES = {"resnet": 64, "vgg": 64, "vit": 32, "mlp": 64}
 _WEIGHT_DECAY = 0.02
 _PEAK_RATES = {"resnet": 0.008, "vgg": 0.005, "vit": 0.002, "mlp": 0.001}
 _HALF_PRECISION = ("resnet", "vgg")
@@ -81,14 +81,15 @@ def _fit(
     seed: int,
     architecture: str,
 ) -> None:
-    batches = len(pixels) // _BATCH
+    size = _BATCHES[architecture]
+    batches = len(pixels) // size
     rate = _PEAK_RATES[architecture]
     optimiser = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY, fused=True)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=schedule.epochs * batches)
     rng = generator(seed, "zoo", "train")
     module.train()
     for _ in range(schedule.epochs):
-        for rows in np.array_split(rng.permutation(len(pixels))[: batches * _BATCH], batches):
+        for rows in np.array_split(rng.permutation(len(pixels))[: batches * size], batches):
             images = to_tensor(_varied(rng, pixels[rows], schedule))
             with torch.autocast("cpu", torch.bfloat16, enabled=architecture in _HALF_PRECISION):
                 logits = module(images)
