@@ -5,6 +5,7 @@ Nothing in a file is executed, and no other file that it names is opened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,32 @@ from bezoar.graphs.memory import available_bytes, gigabytes
 MAX_MODEL_BYTES = 2**31 - 1  # what protobuf can hold
 _COPIES = 4  # of a model's bytes in memory at once: file, protobuf, arrays, torch
 _MAX_NODES = 200_000
+_TRAINED = (1, 10, 11, 16)  # TensorProto's FLOAT, FLOAT16, DOUBLE and BFLOAT16
+_LAYER_WEIGHTS = {
+    "BatchNormalization": (0, 1, 2),
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (1, 2),
+    "GroupNormalization": (1, 2),
+    "InstanceNormalization": (0, 1, 2),
+    "LayerNormalization": (1, 2),
+    "MatMul": (0, 1),
+    "PRelu": (1,),
+    "RMSNormalization": (1,),
+}  # operator to the inputs that are weights
+_WEIGHTED = {
+    "Add",
+    "Cast",
+    "Concat",
+    "Einsum",
+    "Expand",
+    "Gather",
+    "Mul",
+    "Reshape",
+    "Sub",
+    "Transpose",
+    "Unsqueeze",
+}
 
 
 def read_model(path: str | Path) -> bytes:
@@ -74,6 +101,34 @@ def to_array(tensor: Any) -> Any:
     from onnx import numpy_helper
 
     return numpy_helper.to_array(tensor)
+
+
+def weight_names(model: Any) -> list[str]:
+    """Names of the stored tensors that training changed: those of layers, and others that are more than a number.
+
+    Bounds, scales of quantisation, exponents and the like are none, and running statistics are measured, not trained.
+    """
+    aliases: dict[str, str] = {}
+    layers, others, fixed = set(), set(), set()
+    for node in model.graph.node:
+        names = [aliases.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and names:
+            aliases[node.output[0]] = names[0]
+            continue
+        for place, name in enumerate(names):
+            if place in _LAYER_WEIGHTS.get(node.op_type, ()):
+                layers.add(name)
+            elif node.op_type in _WEIGHTED:
+                others.add(name)
+            else:
+                fixed.add(name)
+    return [
+        name
+        for name, tensor in stored(model.graph)
+        if tensor.data_type in _TRAINED
+        and name not in fixed
+        and (name in layers or (name in others and math.prod(tensor.dims) > 1))
+    ]
 
 
 def inlined(model: Any) -> Any:

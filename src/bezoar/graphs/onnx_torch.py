@@ -100,13 +100,10 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
         self._plan(tuple(shape))
         return self._shapes
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The weights as they are now, and running statistics, by the graph's own names and in its own layout."""
-        held = dict(self.named_parameters(remove_duplicate=False)) | dict(self.named_buffers())
-        return {
-            name: held[path].detach().T if transposed else held[path].detach()
-            for name, (path, transposed) in self._sources.items()
-        }
+    @property
+    def sources(self) -> dict[str, tuple[str, bool]]:
+        """Names of the graph's weights, and of running statistics, to where `state_dict` has them, and whether transposed."""
+        return dict(self._sources)
 
     def _build(self, program: Program) -> list[_Call]:
         calls: list[_Call] = []
