@@ -20,7 +20,7 @@ from bezoar.errors import InputError, LimitError
 from bezoar.files import atomic_file
 from bezoar.graphs.onnx_file import parse, quoted, read_model, stored, to_array, weight_names
 from bezoar.graphs.onnx_torch import OnnxModule
-from bezoar.models.opening.opened import Core, State
+from bezoar.models.opening.opened import Core, OpenedModel, State, assemble
 
 _TYPES = {1: "float", 2: "uint8", 10: "float16", 11: "double"}  # of the input, by TensorProto's numbers
 _MAX_BATCH = 1024
@@ -32,21 +32,23 @@ _FIRST = 16  # operators that are looked at for a normalisation of the graph's o
 _PASSING = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze")  # what may stand after a softmax
 
 
-def open_onnx(path: Path, options: Mapping[str, Any] | None = None) -> Core:
-    """The network in an ONNX file; InputError or LimitError names what is refused.
+def open_onnx(path: Path, n_classes: int | None, options: Mapping[str, Any]) -> OpenedModel:
+    """The classifier in an ONNX file; InputError or LimitError names what is refused.
 
-    `options` are the user's on preprocessing. A softmax or sigmoid at the end is left out, unless they ask for probabilities.
+    `options` are the user's on preprocessing, `n_classes` is checked where it is given. A softmax or sigmoid at the end is left
+    out, unless the options ask for probabilities.
     """
     model = parse(read_model(path), path)
     try:
-        return _core(model, path, options or {})
+        core = _core(model, options)
     except LimitError as error:
         raise LimitError(f"{path}: {error}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return assemble(path, core, n_classes, options)
 
 
-def _core(model: Any, path: Path, options: Mapping[str, Any]) -> Core:
+def _core(model: Any, options: Mapping[str, Any]) -> Core:
     image = _image(model.graph)
     output = _output(model, image)
     end = None if options.get("outputs") == "probabilities" else _end(model.graph, output)
@@ -272,7 +274,7 @@ def _same(freed: _Classifier, fixed: _Classifier, image: _Image) -> bool:
             found = freed(images)
     except InputError:
         return False
-    return found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    return bool(found.shape == wanted.shape and torch.allclose(found, wanted, rtol=1e-3, atol=1e-4))
 
 
 def _class_names(model: Any) -> tuple[str, ...] | None:
