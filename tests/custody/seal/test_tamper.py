@@ -367,6 +367,25 @@ def test_a_link_in_place_of_a_file(folder: Path, tmp_path: Path) -> None:
     assert any("Stop/001.png: is a symbolic link" in problem for problem in result.problems)
 
 
+def test_a_link_to_another_dataset_in_place_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    """The other is genuine, and so is its seal; it is not what bears this name."""
+    sealed(folder)
+    horses = shutil.copytree(folder, tmp_path / "horses")
+    sealed(horses)
+    shutil.rmtree(folder)
+    folder.symlink_to("horses")
+    shutil.rmtree(tmp_path / "signs.seal")
+    shutil.copytree(tmp_path / "horses.seal", tmp_path / "signs.seal")
+    result = checked(folder)
+    assert not result.valid
+    assert "the seal is of the dataset 'horses', not 'signs'" in result.problems[0]
+    with pytest.raises(VerificationError, match="of the dataset 'horses', not 'signs'"):
+        bezoar.open(folder, verify=VERIFIER)
+    assert checked(folder, name="horses").valid
+    sealed(folder)
+    assert checked(folder).valid
+
+
 def test_a_data_file_that_cannot_be_opened_any_more(tmp_path: Path) -> None:
     path = parquet(tmp_path / "t.parquet")
     sealed(path)

@@ -41,8 +41,9 @@ def dataset_path(path: str | Path) -> Path:
 
 
 def dataset_name(path: Path) -> str:
-    """The dataset's own name: that of its folder or file."""
-    return path.resolve().name or "root"
+    """The dataset's own name: that of its folder or file, as it is given; a link that is put there bears it as a folder would."""
+    name = path.resolve().name if path.name in ("", "..") else path.name
+    return name or "root"
 
 
 def default_seal(path: Path) -> Path:
