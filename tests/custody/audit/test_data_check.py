@@ -17,6 +17,8 @@ from bezoar.custody.audit.data_check import check_all, check_sample
 from bezoar.custody.audit.irregularities import Irregularity
 from bezoar.custody.audit.sampling import Plan, draw
 from bezoar.custody.seal.sealing import Seal, seal
+from bezoar.data import open as open_dataset
+from bezoar.data import write
 from cli.support import image_folder, parquet, png, tar
 from custody.audit.support import signer_of
 
@@ -216,6 +218,24 @@ def test_a_file_beside_the_shards_is_read(kind: str, tmp_path: Path) -> None:
     found = sampled(folder, made, plan, 1)
     assert [each.code for each in found] == ["data-problem"]
     assert "'loader.py' was changed" in found[0].what
+
+
+def test_a_stream_that_the_dataset_does_not_name_is_read(tmp_path: Path) -> None:
+    """Only the Arrow files with records are read in parts."""
+    folder = tmp_path / "saved"
+    write(open_dataset(parquet(tmp_path / "d.parquet")), folder, "arrow")
+    (folder / "old").mkdir()
+    for name in ("old/x.arrow", "y.arrow"):
+        (folder / name).write_bytes(b"1")
+    made = seal(folder, signer_of("ada"))
+    plan = Plan(len(made.manifest), 1, 0.95, 0.5)
+    assert sampled(folder, made, plan, 1) == []
+    assert check_sample(folder, made, made.stated, plan, 1).unread == ("data-00000-of-00001.arrow",)
+    for name in ("old/x.arrow", "y.arrow"):
+        (folder / name).write_bytes(b"2")
+    found = sampled(folder, made, plan, 1)
+    assert [each.code for each in found] == ["data-problem"]
+    assert "'old/x.arrow' was changed, 'y.arrow' was changed" in found[0].what
 
 
 def put_pipe(path: Path) -> None:

@@ -17,6 +17,7 @@ from bezoar.custody.seal.verification import noted
 from bezoar.custody.seal.walk import WHOLE, list_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.data.formats.paths import shards
+from bezoar.data.formats.tables import TableReader
 from bezoar.errors import InputError
 
 if TYPE_CHECKING:
@@ -193,11 +194,13 @@ def _unread(dataset: Path, files: list[str], there: Dataset | None) -> set[str]:
     """The files that hold records in parts which can be read alone; all others are read as a whole."""
     if dataset.is_file():
         return {WHOLE}
-    suffix = _SHARDS.get(there.format) if there is not None else None
-    if suffix is None:
+    if there is None or there.format not in _SHARDS:
         return set()
-    read = {path.relative_to(dataset).as_posix() for path in shards(dataset, suffix)}
-    return {name for name in files if name in read or (suffix == ".arrow" and name.endswith(suffix))}
+    if there.format == "arrow" and isinstance(there.reader, TableReader):  # not all that are there need be
+        read = set(there.reader.source.shard_names)
+    else:
+        read = {path.relative_to(dataset).as_posix() for path in shards(dataset, _SHARDS[there.format])}
+    return read.intersection(files)
 
 
 def _compare_others(
