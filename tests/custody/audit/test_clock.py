@@ -13,8 +13,10 @@ from bezoar.custody.audit.policy import Policy
 from bezoar.custody.audit.statement import AuditStatement
 from bezoar.custody.events.attesting import attest
 from bezoar.custody.events.building import Request
+from bezoar.custody.events.entry import EventEntry
 from bezoar.custody.seal.sealing import seal
 from bezoar.custody.seal.verifying import verify
+from bezoar.custody.tlog.entries import object_path
 from custody.audit.life import ACME, whole_life
 from custody.audit.support import Life, log_signer, signer_of
 
@@ -56,6 +58,18 @@ def test_an_expired_key_dates_a_new_dataset_back(life: Life) -> None:
     assert {"outside-validity", "seal-not-authentic", "seal-not-logged"} <= codes(statement)
     first = next(each for each in statement.irregularities if each.code == "outside-validity")
     assert "is later than entry 18" in first.what
+
+
+def test_an_entry_that_would_tell_on_the_time_and_cannot_be_read(life: Life) -> None:
+    """Whoever keeps the log lets the object of the other dataset's entry disappear."""
+    life.now = WINDOW_ENDS + timedelta(days=2)
+    telling = life.attest("reviewed", "grace").indices[0]
+    data = another(life, WINDOW_ENDS - timedelta(days=30))
+    entry = EventEntry.parse(next(life.log.entries(telling)).data)
+    (life.root / "log" / object_path(entry.object)).unlink()
+    found = [each for each in look(life, data).irregularities if each.code == "unreadable-event"]
+    assert [each.event for each in found] == [telling]
+    assert f"says a later time than entry {telling + 1}, which may be dated back" in found[0].what
 
 
 def test_a_new_dataset_in_time(life: Life) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bezoar.custody.audit.authority import authority
 from bezoar.custody.audit.policy import Policy
 from bezoar.custody.events.entry import EventEntry
-from bezoar.custody.events.history import read_entry
+from bezoar.custody.events.history import Logged, read_entry
 from bezoar.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Clock:
         self._log, self._policy, self._now = log, policy, now
         self._latest: Moment | None = None
         self._claims: list[tuple[float, int, Entry]] = []  # the latest first; signatures are not checked yet
+        self.unread: list[Logged] = []  # that claim a later time than an event did, and cannot be read
 
     def note(self, entry: Entry) -> None:
         """An entry of any dataset; what is no event has no time."""
@@ -58,6 +59,7 @@ class Clock:
             _, index, entry = heapq.heappop(self._claims)
             logged = read_entry(self._log, entry)
             if logged.event is None or logged.envelope is None:
+                self.unread.append(logged)
                 continue
             if authority(self._policy, logged.event, logged.envelope, index).names:
                 self._latest = Moment(logged.event.time, index)

@@ -141,6 +141,9 @@ class _Reader:
             found.irregularities.append(irregularity("unreadable-event", logged.problem, event=logged.index))
             return
         event = logged.event
+        for each in vouched.unread:
+            what = f"{each.problem}; it says a later time than entry {logged.index}, which may be dated back"
+            found.irregularities.append(irregularity("unreadable-event", what, event=each.index))
         if not self._in_period and self._since is not None and event.time >= self._since:
             self._open_period()
         self._check_time(logged.index, event)

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 class Vouched:
     """An entry about the dataset, and who vouches for its event; nobody does for one that cannot be read.
 
-    `moment` is when it was at the least, where the event says an earlier time.
+    `moment` is when it was at the least, where the event says an earlier time. `unread` are earlier entries of other datasets
+    that claim a later time and cannot be read: whether it was later then, nobody can tell.
     """
 
     logged: Logged
     who: Authority
     moment: Moment | None = None
+    unread: tuple[Logged, ...] = ()
 
     @property
     def why(self) -> str:
@@ -45,8 +47,10 @@ class Vouched:
 def vouching(log: CustodyLog, dataset: str, policy: Policy, now: datetime) -> Iterator[Vouched]:
     """The entries about `dataset`, in order. VerificationError or InputError as `CustodyLog.entries`."""
     clock, said = Clock(log, policy, now), _Said()
+    own: set[int] = set()
     for entry in log.entries():
         if dataset_of(entry.data) == dataset:
+            own.add(entry.index)
             logged = read_entry(log, entry)
             if logged.event is None or logged.envelope is None:
                 yield Vouched(logged, Authority(()))
@@ -54,7 +58,9 @@ def vouching(log: CustodyLog, dataset: str, policy: Policy, now: datetime) -> It
                 moment = clock.later_than(logged.event.time)
                 time = moment.time if moment else None
                 who = authority(policy, logged.event, logged.envelope, logged.index, time)
-                yield Vouched(logged, said.once(logged.index, logged.envelope, who), moment)
+                unread = tuple(each for each in clock.unread if each.index not in own)
+                clock.unread.clear()
+                yield Vouched(logged, said.once(logged.index, logged.envelope, who), moment, unread)
         clock.note(entry)
 
 
