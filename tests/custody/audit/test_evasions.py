@@ -174,6 +174,40 @@ def test_a_revocation_follows_a_record_that_was_renamed(life: Life) -> None:
     assert [each.keys for each in found] == [("harmless.png",)] * 2  # when it was sealed, and at the closing
 
 
+@pytest.mark.parametrize("derived", [False, True])
+def test_a_revocation_follows_a_record_whose_source_is_said_to_be_another(life: Life, derived: bool) -> None:
+    """The query is about the very column that the transformation changes."""
+    life.attest("revoked", query="source.contributor=acme", reason="acme was hacked")
+    for name in ACME:
+        life.rows[name]["contributor"] = "nobody"
+    life.write()
+    life.seal()
+    life.attest("transformed", reason="a spelling")
+    if derived:
+        assert concerned(life, derive(life)) == {ACME[0], "other.png"}
+        return
+    for name in ("grace", "edsger"):
+        life.attest("reviewed", name)
+    life.attest("scanned", "grace", scan=scan())
+    life.attest("sealed")
+    life.attest("released", "barbara")
+    found = [each for each in audited(life).irregularities if each.code == "revoked-present"]
+    assert [each.affected for each in found] == [60, 60, 60]  # sealed, released, at the closing
+
+
+def test_what_was_corrected_before_a_revocation_is_as_it_was_corrected(life: Life) -> None:
+    life.rows[ACME[0]]["contributor"] = "bob"
+    life.write()
+    life.seal()
+    life.attest("transformed", reason="it was bob's")
+    life.attest("revoked", query="source.contributor=acme", reason="acme was hacked")
+    life.attest("removed", query="source.contributor=acme")
+    life.take_out(ACME[1:])
+    life.seal()
+    life.attest("sealed")
+    assert "revoked-present" not in codes(audited(life))
+
+
 def derive(life: Life) -> Path:
     """A smaller dataset that was made from the first: some records as they are, one under another name, one changed."""
     small = life.root / "small"

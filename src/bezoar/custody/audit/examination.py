@@ -207,7 +207,9 @@ class _Reader:
         if event.kind == SCANNED and event.scan is not None and event.scan.outcome != PASSED:
             found.released = None
         if event.kind == REVOKED and event.query is not None:
-            found.revocations.append(Revocation(index, Query.parse(event.query)))
+            query = Query.parse(event.query)
+            found.revocations.append(Revocation(index, query))
+            found.ledger.revoke(index, query)
         if event.kind == SEALED:
             parts = {part.name: part.sha256 for part in event.parts}
             found.sealings.append(Sealing(index, event.after, time, parts))

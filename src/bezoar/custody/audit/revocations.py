@@ -34,10 +34,8 @@ class Revocation:
     parent: str = ""
 
     def concerns(self, record: Holding) -> bool:
-        """Whether it makes a record inadmissible, by what it is or by any of the sources that it was made from."""
-        if self.parent:
-            return self.event in record.provenance.revoked
-        return matches(self.query, record)
+        """Whether it makes a record inadmissible, by what it is or was, or by any of the sources that it was made from."""
+        return self.event in record.provenance.revoked or (not self.parent and matches(self.query, record))
 
     def __str__(self) -> str:
         of = f" of {self.parent!r}" if self.parent else ""
@@ -76,25 +74,25 @@ class Parents:
                 if ledger.snapshot == snapshot and ledger.complete():
                     held = list(ledger.held.values())
             if event.kind == REVOKED and event.query is not None and counts:
-                revocations.append(Revocation(each.logged.index, Query.parse(event.query), dataset))
+                query = Query.parse(event.query)
+                revocations.append(Revocation(each.logged.index, query, dataset))
+                ledger.revoke(each.logged.index, query)
         if held is None:
             return None
         known = {(each.parent, each.event) for each in self._revocations}
         self._revocations += [each for each in revocations if (dataset, each.event) not in known]
-        return _Parent(held, revocations)
+        return _Parent(held)
 
 
 class _Parent:
     """A dataset at a snapshot: what may be said of a record made from it, by its content, else its key, else from all records."""
 
-    def __init__(self, held: Iterable[Holding], revocations: list[Revocation]) -> None:
+    def __init__(self, held: Iterable[Holding]) -> None:
         by_content: dict[bytes, list[Provenance]] = {}
         self._by_key: dict[str, Provenance] = {}
         for holding in held:
-            here = frozenset(each.event for each in revocations if matches(each.query, holding))
-            provenance = Provenance.joined([holding.provenance, Provenance(revoked=here)])
-            by_content.setdefault(holding.leaf.sha256, []).append(provenance)
-            self._by_key[holding.leaf.key] = provenance
+            by_content.setdefault(holding.leaf.sha256, []).append(holding.provenance)
+            self._by_key[holding.leaf.key] = holding.provenance
         self._by_content = {content: Provenance.joined(several) for content, several in by_content.items()}
         self._all = Provenance.joined(self._by_key.values())
 

@@ -14,7 +14,7 @@ from bezoar.custody.seal.leaves import Leaf
 
 @dataclass(frozen=True)
 class Provenance:
-    """All origins that a record may have, and the entries that revoke it in the dataset that it was derived from."""
+    """All origins that a record may have, and the entries that revoke it or what it was made from, in whichever dataset."""
 
     origins: Set[str] = frozenset()
     revoked: Set[int] = frozenset()

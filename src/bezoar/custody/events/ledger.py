@@ -122,6 +122,7 @@ class Ledger:
         self._descent = Descent()  # of the step under way
         self._moves = 0  # movements so far
         self._known: dict[bytes, Provenance] = {}  # of every content that was ever in custody
+        self._revocations: list[tuple[int, Query]] = []  # by entry
 
     def open_period(self) -> None:
         """Begin a new period: what is held now is the opening balance. What is wrong with it is said again."""
@@ -146,6 +147,12 @@ class Ledger:
         else:
             problems += move.get(event.kind, self._remove)(event)
         return problems
+
+    def revoke(self, entry: int, query: Query) -> None:
+        """Records that match are inadmissible from now on, and so is what is made of them: a transformation changes no past."""
+        self._revocations.append((entry, query))
+        for holding in (*self.held.values(), *self.quarantine.values()):
+            self._know(holding)
 
     def settle(self) -> list[Problem]:
         """End the step under way: the records held must give the snapshot that its movements name."""
@@ -344,7 +351,10 @@ class Ledger:
         return Holding(record, Provenance.joined(parts), name)
 
     def _know(self, holding: Holding) -> None:
-        """Remember where a content came from, whatever key it gets later."""
+        """Remember where a content came from, and what revokes it, whatever key it gets later."""
+        revoked = frozenset(entry for entry, query in self._revocations if matches(query, holding))
+        if revoked - holding.provenance.revoked:
+            holding.provenance = Provenance.joined([holding.provenance, Provenance(revoked=revoked)])
         content = holding.leaf.sha256
         known = self._known.get(content, holding.provenance)
         if holding.provenance is not known:
