@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,49 @@ def test_an_event_that_was_appended_again_moves_nothing(here: Desk) -> None:
     assert "NOT VALID: is the one of entry 4, which ada signed once" in done.out
     assert done.out.startswith("Stop/000.png in signs: held\n")
     assert done.code == 1
+
+
+def test_a_record_that_the_seal_has_lost(here: Desk) -> None:
+    whole(here)
+    (here.root / "signs" / "Stop" / "000.png").unlink()
+    here.seal()
+    done = here.custody("Stop/000.png")
+    assert "! by the events the dataset holds the record, but the seal does not have it" in done.out
+    assert done.code == 1
+
+
+def test_a_seal_by_nobody_whom_the_policy_allows(here: Desk) -> None:
+    whole(here)
+    forged = here.cli("seal", here.root / "signs", "--key", here.root / "grace.key")
+    assert forged.code == 0, forged.err
+    assert here.custody("Stop/000.png").code == 0
+    done = here.custody("Stop/000.png", "--policy", here.root / "policy.toml")
+    assert "it is signed by grace, who may not seal" in done.out
+    assert "is another seal of the same records" in done.out
+    assert done.code == 1
+
+
+def test_the_seal_of_another_dataset(here: Desk) -> None:
+    whole(here)
+    (here.root / "signs").rename(here.root / "horses")
+    (here.root / "signs.seal").rename(here.root / "horses.seal")
+    policy = here.root / "policy.toml"
+    at = ("custody", here.root / "horses", "Stop/000.png", "--log", here.root / "log", "--policy", policy)
+    done = here.cli(*at)
+    assert "! the seal is of the dataset 'signs', not 'horses'" in done.out
+    assert done.code == 1
+    policy.write_text(policy.read_text() + '[dataset]\nname = "signs"\n')
+    assert here.cli(*at).code == 0
+
+
+def test_a_seal_that_somebody_put_into_the_dataset(here: Desk) -> None:
+    whole(here)
+    for part in (here.root / "signs.seal").iterdir():
+        if part.is_file():
+            shutil.copy(part, here.root / "signs")
+    done = here.custody("Stop/000.png")
+    assert "signs.seal is the seal of what is in it" in done.error
+    assert done.code == 64
 
 
 def test_json_carries_proofs(here: Desk) -> None:

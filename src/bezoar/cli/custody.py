@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,12 @@ from bezoar.cli.log_options import vkey
 from bezoar.cli.options import PATH, format_option
 
 if TYPE_CHECKING:
+    from bezoar.custody.audit.examination import Sealing
     from bezoar.custody.audit.policy import Policy
     from bezoar.custody.events.history import Logged
     from bezoar.custody.events.life import RecordLife, Signed, Station
     from bezoar.custody.seal.leaves import Leaf
+    from bezoar.custody.seal.reading import Seal
     from bezoar.custody.tlog.log import CustodyLog
     from bezoar.custody.tlog.note import VerifierKey
 
@@ -50,7 +53,7 @@ def command(
     proved. With --format json each event carries its proof (C2SP tlog-proof), to be checked offline.
 
     Exit code 1: seal and log contradict each other about the record, an event about it is not signed by anybody whom the policy
-    allows, or log or seal is not what was signed.
+    allows, the seal is not the last one in the log, signed by whom the policy allows, or log or seal is not what was signed.
     """
     from bezoar.cli.seals import open_seal
     from bezoar.custody.audit.policy import Policy
@@ -63,25 +66,55 @@ def command(
     if policy is not None:
         log.check_policy(policy.tlog)
     seal = open_seal(location)
-    told = life(seal, key, log, _history(log, seal.name, policy))
+    sealings: list[Sealing] = []
+    told = life(seal, key, log, _history(log, seal.name, policy, sealings))
+    if policy is not None:
+        wrong = _seal_problems(seal, location, policy, sealings)
+        told = replace(told, problems=(*wrong, *told.problems))
     click.echo(json.dumps(told.to_json(), indent=1) if form == "json" else "\n".join(_as_text(told, policy)))
     return INVALID if told.problems else 0
 
 
-def _history(log: CustodyLog, dataset: str, policy: Policy | None) -> Iterator[tuple[Logged, Signed]]:
-    """The entries about a dataset, and who has signed: whom the policy allows, by name; without one, the keys as claimed."""
+def _history(
+    log: CustodyLog, dataset: str, policy: Policy | None, sealings: list[Sealing]
+) -> Iterator[tuple[Logged, Signed]]:
+    """The entries about a dataset, and who has signed: whom the policy allows, by name; without one, the keys as claimed.
+
+    The seals of which somebody tells whom the policy allows go into `sealings`.
+    """
+    from bezoar.custody.audit.examination import Sealing
     from bezoar.custody.audit.vouching import vouching
+    from bezoar.custody.events.event import SEALED
     from bezoar.custody.events.history import history
     from bezoar.custody.events.life import Signed
     from bezoar.custody.events.times import now
 
     if policy is not None:
         for each in vouching(log, dataset, policy, now()):
+            yield from ((other, Signed(())) for other in each.unread)
+            event = each.logged.event
+            if event is not None and event.kind == SEALED and each.who.names:
+                time = each.moment.time if each.moment else event.time
+                sealings.append(Sealing.told(each.logged.index, event, time))
             yield each.logged, Signed(each.who.names, "" if each.who.names else each.why)
         return
     for logged in history(log, dataset):
         signatures = logged.envelope.signatures if logged.envelope else ()
         yield logged, Signed(tuple(f"key {each.keyid[:16] or '?'} (not checked)" for each in signatures))
+
+
+def _seal_problems(seal: Seal, location: str, policy: Policy, sealings: list[Sealing]) -> list[str]:
+    """Why the seal is not the one to ask: of another dataset, by nobody whom the policy allows, or not the last in the log."""
+    from bezoar.custody.audit.seal_check import check_seal
+    from bezoar.custody.events.times import now
+    from bezoar.custody.seal.layout import default_seal
+    from bezoar.custody.seal.verifying import misnamed
+
+    of_dataset = not seal.remote and Path(seal.location) == default_seal(Path(location))
+    expected = policy.name_of(Path(location)) if of_dataset else policy.dataset or seal.name
+    wrong = ("seal-not-authentic", "seal-not-logged", "old-seal")
+    found = check_seal(seal, sealings, policy, now()).irregularities
+    return [*misnamed(seal.name, expected), *(each.what for each in found if each.code in wrong)]
 
 
 def _as_text(told: RecordLife, policy: Policy | None) -> Iterator[str]:

@@ -40,6 +40,11 @@ class Sealing:
     time: datetime
     parts: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def told(cls, entry: int, event: Event, time: datetime) -> Sealing:
+        """The one that an event tells of."""
+        return cls(entry, event.after, time, {part.name: part.sha256 for part in event.parts})
+
     def is_of(self, snapshot: str, parts: Mapping[str, str]) -> bool:
         """Whether it is the seal of this snapshot that consists of these parts, byte for byte."""
         return self.snapshot == snapshot and all(
@@ -211,8 +216,7 @@ class _Reader:
             found.revocations.append(Revocation(index, query))
             found.ledger.revoke(index, query)
         if event.kind == SEALED:
-            parts = {part.name: part.sha256 for part in event.parts}
-            found.sealings.append(Sealing(index, event.after, time, parts))
+            found.sealings.append(Sealing.told(index, event, time))
             self._check_revoked(index, "the dataset was sealed")
         if event.kind == RELEASED and not event.records:
             found.released = event.after

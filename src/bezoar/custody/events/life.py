@@ -114,6 +114,8 @@ def life(seal: Seal, key: str, log: CustodyLog, told: History) -> RecordLife:
         problems.append(
             "the seal has another content, label or source than the events; `bezoar audit` says more"
         )
+    if sealed is None and key in reader.ledger.held:
+        problems.append("by the events the dataset holds the record, but the seal does not have it")
     if sealed is not None and key not in reader.ledger.held:
         problems.append("the seal has the record, but by the events the dataset does not hold it")
     return RecordLife(
