@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bezoar.cli.model_options import class_names, model_options, open_suspect
+from bezoar.cli.model_options import model_options, open_suspect
 from bezoar.cli.options import (
     PATH,
     check_output,
@@ -91,7 +91,7 @@ def command(
     from bezoar.inspect import inspect  # after opening: bad input fails fast
 
     result = inspect(
-        model, clean, classes=class_names(given), images=images, budget=budget, seed=seed, alpha=alpha
+        model, clean, classes=given["classes"], images=images, budget=budget, seed=seed, alpha=alpha
     )
     if out is not None:
         write_inspection(result, out)

@@ -39,6 +39,7 @@ VERBS = {
     "index": "Sign, verify and analyse a list of URLs before fetching it.",
     "scan": "Look for poison in a dataset and give a verdict.",
     "inspect": "Look for a backdoor in a trained model and give a verdict.",
+    "repair": "Write a model without the backdoor that an inspection found.",
     "clean": "Write a dataset without the records that a scan flagged.",
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
     "bench": "Measure the scan against the range: a resumable matrix.",

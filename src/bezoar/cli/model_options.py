@@ -11,10 +11,33 @@ import click
 from bezoar.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from bezoar.inspect.result import InspectionResult
     from bezoar.models.opening.model import Model
 
 _MAX_NAMES = 16 << 20  # bytes of a file of class names
+_BARE = ("safetensors", "state-dict")  # formats of weights without a network
 _PREPROCESSING = ("size", "channels", "mean", "std", "scale", "order", "outputs")
+
+
+def _names(context: click.Context, option: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """Class names from a file with one a line, or from a text with commas."""
+    from bezoar.files import read_file
+
+    if text is None:
+        return None
+    if "," in text and not Path(text).exists():
+        names = tuple(name.strip() for name in text.split(","))
+    else:
+        try:
+            names = tuple(read_file(text, _MAX_NAMES).decode("utf-8").splitlines())
+        except UnicodeDecodeError as error:
+            raise InputError(f"{text}: not a text file in UTF-8; write one class name a line") from error
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"--classes: {twice!r} is there twice")
+    return names
+
+
 _OPTIONS = (
     click.option(
         "--architecture",
@@ -30,6 +53,7 @@ _OPTIONS = (
     click.option(
         "--classes",
         metavar="FILE|NAMES",
+        callback=_names,
         help="Names of the model's labels in its order: a file with one a line, or A,B,C.",
     ),
     click.option("--size", metavar="PIXELS", help="Side of its images, or HEIGHTxWIDTH."),
@@ -58,7 +82,7 @@ def open_suspect(path: Path, given: Mapping[str, Any]) -> Model:
     """The model at `path`, by the options that were given; UsageError where they contradict it."""
     from bezoar.models.opening import open_model
 
-    names = class_names(given)
+    names = given["classes"]
     model = open_model(
         path,
         architecture=given["architecture"],
@@ -71,23 +95,17 @@ def open_suspect(path: Path, given: Mapping[str, Any]) -> Model:
     return model
 
 
-def class_names(given: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The model's labels in its order, from `--classes`."""
-    return None if given["classes"] is None else _names(given["classes"])
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Class names from a file with one a line, or from a text with commas."""
-    from bezoar.files import read_file
-
-    if "," in text and not Path(text).exists():
-        names = tuple(name.strip() for name in text.split(","))
-    else:
-        try:
-            names = tuple(read_file(text, _MAX_NAMES).decode("utf-8").splitlines())
-        except UnicodeDecodeError as error:
-            raise InputError(f"{text}: not a text file in UTF-8; write one class name a line") from error
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"--classes: {twice!r} is there twice")
-    return names
+def remembered(inspection: InspectionResult, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as they were given to an inspection, except where they are given anew. None of them makes code run."""
+    names, feeding = inspection.label_names, inspection.preprocessing
+    said: dict[str, Any] = {}
+    if inspection.format in _BARE:
+        said |= {"architecture": inspection.architecture, "n_classes": len(names)}
+    if names != tuple(str(label) for label in range(len(names))):
+        said["classes"] = names
+    origins = feeding.get("origins")
+    if isinstance(origins, Mapping):
+        said |= {name: feeding.get(name) for name in _PREPROCESSING if origins.get(name) == "option"}
+        if origins.get("height") == "option":
+            said["size"] = f"{feeding.get('height')}x{feeding.get('width')}"
+    return {name: said.get(name) if value is None else value for name, value in given.items()}
