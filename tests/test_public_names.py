@@ -17,8 +17,11 @@ def test_exported_members() -> None:
         "__version__",
         "clean",
         "fetch",
+        "inspect",
         "open",
+        "open_model",
         "poison",
+        "repair",
         "scan",
         "seal",
         "verify",
@@ -31,26 +34,29 @@ def test_exported_members() -> None:
         bezoar.train  # noqa: B018 - the access is the test
 
 
+@pytest.mark.parametrize("verb", ["inspect", "scan"])
 @pytest.mark.parametrize(
     "imports",
     [
         "import bezoar",
-        "import bezoar, bezoar.scan.result",
-        "import bezoar.scan.result, bezoar",
-        "import bezoar; bezoar.scan; import bezoar.scan.result",
+        "import bezoar, bezoar.VERB.result",
+        "import bezoar.VERB.result, bezoar",
+        "import bezoar; bezoar.VERB; import bezoar.VERB.result",
     ],
 )
-def test_scan_is_the_verb_whatever_was_imported_first(imports: str, tmp_path: Path) -> None:
+def test_packages_are_their_verbs_whatever_was_imported_first(
+    imports: str, verb: str, tmp_path: Path
+) -> None:
     data = parquet(tmp_path / "data.parquet")
     code = f"""
-{imports}
+{imports.replace("VERB", verb)}
 import sys
 def fake(dataset, **options): return len(dataset), options
-sys.modules.get("bezoar.scan") or __import__("bezoar.scan")
-sys.modules["bezoar.scan"].scan = fake
-assert bezoar.scan(bezoar.open({str(data)!r}), seed=3) == (8, {{"seed": 3}})
-import bezoar.scan.result
-assert bezoar.scan(bezoar.open({str(data)!r})) == (8, {{}})
-assert bezoar.scan.result.Status.CLEAN
+sys.modules.get("bezoar.{verb}") or __import__("bezoar.{verb}")
+sys.modules["bezoar.{verb}"].{verb} = fake
+assert bezoar.{verb}(bezoar.open({str(data)!r}), seed=3) == (8, {{"seed": 3}})
+import bezoar.{verb}.result
+assert bezoar.{verb}(bezoar.open({str(data)!r})) == (8, {{}})
+assert bezoar.{verb}.result.Status.CLEAN
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,172 @@
+"""Does a recovered trigger work on images that it was not made with, where triggers of equal size do not? Loads torch.
+
+Every network has, for every label, some small perturbation that sends most images there (Moosavi-Dezfooli et al. 2017, arXiv
+1610.08401). It, too, works on held-out images and beats random patterns: what gives a backdoor away is that its trigger is much
+smaller than any that leads elsewhere (Wang et al. 2019). So a trigger meets two kinds of control, of about its own size:
+random patterns, which the network should ignore, and rivals, which were recovered in the same way towards other labels. What is
+recovered is never quite the smallest there is, so rivals may be half as large again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import fisher_exact
+
+from bezoar.inspect.trigger import Trigger
+
+WORKS = 0.5  # share of held-out images that a trigger has to flip to be called one
+LEEWAY = 1.5  # times its size, that rivals are cut to
+_AHEAD = 0.3  # by which its share has to exceed every rival's
+_LEVEL = 0.001  # of the test against random patterns
+_RANDOM = 10  # patterns
+_BATCH = 256
+
+Recover = Callable[[int], Trigger]
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A trigger recovered towards another label: its own size, and what share it flips at `LEEWAY` times the suspect's size."""
+
+    target: int
+    size: float
+    success: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a recovered trigger did to held-out images.
+
+    Attributes:
+        trigger: the recovered trigger.
+        success: share of `tested` images that it flips.
+        control: the same with random patterns of equal size, on average.
+        tested: number of images.
+        p_value: that random patterns flip as many (Fisher's exact test, one-sided).
+        rivals: triggers towards other labels; none where the trigger itself does not work.
+
+    """
+
+    trigger: Trigger
+    success: float
+    control: float
+    tested: int
+    p_value: float
+    rivals: tuple[Rival, ...] = ()
+
+    @property
+    def works(self) -> bool:
+        """Whether it flips most images, and random patterns do not."""
+        return self.success >= WORKS and self.p_value <= _LEVEL
+
+    @property
+    def ahead(self) -> float:
+        """By what share of the images it exceeds the best rival; NaN without rivals."""
+        return self.success - max((rival.success for rival in self.rivals), default=np.nan)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it works, and no rival comes near."""
+        return self.works and self.ahead >= _AHEAD
+
+
+def tried(
+    network: torch.nn.Module,
+    trigger: Trigger,
+    images: torch.Tensor,
+    targets: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> Evidence:
+    """Show the network held-out images (N, C, H, W), each with the label (N,) that the trigger should turn it to.
+
+    The images are those that the network does not give that label without a trigger.
+    """
+    ours = flipped(network, trigger, images, targets)
+    theirs = [flipped(network, random_like(trigger, rng), images, targets) for _ in range(_RANDOM)]
+    n = len(images)
+    table = [[ours, n - ours], [sum(theirs), _RANDOM * n - sum(theirs)]]
+    p_value = float(fisher_exact(table, alternative="greater").pvalue)
+    return Evidence(trigger, ours / n, sum(theirs) / (_RANDOM * n), n, p_value)
+
+
+def against_rivals(
+    evidence: Evidence,
+    network: torch.nn.Module,
+    images: torch.Tensor,
+    labels: NDArray[np.int64],
+    others: Sequence[int],
+    recover: Recover,
+) -> Evidence:
+    """`evidence` with a rival for each of the `others`, shown to those images (N, C, H, W) with labels (N,) that are not of its
+    label and not taken for it.
+    """
+    plain = predictions(network, images)
+    rivals = []
+    for other in others:
+        rows = np.flatnonzero((labels != other) & (plain != other))
+        if len(rows):
+            trigger = recover(other)
+            shown = resized(trigger, min(trigger.size, LEEWAY * evidence.trigger.size))
+            count = flipped(network, shown, images[rows], np.full(len(rows), other))
+            rivals.append(Rival(other, trigger.size, count / len(rows)))
+    return replace(evidence, rivals=tuple(rivals))
+
+
+def flipped(
+    network: torch.nn.Module, trigger: Trigger, images: torch.Tensor, targets: NDArray[np.int64]
+) -> int:
+    """How many images (N, C, H, W) the network gives their target (N,) once they carry the trigger."""
+    return int((predictions(network, images, trigger) == targets).sum())
+
+
+def predictions(
+    network: torch.nn.Module, images: torch.Tensor, trigger: Trigger | None = None
+) -> NDArray[np.int64]:
+    """The network's label of each image (N, C, H, W), with the trigger if one is given."""
+    return np.asarray(logits(network, images, trigger).argmax(1), np.int64)
+
+
+def logits(
+    network: torch.nn.Module, images: torch.Tensor, trigger: Trigger | None = None
+) -> NDArray[np.float32]:
+    """The network's answers (N, K) to images (N, C, H, W), with the trigger if one is given."""
+    with torch.no_grad():
+        parts = [
+            network(batch if trigger is None else trigger.apply(batch)) for batch in images.split(_BATCH)
+        ]
+        return np.asarray(torch.cat(parts).float().cpu().numpy())
+
+
+def random_like(trigger: Trigger, rng: np.random.Generator) -> Trigger:
+    """A random trigger of the same kind and size: a patch of the same shape elsewhere, in random colours; of a shift or a warp,
+    one with the same spectrum and random phases.
+    """
+    if trigger.kind == "patch":
+        height, width = trigger.mask.shape
+        mask = np.roll(trigger.mask, (rng.integers(height), rng.integers(width)), (0, 1))
+        return Trigger("patch", rng.random(trigger.pattern.shape, np.float32), mask)
+    spectrum = np.fft.rfft2(trigger.pattern)
+    phases = np.exp(1j * np.angle(np.fft.rfft2(rng.standard_normal(trigger.pattern.shape[1:]))))
+    pattern = np.fft.irfft2(spectrum * phases, trigger.mask.shape).astype(np.float32)
+    return resized(replace(trigger, pattern=pattern), trigger.size)
+
+
+def resized(trigger: Trigger, size: float) -> Trigger:
+    """The trigger cut to a smaller `size`: the densest part of a patch's mask is kept; shifts and warps are scaled."""
+    if trigger.size == 0:
+        return trigger
+    if trigger.kind != "patch":
+        return replace(
+            trigger, pattern=(trigger.pattern * np.float32(size / trigger.size)).astype(np.float32)
+        )
+    mask = trigger.mask.ravel()
+    order = np.argsort(-mask, kind="stable")
+    within = np.cumsum(mask[order]) <= size * mask.size
+    kept = np.zeros_like(mask)
+    kept[order[within]] = mask[order[within]]
+    return replace(trigger, mask=kept.reshape(trigger.mask.shape))

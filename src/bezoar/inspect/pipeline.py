@@ -1,0 +1,203 @@
+"""The inspection of one model: triage of every label, evidence only where triage points, one verdict. Loads torch.
+
+Clean images are halved: triggers are recovered from one half and shown to the other. What statistics mean is calibrated on clean
+models (`bezoar.inspect.calibration`), so that the p-value of a model is family-wise over its labels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+import bezoar
+from bezoar.data import Dataset
+from bezoar.inspect.clean_images import CleanImages, clean_images
+from bezoar.inspect.findings import told
+from bezoar.inspect.functional.folding import prepare
+from bezoar.inspect.inquiry import Case, Inquiry, Sample
+from bezoar.inspect.result import Finding, InspectionResult, LabelReport, Severity
+from bezoar.inspect.suspects import Suspect, suspects
+from bezoar.inspect.triage import Triage, triage
+from bezoar.inspect.verdict import severity, verdict
+from bezoar.progress import track
+from bezoar.seeds import generator
+
+if TYPE_CHECKING:
+    from bezoar.models.opening.model import Model
+
+IMAGES = 1000
+
+
+def inspect(
+    model: Model,
+    dataset: Dataset | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    alpha: float = 0.01,
+    seed: int = 0,
+    budget: float | None = None,
+    images: int | None = None,
+) -> InspectionResult:
+    """Look for a backdoor in an image classifier with K labels.
+
+    Args:
+        model: what `bezoar.open_model` gives.
+        dataset: clean images with labels; without them less is seen, and nothing is confirmed.
+        classes: names of the K labels in the model's order, where the model does not name them.
+        alpha: probability of calling a clean model backdoored.
+        seed: of every random choice.
+        budget: CPU seconds, after which nothing further is begun; what is left out is said.
+        images: how many clean images to use at most; None: `IMAGES`.
+
+    Raises InputError where the model or the dataset cannot be used, or do not fit together.
+
+    """
+    clock = _Clock(budget)
+    clean = None
+    if dataset is not None:
+        with clock("images"):
+            clean = clean_images(model, dataset, limit=images or IMAGES, seed=seed, classes=classes)
+            model = model.with_preprocessing(clean.preprocessing)
+    with clock("model"):
+        network = model.network()
+        shape = (model.preprocessing.channels, model.preprocessing.height, model.preprocessing.width)
+        fast = prepare(network, shape, seed)
+    sample, held_out = (None, None) if clean is None else _halves(clean, fast.device, seed)
+    looked = triage(
+        fast,
+        shape,
+        model.n_classes,
+        None if sample is None else sample.images,
+        None if sample is None else sample.labels,
+        seed=seed,
+        budget=clock.left,
+    )
+    clock.add(looked.seconds, looked.cpu_seconds)
+    names = _names(model, classes)
+    found = suspects(looked.p_values, looked.pairs, looked.family)
+    findings: list[Finding] = []
+    with clock("evidence"):
+        if sample is not None and held_out is not None:
+            inquiry = Inquiry(
+                network.to(fast.device), fast, sample, held_out, _cleared(looked, found), seed, clock.in_time
+            )
+            findings = _examined(inquiry, found, alpha, names)
+        else:
+            cases = [Case(suspect, why_not="there are no clean images") for suspect in found]
+            findings = _findings(cases, alpha, names)
+    return InspectionResult(
+        path=str(model.path),
+        format=model.format,
+        digest=model.digest,
+        architecture=model.architecture,
+        label_names=names,
+        preprocessing=asdict(model.preprocessing),
+        data=None if dataset is None else str(dataset.path),
+        images=0 if clean is None else len(clean.labels),
+        accuracy=None if clean is None else clean.accuracy,
+        seed=seed,
+        version=bezoar.__version__,
+        device=str(fast.device),
+        verdict=verdict(findings, looked, alpha, None if clean is None else len(clean.labels)),
+        labels=_reports(looked, names),
+        findings=tuple(findings),
+        seconds=clock.seconds,
+        cpu_seconds=clock.cpu_seconds,
+        notes=() if clean is None else clean.notes,
+    )
+
+
+def _examined(
+    inquiry: Inquiry, found: Sequence[Suspect], alpha: float, names: Sequence[str]
+) -> list[Finding]:
+    with track("examine suspects", len(found)) as bar:
+        cases = []
+        for suspect in found:
+            cases.append(inquiry.examine(suspect))
+            bar.advance()
+    return _findings(cases, alpha, names, inquiry)
+
+
+def _findings(
+    cases: Sequence[Case], alpha: float, names: Sequence[str], inquiry: Inquiry | None = None
+) -> list[Finding]:
+    """The cases that say something, the most severe first."""
+    findings = []
+    for case in cases:
+        kind = severity(case, alpha, len(names))
+        if kind is not None:
+            pictures = () if inquiry is None else inquiry.pictures(case, names)
+            findings.append(replace(told(case, kind, names), pictures=pictures))
+    order = list(Severity)
+    return sorted(findings, key=lambda finding: (order.index(finding.severity), finding.p_value))
+
+
+def _halves(clean: CleanImages, device: torch.device, seed: int) -> tuple[Sample, Sample]:
+    """Every label's images, in random order, in turn to one sample and to the other."""
+    shuffled = generator(seed, "inspect", "halves").permutation(len(clean.labels))
+    by_label = shuffled[np.argsort(clean.labels[shuffled], kind="stable")]
+    halves = [np.sort(by_label[first::2]) for first in (0, 1)]
+    first, second = (
+        Sample(clean.images[torch.from_numpy(rows)].to(device), clean.labels[rows]) for rows in halves
+    )
+    return first, second
+
+
+def _cleared(looked: Triage, found: Sequence[Suspect]) -> tuple[int, ...]:
+    """The labels that no suspect leads to, the smallest p-value first."""
+    suspected = {
+        target for suspect in found if suspect.kind == "all-to-one" for target in suspect.ways.values()
+    }
+    return tuple(int(label) for label in np.argsort(looked.p_values, kind="stable") if label not in suspected)
+
+
+def _names(model: Model, classes: Sequence[str] | None) -> tuple[str, ...]:
+    names = classes or model.class_names
+    return tuple(names) if names else tuple(str(label) for label in range(model.n_classes))
+
+
+def _reports(looked: Triage, names: Sequence[str]) -> tuple[LabelReport, ...]:
+    return tuple(
+        LabelReport(
+            label,
+            name,
+            {statistic: float(values[label]) for statistic, values in looked.statistics.items()},
+            float(looked.p_values[label]),
+        )
+        for label, name in enumerate(names)
+    )
+
+
+class _Clock:
+    """Seconds and CPU seconds by stage, under a budget of the latter."""
+
+    def __init__(self, budget: float | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+        self._budget, self._start = budget, time.process_time()
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.add({stage: time.perf_counter() - wall}, {stage: time.process_time() - cpu})
+
+    def add(self, seconds: Mapping[str, float], cpu_seconds: Mapping[str, float]) -> None:
+        """Count what stages took."""
+        self.seconds |= {stage: round(value, 3) for stage, value in seconds.items()}
+        self.cpu_seconds |= {stage: round(value, 3) for stage, value in cpu_seconds.items()}
+
+    @property
+    def left(self) -> float | None:
+        """CPU seconds left of the budget; None without one."""
+        return None if self._budget is None else max(self._budget - (time.process_time() - self._start), 0.0)
+
+    def in_time(self) -> bool:
+        """Whether there is time to begin something."""
+        return self.left is None or self.left > 0
