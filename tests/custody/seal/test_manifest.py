@@ -206,6 +206,28 @@ def test_caps(monkeypatch: pytest.MonkeyPatch) -> None:
         _open(_table(**{"source.a": pa.array(["x"] * 3), "source.b": pa.array(["x"] * 3)}))
 
 
+def test_one_long_text_for_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten kilobytes of Parquet that would take gigabytes once the texts are written out."""
+    count, buffer = 1000, io.BytesIO()
+    labels = pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array(["x" * 10_000]))
+    columns = [
+        pa.array([f"{n:04d}" for n in range(count)]),
+        pa.array([bytes(32)] * count, pa.binary(32)),
+        pa.array(np.ones(count, np.int64)),
+        pa.array(["image/png"] * count),
+        labels,
+    ]
+    made = pa.table(columns, schema([], {}).set(4, pa.field("label", labels.type)))
+    with pq.ParquetWriter(buffer, made.schema, compression="zstd", store_schema=False) as out:
+        out.write_table(made)
+        out.add_key_value_metadata({"bezoar.manifest": "1"})
+    opened = Manifest.open(io.BytesIO(buffer.getvalue()))
+    assert next(opened.rows()).label == "x" * 10_000
+    monkeypatch.setattr(manifest_module, "MAX_GROUP_BYTES", 1 << 20)
+    with pytest.raises(LimitError, match=r"1,000 rows with 10,013,000 bytes of text; at most 1,048,576"):
+        next(Manifest.open(io.BytesIO(buffer.getvalue())).rows())
+
+
 def test_fuzz() -> None:
     def parse(data: bytes) -> list[Row]:
         return list(Manifest.open(io.BytesIO(data), "here").rows())

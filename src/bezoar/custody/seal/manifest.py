@@ -51,9 +51,8 @@ class Row:
 class Manifest:
     """The rows of a manifest file, read as they are asked for."""
 
-    def __init__(self, file: pq.ParquetFile, where: str) -> None:
-        self.where = where
-        self.sources = _check_schema(file.schema_arrow, where)
+    def __init__(self, file: pq.ParquetFile, sources: Sequence[str], where: str) -> None:
+        self.where, self.sources = where, sources
         metadata = file.schema_arrow.metadata or {}
         self.description: Mapping[str, str] = _description(metadata, where)
         self._file = file
@@ -69,7 +68,11 @@ class Manifest:
 
         name = where or str(source)
         try:
-            return cls(pq.ParquetFile(source), name)
+            found = pq.ParquetFile(source)
+            sources = _check_schema(found.schema_arrow, name)
+            texts = [field.name for field in found.schema_arrow if field.type == pa.string()]
+            # texts stay dictionaries until their size is known: one long text can be that of all rows
+            return cls(pq.ParquetFile(source, metadata=found.metadata, read_dictionary=texts), sources, name)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _malformed(name, error) from error
 
@@ -149,7 +152,8 @@ class Manifest:
             for (
                 group
             ) in groups:  # one at a time: of those asked for together, all that were read stay in memory
-                yield from self._file.iter_batches(GROUP_ROWS, [group], columns, use_threads=False)
+                for batch in self._file.iter_batches(GROUP_ROWS, [group], columns, use_threads=False):
+                    yield _written_out(batch, self.where)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _malformed(self.where, error) from error
 
@@ -271,6 +275,28 @@ def _starts(metadata: pq.FileMetaData, where: str) -> list[int]:
             f"{where}: its footer counts {metadata.num_rows:,} rows, its groups {starts[-1]:,}; it is damaged"
         )
     return starts
+
+
+def _written_out(batch: pa.RecordBatch, where: str) -> pa.RecordBatch:
+    """The batch with texts in the place of dictionaries; LimitError when they take more bytes than a row group may."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    batch.validate(full=True)  # a number that is none of the dictionary's would be followed
+    total = 0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = pc.binary_length(column.dictionary).cast(pa.int64())
+            total += pc.sum(lengths.take(column.indices)).as_py() or 0
+    if total > MAX_GROUP_BYTES:
+        raise LimitError(
+            f"{where}: {batch.num_rows:,} rows with {total:,} bytes of text; at most {MAX_GROUP_BYTES:,} are read at once"
+        )
+    columns = [
+        column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def _check_batch(batch: pa.RecordBatch, previous: str | None, where: str) -> str:
