@@ -79,7 +79,7 @@ def inspect(
         budget=clock.left,
     )
     clock.add(looked.seconds, looked.cpu_seconds)
-    names = _names(model, classes)
+    names = _names(model, dataset, classes)
     found = suspects(looked.p_values, looked.pairs, looked.family)
     findings: list[Finding] = []
     with clock("evidence"):
@@ -157,8 +157,11 @@ def _cleared(looked: Triage, found: Sequence[Suspect]) -> tuple[int, ...]:
     return tuple(int(label) for label in np.argsort(looked.p_values, kind="stable") if label not in suspected)
 
 
-def _names(model: Model, classes: Sequence[str] | None) -> tuple[str, ...]:
+def _names(model: Model, dataset: Dataset | None, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """The dataset's names serve a model that has none: its labels are then matched by their order."""
     names = classes or model.class_names
+    if not names and dataset is not None and len(dataset.label_names) == model.n_classes:
+        names = dataset.label_names
     return tuple(names) if names else tuple(str(label) for label in range(model.n_classes))
 
 
