@@ -51,6 +51,13 @@ def test_the_key_may_lie_in_a_file(cli: Cli, proof: Path) -> None:
     assert cli("check", proof, "--record", "record", "--key", "log.vkey").code == 0
 
 
+def test_a_file_that_is_called_as_the_key_is(cli: Cli, proof: Path) -> None:
+    """A key has slashes: whoever packed the folder could have put another key under its name."""
+    Path(VKEY).parent.mkdir(parents=True)
+    Path(VKEY).write_text(note_signer(2).key.text)
+    assert cli("check", proof, "--record", "record", "--key", VKEY).code == 0
+
+
 def test_a_policy_instead_of_a_key(cli: Cli, proof: Path) -> None:
     Path("policy").write_text(f"log {VKEY}\nquorum none\n")
     assert cli("check", proof, "--record", "record", "--tlog-policy", "policy").code == 0

@@ -21,11 +21,17 @@ _MAX_ENTRY_FILE = 1 << 20
 
 
 def vkey(value: str) -> VerifierKey:
-    """A verifier key, given as text or as the path of a file that holds it."""
+    """A verifier key, given as text or as the path of a file that holds it.
+
+    What is a key is no path: somebody could have put a file of that name, with another key in it, where the verb is run.
+    """
     from bezoar.custody.tlog.note import VerifierKey
 
-    if not os.path.isfile(value):
+    try:
         return VerifierKey.parse(value)
+    except InputError:
+        if not os.path.isfile(value):
+            raise
     try:
         return VerifierKey.parse(read_file(Path(value), _MAX_KEY_FILE).decode("utf-8", "replace").strip())
     except InputError as error:
