@@ -25,10 +25,11 @@ from bezoar.errors import BezoarError, InputError, LimitError, MissingExtraError
 from bezoar.models.opening.limits import first_line, quoted, require_memory
 from bezoar.models.opening.preprocessing import IMAGENET, from_timm
 from bezoar.models.opening.tensors import require_shapes
+from bezoar.models.opening.weights import Weights
 
 State = dict[str, torch.Tensor]
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-_MAX_MODULES = 200_000
+_MAX_MODULES = 50_000
 _COUNTER = "num_batches_tracked"  # of batch normalisation; old files lack it, nothing reads it
 
 
@@ -59,7 +60,7 @@ def architecture(specification: str) -> Architecture:
 
 
 def trusted(specification: str) -> Architecture:
-    """The user's own "module:factory", imported and called; it takes nothing, or `n_classes`."""
+    """The user's own "module:factory", imported; the factory takes nothing and gives the network."""
     module, _, factory = specification.partition(":")
     if not module or not factory:
         raise UsageError(f"trusted code {quoted(specification)}: expected MODULE:FACTORY")
@@ -68,27 +69,39 @@ def trusted(specification: str) -> Architecture:
             make = getattr(importlib.import_module(module), factory)
         except (ImportError, AttributeError) as error:
             raise UsageError(f"trusted code {quoted(specification)}: {first_line(error)}") from error
-    return Architecture(specification, lambda _: make(), lambda _: {})
+
+    def build(_: int | None) -> torch.nn.Module:
+        with torch.device("cpu"):  # a user's code need not know of the meta device
+            return make()
+
+    return Architecture(specification, build, lambda _: {})
 
 
-def fitted(what: Architecture, weights: State, where: Path, n_classes: int | None) -> torch.nn.Module:
-    """The network of an architecture with these weights.
+def fitted(
+    what: Architecture, weights: Weights, where: Path, n_classes: int | None
+) -> tuple[torch.nn.Module, Weights]:
+    """The network of an architecture with these weights, and the weights by its own names.
 
     InputError where they are not its own, LimitError where it is too large for this machine.
     """
-    with torch.device("meta"):
-        shapes = _built(what, n_classes, where)
-    classes = n_classes or _classes(shapes, weights)
-    with torch.device("meta"):
-        shapes = _built(what, classes, where)
+    shapes = _on_meta(what, n_classes, where)
+    weights = weights.fitting(shapes.state_dict().keys())
+    classes = n_classes or _classes(shapes, weights.tensors)
+    if classes != n_classes:
+        shapes = _on_meta(what, classes, where)
     expected = {name: tensor.shape for name, tensor in shapes.state_dict().items()}
-    given = {name: tensor.shape for name, tensor in weights.items()}
-    ignored = {name for name in expected if name.endswith(_COUNTER) and name not in given}
-    require_shapes({n: s for n, s in expected.items() if n not in ignored}, given, where, what.name)
+    given = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    needed = {name: size for name, size in expected.items() if name in given or not name.endswith(_COUNTER)}
+    require_shapes(needed, given, where, what.name)
     with torch.random.fork_rng(devices=[]):
         module = _built(what, classes, where)
-    module.load_state_dict(weights, strict=False)
-    return module.float().eval()
+    module.load_state_dict(weights.tensors, strict=False)
+    return module.float().eval(), weights
+
+
+def _on_meta(what: Architecture, classes: int | None, where: Path) -> torch.nn.Module:
+    with torch.device("meta"):
+        return _built(what, classes, where)
 
 
 def _built(what: Architecture, classes: int | None, where: Path) -> torch.nn.Module:
@@ -147,7 +160,7 @@ def _classes(module: torch.nn.Module, weights: State) -> int | None:
 def _timm(specification: str, name: str, options: dict[str, int]) -> Architecture:
     try:
         import timm
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: its torchvision was built for another torch
         raise MissingExtraError(specification, "timm") from error
     if not timm.is_model(name):
         raise UsageError(f"architecture {quoted(specification)}: timm has no model of this name")

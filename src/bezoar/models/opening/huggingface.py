@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import BezoarError, InputError, MissingExtraError
+from bezoar.errors import BezoarError, InputError, LimitError, MissingExtraError
 from bezoar.files import atomic_directory, read_file
 from bezoar.models.opening.architectures import Architecture, architecture, fitted, within_memory
 from bezoar.models.opening.limits import first_line, parse_json, quoted
@@ -27,6 +27,7 @@ from bezoar.models.opening.weights import Weights, read_safetensors
 
 _MAX_CONFIG = 2**22  # bytes
 _MAX_SHARDS = 1000
+_MAX_NUMBER = 2**20
 _SHARD = re.compile(r"[A-Za-z0-9_.\-]+\.safetensors")
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -46,7 +47,7 @@ def open_folder(path: Path) -> Core:
     weights = _read_weights(path)
     if "pretrained_cfg" in config:
         what = _timm(config, path)
-        module = fitted(what, weights.tensors, path, None)
+        module, weights = fitted(what, weights, path, None)
         name, declared = what.name, what.declared(module)
     else:
         module = _transformers(config, weights.tensors, path)
@@ -107,12 +108,25 @@ def _transformers_class(config: dict[str, Any], path: Path) -> tuple[Any, Any]:
     if declared and not any(name.endswith("ForImageClassification") for name in declared):
         raise InputError(f"{path}: holds a {quoted(declared[0])}, which is no image classifier")
     settings = {name: value for name, value in config.items() if name not in _UNSAFE}
+    if _largest(settings) > _MAX_NUMBER:
+        raise LimitError(
+            f"{path}: config.json holds the number {_largest(settings):,}; no image classifier is as large"
+        )
     try:
         with _quiet():
             known = AutoConfig.for_model(**settings)
             return AutoModelForImageClassification._model_mapping[type(known)], known
     except Exception as error:  # the library raises whatever it likes
         raise InputError(f"{path}: config.json is wrong ({first_line(error)})") from error
+
+
+def _largest(value: Any) -> float:
+    """The largest number in JSON values: the library makes lists as long as they say before a network is built."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int | float) else 0
 
 
 def _renamed(module: torch.nn.Module, state: State) -> State:

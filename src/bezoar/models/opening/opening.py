@@ -170,6 +170,6 @@ def _open_weights(
             f"{path}: holds weights without a network; name its architecture: timm:NAME or torchvision:NAME"
         )
     weights = read_safetensors(path) if kind == "safetensors" else read_state_dict(path)
-    module = architectures.fitted(what, weights.tensors, path, n_classes)
+    module, weights = architectures.fitted(what, weights, path, n_classes)
     core = Core(module, weights.write, kind, what.name, declared=what.declared(module))
     return assemble(path, core, n_classes, options)

@@ -8,14 +8,14 @@ torch: import this module inside the function that needs it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bezoar.errors import InputError, LimitError
+from bezoar.errors import InputError, LimitError, OutputError
 from bezoar.files import atomic_file
 from bezoar.models.opening.archive import Archive
 from bezoar.models.opening.limits import parse_json, quoted, require_memory
@@ -29,7 +29,7 @@ _DTYPES = {
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
+_PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "model.", "model._orig_mod.", "net.")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,17 @@ class Weights:
 
     tensors: State
     write: Callable[[State, Path], None]
+
+    def fitting(self, names: Set[str]) -> Weights:
+        """The same tensors without what DataParallel, torch.compile or Lightning put before `names`; itself where nothing was."""
+        for prefix in _PREFIXES:
+            if all(name.startswith(prefix) and name.removeprefix(prefix) in names for name in self.tensors):
+                break
+        else:
+            return self
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items()}
+        write = self.write
+        return Weights(tensors, lambda state, out: write({prefix + n: t for n, t in state.items()}, out))
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -65,6 +76,8 @@ def read_safetensors(path: Path) -> Weights:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
     def write(state: State, out: Path) -> None:
+        if absent := views.keys() - state.keys():
+            raise OutputError(f"{out}: the library gave no weights {quoted(min(absent))} to write")
         with atomic_file(out) as target:
             target.write(length.to_bytes(8, "little") + header)
             for name, (view, start, end) in sorted(views.items(), key=lambda item: item[1][1]):
@@ -108,7 +121,7 @@ def _views(header: dict[str, Any], size: int, path: Path) -> dict[str, tuple[Vie
 
 
 def read_state_dict(path: Path) -> Weights:
-    """The tensors of a state dict; those that wrap it and the prefixes of their names are seen through.
+    """The tensors of a state dict; dictionaries that wrap it are seen through.
 
     InputError when the pickle holds more than tensors (a whole module, say), with what.
     """
@@ -117,20 +130,19 @@ def read_state_dict(path: Path) -> Weights:
     found = {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}
     if not found:
         raise InputError(f"{path}: holds no tensors by name; save the model's state_dict()")
-    prefix = _prefix(list(found))
     tensors = {}
     for name, tensor in found.items():
         _check(name, tensor, path)
-        tensors[name.removeprefix(prefix)] = in_single_precision(tensor.contiguous())
+        tensors[name] = in_single_precision(tensor.contiguous())
         require_finite(name, tensor, path)
 
     def write(state: State, out: Path) -> None:
-        fresh = _load(path)
-        target = _unwrapped(fresh)
-        for name in found:
-            target[name] = state[name.removeprefix(prefix)].detach().cpu().to(target[name].dtype)
+        document = _load(path)
+        target = _unwrapped(document)
+        for name, tensor in state.items():
+            target[name] = tensor.detach().cpu().to(target[name].dtype)
         with atomic_file(out) as file:
-            torch.save(fresh, file)
+            torch.save(document, file)
 
     return Weights(tensors, write)
 
@@ -162,14 +174,6 @@ def _unwrapped(document: Any) -> dict[str, Any]:
             inner = [document[key] for key in _WRAPPERS if isinstance(document.get(key), dict)]
             document = inner[0] if inner else document
     return document if isinstance(document, dict) and all(isinstance(key, str) for key in document) else {}
-
-
-def _prefix(names: list[str]) -> str:
-    prefix = ""
-    for candidate in _PREFIXES * 2:
-        if all(name.startswith(prefix + candidate) for name in names):
-            prefix += candidate
-    return prefix
 
 
 def _check(name: str, tensor: torch.Tensor, path: Path) -> None:
