@@ -235,6 +235,20 @@ def test_a_transformation_makes_nothing_from_nothing(was: tuple[Leaf, ...]) -> N
     assert [(each.code, each.keys) for each in problems] == [("made-from-nothing", ("k009",))]
 
 
+def test_what_is_said_to_come_from_the_dataset_itself_comes_from_nothing() -> None:
+    """Of another dataset it is believed, for there nothing is replaced."""
+    writer = Writer()
+    writer.move("acquired", (record(1), record(2)))
+    before = writer.ledger.snapshot
+    after = root_of(Holding(each) for each in (record(1), record(2), record(9)))
+    for name, codes in (("other", []), ("d", ["made-from-nothing"])):
+        ledger = books()
+        ledger.apply(Event("acquired", "d", NOTHING, before, TIME, records=(record(1), record(2))))
+        event = Event("transformed", "d", before, after, TIME, records=(record(9),), derived=(name, before))
+        assert ledger.apply(event) == []
+        assert [problem.code for problem in ledger.settle()] == codes
+
+
 def test_what_is_made_of_a_record_that_is_gone_has_a_predecessor() -> None:
     """One photo is cut into three; and a photo is converted, which changes content and name."""
     writer = Writer()

@@ -332,9 +332,10 @@ class Ledger:
 
     def _parent(self, event: Event) -> tuple[Parent | None, list[Problem]]:
         """The dataset that the records of an event were derived from; a problem when it is sought and not found."""
-        if event.derived is None or self._parents is None:
+        derived = _derived(event)
+        if derived is None or self._parents is None:
             return None, []
-        name, snapshot = event.derived
+        name, snapshot = derived
         if parent := self._parents(name, snapshot):
             return parent, []
         what = f"derives records from snapshot {snapshot[:16]} of {name[:200]!r}, which the log does not know"
@@ -343,10 +344,11 @@ class Ledger:
     def _made(self, event: Event, record: Leaf, parent: Parent | None) -> Holding:
         """A record that a transformation makes, with the provenance of what it was made from."""
         provenance = self._descent.provenance(record, self._known.get(record.sha256))
-        if event.derived is None:
+        derived = _derived(event)
+        if derived is None:
             self._descent.make(record)
             return Holding(record, provenance)
-        name = f"{event.derived[0]}@{event.derived[1][:16]}"
+        name = f"{derived[0]}@{derived[1][:16]}"
         parts = [Provenance.of(name), provenance, *([parent.provenance(record)] if parent else [])]
         return Holding(record, Provenance.joined(parts), name)
 
@@ -363,6 +365,11 @@ class Ledger:
 
     def _cell(self, holding: Holding) -> Cell:
         return self._source_of(holding), holding.leaf.label
+
+
+def _derived(event: Event) -> tuple[str, str] | None:
+    """The other dataset that the records come from. What is said to come from this one has to replace some of it."""
+    return event.derived if event.derived and event.derived[0] != event.dataset else None
 
 
 def root_of(records: Iterable[Holding]) -> str:
