@@ -15,7 +15,7 @@ from bezoar.custody.seal.hashing import changed_since, hash_tree
 from bezoar.custody.seal.walk import list_tree
 from bezoar.errors import InputError, OutputError, UsageError
 from cli.support import image_folder
-from custody.seal.support import plain_folder, sealed
+from custody.seal.support import checked, plain_folder, sealed
 
 
 def test_digests_and_order(tmp_path: Path) -> None:
@@ -224,4 +224,5 @@ def test_where_a_seal_may_not_go(tmp_path: Path) -> None:
 def test_a_dataset_that_is_reached_through_a_link(tmp_path: Path) -> None:
     plain_folder(tmp_path / "files")
     (tmp_path / "link").symlink_to("files")
-    assert sealed(tmp_path / "link").name == "files"
+    assert sealed(tmp_path / "link").name == "link"  # it is what whoever verifies it asks for
+    assert checked(tmp_path / "link").valid
