@@ -23,7 +23,6 @@ from bezoar.inspect.suspects import Suspect
 from bezoar.inspect.trigger import Kind, Trigger
 from bezoar.seeds import generator
 
-KINDS: tuple[Kind, ...] = ("patch", "shift", "warp")
 FEWEST_TESTED = 10  # held-out images: with fewer, no test reaches its level
 _RIVALS = 3
 _STEPS = 100
@@ -95,7 +94,7 @@ class Inquiry:
         if len(shown.labels) < FEWEST_TESTED:
             return Case(suspect, why_not=f"there were only {len(shown.labels)} held-out images to show it to")
         best: Evidence | None = None
-        for kind in KINDS:
+        for kind in suspect.triggers:
             if not self.in_time():
                 break
             evidence = self._of_kind(kind, suspect, shown)

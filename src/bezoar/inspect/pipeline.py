@@ -80,7 +80,7 @@ def inspect(
     )
     clock.add(looked.seconds, looked.cpu_seconds)
     names = _names(model, dataset, classes)
-    found = suspects(looked.p_values, looked.pairs, looked.family)
+    found = suspects(looked)
     findings: list[Finding] = []
     with clock("evidence"):
         if sample is not None and held_out is not None:

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.inspect.functional.outliers import left_out
+from bezoar.inspect.trigger import Kind
+
 if TYPE_CHECKING:
-    from bezoar.inspect.triage import Pair
+    from bezoar.inspect.triage import Pair, Triage
+
+KINDS: tuple[Kind, ...] = ("patch", "shift", "warp")
 
 IN_DOUBT = 0.1  # family-wise p-value up to which a label gets a full inversion
 FEWEST_LABELS = 4  # with fewer, none stands out among the others whatever it looks like
@@ -27,6 +32,7 @@ class Suspect:
         ways: label to what it would be turned into; labels that are left alone are missing.
         p_value: family-wise over everything that was tested.
         lead: the pair (source, target) or, without a source, the label to recover a trigger for.
+        triggers: kinds to look for, the most promising first.
 
     """
 
@@ -34,6 +40,7 @@ class Suspect:
     ways: dict[int, int]
     p_value: float
     lead: tuple[int | None, int]
+    triggers: tuple[Kind, ...] = KINDS
 
     @property
     def target(self) -> int | None:
@@ -45,27 +52,35 @@ class Suspect:
         return np.array([self.ways.get(int(label), -1) for label in labels], np.int64)
 
 
-def suspects(p_values: NDArray[np.float64], pairs: Sequence[Pair], family: float) -> list[Suspect]:
+def suspects(looked: Triage) -> list[Suspect]:
     """The suspects of a triage, most significant first.
 
-    `p_values` (K,) are of single labels and `family` is the smallest family-wise one, so that a label's own is its p-value times
-    K, but not less than that. With very few labels every one is a suspect, for none can stand out.
+    A label's own family-wise p-value is its p-value times their number, and not less than that of the whole model. Among very few
+    labels none can stand out, so every one is a suspect.
     """
-    n_labels = len(p_values)
-    few = n_labels < FEWEST_LABELS
-    corrected = np.maximum(np.minimum(p_values * n_labels, 1), family)
+    n_labels = len(looked.p_values)
+    corrected = np.maximum(np.minimum(looked.p_values * n_labels, 1), looked.family)
     found = [
         Suspect(
             "all-to-one",
-            {k: int(label) for k in range(n_labels) if k != label},
+            {source: int(label) for source in range(n_labels) if source != label},
             float(corrected[label]),
             (None, int(label)),
+            _promising(looked, int(label)),
         )
-        for label in np.argsort(p_values, kind="stable")[:_MOST]
-        if few or corrected[label] <= IN_DOUBT
+        for label in np.argsort(looked.p_values, kind="stable")[:_MOST]
+        if n_labels < FEWEST_LABELS or corrected[label] <= IN_DOUBT
     ]
     taken = {suspect.target for suspect in found}
-    return found + _of_pairs([pair for pair in pairs if pair.target not in taken], family)
+    return found + _of_pairs([pair for pair in looked.pairs if pair.target not in taken], looked.family)
+
+
+def _promising(looked: Triage, label: int) -> tuple[Kind, ...]:
+    """The kinds of trigger, the one whose statistic sets the label furthest apart first."""
+    apart = {
+        kind: left_out(looked.statistics[kind])[label] if kind in looked.statistics else 0.0 for kind in KINDS
+    }
+    return tuple(sorted(KINDS, key=lambda kind: float(np.nan_to_num(apart[kind]))))
 
 
 def _of_pairs(pairs: Sequence[Pair], family: float) -> list[Suspect]:
