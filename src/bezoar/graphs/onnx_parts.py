@@ -6,6 +6,7 @@ Hooks, folding and pruning then find `Conv2d`, `BatchNorm2d` and `Linear`, whate
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,11 @@ def part_of(step: Step, program: Program, uses: Counter[str], after_conv: bool) 
     return None
 
 
-def fuse_bias(program: Program) -> None:
-    """Give products with a matrix the bias that the next step adds to them: exporters write a dense layer as two operators."""
+def fuse_bias(program: Program, kept_names: Collection[str]) -> None:
+    """Give products with a matrix the bias that the next step adds: exporters write a dense layer as two operators.
+
+    `kept_names` are asked for themselves, and stay.
+    """
     uses = program.uses()
     makers = {step.outputs[0]: step for step in program.steps if step.operator == "MatMul"}
     kept = []
@@ -65,6 +69,7 @@ def fuse_bias(program: Program) -> None:
                 and offset is not None
                 and offset.shape == weight.shape[1:]
                 and uses[product] == 1
+                and product not in kept_names
             ):
                 maker.inputs.append(bias)
                 maker.outputs = list(step.outputs)

@@ -50,7 +50,7 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
     def __init__(self, model: Any, image: str, outputs: Sequence[str], weights: Collection[str] = ()) -> None:
         super().__init__()
         program = compile_graph(model, image, outputs, weights)
-        fuse_bias(program)
+        fuse_bias(program, outputs)
         self.layers, self.weights, self.constants = nn.Module(), nn.Module(), nn.Module()
         self._parameters_by_name = {name: nn.Parameter(value) for name, value in program.weights.items()}
         self._sources: dict[str, tuple[str, bool]] = {}

@@ -31,6 +31,7 @@ _CLEARLY = 0.01  # two-sided level of "clearly better"
 _SCREEN = 64  # images on which all usual choices are tried
 _COMPARED = 512  # images on which the best of them are compared
 _FINALISTS = 3
+_LOW = 0.5  # accuracy that is worth a word
 _PERFECT = 0.98  # accuracy at which no other choice is tried
 _BATCH_PIXELS = 2**22  # of one forward pass
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow has it
@@ -86,12 +87,15 @@ def clean_images(
     chosen, tried = _chosen(model, images, wanted, seed)
     right = _answers(model.with_preprocessing(chosen), images, wanted).right
     accuracy = float(right.mean())
+    doubt = (
+        f"accuracy on the given clean images is {accuracy:.0%} of {model.n_classes} classes (a constant guess has {chance:.0%}): "
+        "is the preprocessing right, and are the labels in the model's order? See --mean, --std, --scale, --order, --size and "
+        "--classes"
+    )
     if stats.binom.sf(right.sum() - 1, len(right), chance) * tried > _ALPHA:
-        raise InputError(
-            f"accuracy on the given clean images is {accuracy:.0%} of {model.n_classes} classes (a constant guess has "
-            f"{chance:.0%}): is the preprocessing right, and are the labels in the model's order? See --mean, --std, --scale, "
-            "--order, --size and --classes"
-        )
+        raise InputError(doubt)
+    if accuracy < _LOW:
+        notes.append(doubt)
     if chosen != stated:
         notes.append(
             f"the model does not say how its images are prepared; inferred from the images: {_told(chosen)}"
