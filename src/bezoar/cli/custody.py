@@ -107,11 +107,12 @@ def _seal_problems(seal: Seal, location: str, policy: Policy, sealings: list[Sea
     """Why the seal is not the one to ask: of another dataset, by nobody whom the policy allows, or not the last in the log."""
     from bezoar.custody.audit.seal_check import check_seal
     from bezoar.custody.events.times import now
-    from bezoar.custody.seal.layout import default_seal
+    from bezoar.custody.seal.layout import BUNDLE
     from bezoar.custody.seal.verifying import misnamed
 
-    of_dataset = not seal.remote and Path(seal.location) == default_seal(Path(location))
-    expected = policy.name_of(Path(location)) if of_dataset else policy.dataset or seal.name
+    given = Path(location)
+    of_dataset = not seal.remote and given.exists() and not (given / BUNDLE).is_file()
+    expected = policy.name_of(given) if of_dataset else policy.dataset or seal.name
     wrong = ("seal-not-authentic", "seal-not-logged", "old-seal")
     found = check_seal(seal, sealings, policy, now()).irregularities
     return [*misnamed(seal.name, expected), *(each.what for each in found if each.code in wrong)]
