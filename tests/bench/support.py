@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bezoar.bench.inspection import Inspection
 from bezoar.bench.plan import Cell
 from bezoar.bench.store import Entry
 from bezoar.data import Dataset, from_arrays, open  # noqa: A004 - its documented name
@@ -79,3 +80,37 @@ def power_entry(cell: Cell, found: list[bool | None], kind: str = "patch") -> En
     ]
     outcome = {"status": "measured", "canaries": canaries, "seconds": 5.0, "machine": "a machine"}
     return Entry(cell.key, "1", cell.fields(), outcome)
+
+
+def inspection_entry(
+    model: str, mode: str = "data", *, kind: str | None = None, p_value: float = 0.5, **changes: Any
+) -> Entry:
+    """An inspection of a clean CIFAR-10 test model, or of one whose backdoor towards label 3 took and is found."""
+    inspection = Inspection(model, mode)  # type: ignore[arg-type]
+    true = {
+        "task": "cifar10",
+        "architecture": "resnet",
+        "classes": 10,
+        "role": "test",
+        "accuracy": 0.7,
+        "kind": kind,
+        "setting": None,
+        "rate": None if kind is None else 0.05,
+        "target": None if kind is None else 3,
+        "sources": [],
+        "success": None if kind is None else 0.95,
+        "control": None if kind is None else 0.05,
+        "took": None if kind is None else True,
+    }
+    finding = {"kind": "all-to-one", "severity": "backdoor", "target": 3}
+    outcome = {
+        "status": "measured",
+        "truth": true | changes.pop("truth", {}),
+        "verdict": "clean" if kind is None else "backdoored",
+        "p_value": p_value,
+        "findings": [] if kind is None else [finding],
+        "cpu_seconds": {"model": 1.0, "margin": 0.5, "patch": 2.0, "evidence": 4.0},
+        "machine": "a machine",
+        "libraries": "numpy 1",
+    }
+    return Entry(inspection.key, "1", inspection.fields(), outcome | changes)

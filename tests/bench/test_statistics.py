@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bezoar.bench.statistics import auroc, clopper_pearson, over_trials, wilson
+from bezoar.bench.statistics import auroc, auroc_over_trials, clopper_pearson, over_trials, wilson
 
 
 def test_wilson_against_published_values() -> None:
@@ -54,3 +54,18 @@ def test_auroc() -> None:
     assert auroc(scores, np.array([False, False, False, True])) == 0.0  # no score ranks lowest
     assert auroc(np.zeros(4), np.array([True, False, True, False])) == 0.5
     assert auroc(scores, np.ones(4, bool)) is None
+
+
+def test_auroc_over_trials_counts_pairs_and_covers_what_it_estimates() -> None:
+    share = auroc_over_trials([3, 2, 2, 1], [0, 2])
+    assert share.value == auroc(np.array([3.0, 2, 2, 1, 0, 2]), np.array([True] * 4 + [False] * 2))
+    assert share.n == 4
+    assert share.low <= share.value <= share.high
+    assert auroc_over_trials([1, 2], [0, 0]).low == 1
+    assert np.isnan(auroc_over_trials([], [1]).value)
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(60):  # normal scores one apart: the true AUROC is Phi(1 / sqrt 2)
+        drawn = auroc_over_trials(rng.normal(1, 1, 40), rng.normal(0, 1, 40))
+        covered += drawn.low <= 0.7602 <= drawn.high
+    assert covered >= 50

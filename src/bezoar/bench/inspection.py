@@ -101,9 +101,9 @@ def truth(record: dict[str, Any]) -> dict[str, Any]:
 
 def inspected(path: Path, dataset: Dataset | None) -> Outcome:
     """What the inspection says of the model file at `path`."""
-    import bezoar.inspect
+    from bezoar.inspect.pipeline import inspect
 
-    result: InspectionResult = bezoar.inspect.inspect(opened(path), dataset, seed=0)
+    result: InspectionResult = inspect(opened(path), dataset, seed=0)
     return {
         "verdict": str(result.verdict.status),
         "p_value": result.verdict.p_value,
@@ -117,20 +117,20 @@ def inspected(path: Path, dataset: Dataset | None) -> Outcome:
 
 def statistics(path: Path, dataset: Dataset) -> dict[str, list[float | None]]:
     """Triage's statistics of a clean model, by name, one per label, for `bezoar.inspect.calibration`."""
-    import bezoar.inspect
+    from bezoar.inspect.pipeline import inspect
 
-    labels = bezoar.inspect.inspect(opened(path), dataset, seed=0).labels
+    labels = inspect(opened(path), dataset, seed=0).labels
     names = dict.fromkeys(name for label in labels for name in label.statistics)
     return {name: [_finite(label.statistics.get(name)) for label in labels] for name in names}
 
 
 def repaired(path: Path, dataset: Dataset, recipe: Recipe, zoo: Path, packs: Path | None) -> Outcome:
     """Inspect, repair by what was found, and only then show the true trigger to both networks."""
-    import bezoar.inspect
+    from bezoar.inspect.pipeline import inspect
     from bezoar.inspect.repair import repair, repairable
 
     model = opened(path)
-    inspection = bezoar.inspect.inspect(model, dataset, seed=0)
+    inspection = inspect(model, dataset, seed=0)
     if not repairable(inspection):
         return {"status": "impossible", "reason": "the inspection found nothing to repair"}
     done = repair(model, dataset, inspection, seed=0)

@@ -18,7 +18,7 @@ from bezoar.bench.statistics import LEVEL
 from bezoar.bench.zoo.recipes import KINDS
 from bezoar.bench.zoo.tasks import TASKS
 from bezoar.errors import InputError
-from bezoar.report.text import count, p_value, percent
+from bezoar.report.text import count, p_value, percent, shown
 
 Json = dict[str, Any]
 _SHADES, _PER_SHADE = 10, 1.0  # of the heat map: one shade per power of ten of the p-value
@@ -133,7 +133,7 @@ def _square(row: Json) -> str:
     shade = (
         shade if row["kind"] else _SHADES - 1 - shade
     )  # red is what is wrong: a large p-value, or a small one
-    title = escape(f"{row['model']}: {p_value(p)}, {row['verdict']}", quote=True)
+    title = escape(shown(f"{row['model']}: {p_value(p)}, {row['verdict']}"), quote=True)
     return f'<span class="t{shade}" title="{title}">&nbsp;{_mark(row)}&nbsp;</span> '
 
 

@@ -32,7 +32,7 @@ def plan(recipes: Sequence[Recipe], zoo: Path, repair: int) -> list[Inspection]:
     return [
         *(Inspection(name, "data") for name in tested),
         *(Inspection(name, "data-free") for name in tested),
-        *(Inspection(name, "repair") for name in _to_repair(recipes, zoo)[:repair]),
+        *(Inspection(name, "repair") for name in (_to_repair(recipes, zoo)[:repair] if repair else ())),
     ]
 
 

@@ -47,9 +47,8 @@ def _wrong(summary: dict[str, Any]) -> Table:
     table = _table("wrong", "model", "attack", "verdict", "p-value")
     for what, name in (("missed", "missed"), ("other target", "misnamed"), ("false alarm", "false_alarms")):
         for row in found[name]:
-            table.add_row(
-                what, shown(row["model"]), row["kind"] or "none", row["verdict"], p_value(row["p_value"])
-            )
+            words = (row["model"], row["kind"] or "none", row["verdict"])
+            table.add_row(what, *map(_inert, words), p_value(row["p_value"]))
     return table
 
 
@@ -61,6 +60,13 @@ def _targets(summary: dict[str, Any]) -> Table:
         value = "-" if row["value"] is None else f"{row['value']['value']:.3f}"
         table.add_row(row["title"], row["asked"], Text(row["state"], style=_STYLE[row["state"]]), value)
     return table
+
+
+def _inert(words: str) -> str:
+    """Untrusted words, in which rich reads no markup."""
+    from rich.markup import escape
+
+    return escape(shown(words))
 
 
 def _table(*columns: str) -> Table:

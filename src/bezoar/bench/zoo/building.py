@@ -54,6 +54,7 @@ def exported(module: nn.Module, shape: tuple[int, int, int]) -> bytes:
     """A `.pt2` file of a network in evaluation mode that takes float32 images (N, C, H, W)."""
     import torch
 
+    module = module.to(memory_format=torch.contiguous_format)  # as most files have it
     dynamic = ({0: torch.export.Dim("batch", max=65_536)},)
     program = torch.export.export(module, (torch.zeros(2, *shape),), dynamic_shapes=dynamic)
     file = io.BytesIO()
