@@ -116,6 +116,14 @@ def test_urls_that_are_refused(url):
         storage(url)
 
 
+@pytest.mark.parametrize("url", ["https://ann:secret@h/log", "HTTP://ann@h:80/log"])
+def test_what_is_secret_in_a_url_is_in_no_statement(url):
+    pytest.importorskip("aiohttp")
+    with pytest.raises(UsageError, match=r"^h(:80)?: the URL has a user name or password") as caught:
+        storage(url)
+    assert "ann" not in str(caught.value)
+
+
 def test_without_fsspec_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     monkeypatch.setitem(sys.modules, "fsspec.core", None)

@@ -18,6 +18,7 @@ from bezoar.errors import InputError, LimitError, MissingExtraError, UsageError
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _MAX_PATH = 1024
+_HTTP = ("http://", "https://")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -85,6 +86,11 @@ class Remote:
             raise MissingExtraError(f"{url}: reading from a URL", "remote") from error
         scheme, _, rest = url.partition("://")
         self.url = f"{scheme.lower()}://{rest.rstrip('/')}"
+        host = rest.partition("/")[0]
+        if "@" in host and self.url.startswith(_HTTP):  # messages and signed statements name the place
+            raise UsageError(
+                f"{host.rpartition('@')[2]}: the URL has a user name or password, which all statements would repeat; leave it out"
+            )
         self._files: Any
         try:
             self._files, root = url_to_fs(self.url)
@@ -111,7 +117,7 @@ class Remote:
         return _within(data, limit, f"{self.url}/{path}")
 
     def _read(self, place: str, length: int) -> bytes:
-        if self.url.startswith(("http://", "https://")):
+        if self.url.startswith(_HTTP):
             return read_url(self._files, place, length)
         return bytes(self._files.cat_file(place, start=0, end=length))
 
