@@ -79,7 +79,11 @@ class OpenedModel:
         return Normalised(self.body, self.preprocessing).eval().requires_grad_(False)
 
     def trainable(self) -> torch.nn.Module:
-        """The same, in a copy of its own whose floating-point parameters ask for gradients."""
+        """The same, in a copy of its own whose floating-point parameters ask for gradients; InputError where there are none."""
+        if not any(p.is_floating_point() and p.dim() > 1 for p in self.body.parameters()):
+            raise InputError(
+                f"{self.path}: its weights are quantised and cannot be trained; use the model before that"
+            )
         network = Normalised(copy.deepcopy(self.body), self.preprocessing).eval()
         for parameter in network.parameters():
             parameter.requires_grad_(parameter.is_floating_point())

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bezoar.errors import InputError
+from bezoar.models.opening.fused import encoder_layer, multi_head_attention
 from bezoar.models.opening.limits import quoted
 
 _MAX_INTEGER = 2**63
@@ -33,21 +34,25 @@ _NAMES = """
     lift_fresh_copy linalg_vector_norm linear linspace log log1p log2 log_sigmoid _log_softmax log_softmax logical_and
     logical_not logical_or logsumexp lt masked_fill masked_fill_ matmul max max_pool1d max_pool2d
     max_pool2d_with_indices max_pool3d maximum mean meshgrid min minimum mish mish_ mm movedim mul mul_ mv narrow
-    _native_batch_norm_legit_no_training native_group_norm native_layer_norm ne neg neg_ new_full new_ones new_zeros
-    norm numpy_T ones ones_like outer pad permute pixel_shuffle pixel_unshuffle pow prelu prod reciprocal
-    reflection_pad2d relu relu_ relu6 relu6_ remainder repeat repeat_interleave replication_pad2d reshape reshape_as
-    roll round rsqrt rsqrt_ rsub scalar_tensor scaled_dot_product_attention
+    _native_batch_norm_legit_no_training native_group_norm native_layer_norm _native_multi_head_attention ne neg neg_
+    new_full new_ones new_zeros norm numpy_T ones ones_like outer pad permute pixel_shuffle pixel_unshuffle pow prelu
+    prod reciprocal reflection_pad2d relu relu_ relu6 relu6_ remainder repeat repeat_interleave replication_pad2d
+    reshape reshape_as roll round rsqrt rsqrt_ rsub scalar_tensor scaled_dot_product_attention
     _scaled_dot_product_flash_attention_for_cpu select selu selu_ sigmoid sigmoid_ sign silu silu_ sin sinh slice
     _softmax softmax softmax_ softplus split split_with_sizes sqrt sqrt_ square squeeze stack std sub sub_ sum
-    swapaxes t tan tanh tanh_ tensor tensor_split threshold threshold_ tile to _to_copy transpose tril triu
-    true_divide type_as unbind unflatten unfold _unsafe_view unsqueeze unsqueeze_ upsample_bicubic2d
-    _upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa _upsample_lanczos2d_aa upsample_linear1d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
-    _upsample_nearest_exact3d upsample_trilinear3d var var_mean view view_as view_as_complex view_as_real where zero_
-    zeros zeros_like
+    swapaxes t tan tanh tanh_ tensor tensor_split threshold threshold_ tile to _to_copy _transformer_encoder_layer_fwd
+    transpose tril triu true_divide type_as unbind unflatten unfold _unsafe_view unsqueeze unsqueeze_
+    upsample_bicubic2d _upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa _upsample_lanczos2d_aa
+    upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_trilinear3d var var_mean view view_as view_as_complex
+    view_as_real where zero_ zeros zeros_like
 """
 ATEN = frozenset(_NAMES.split())
 
+_FUSED: dict[str, Callable[..., Any]] = {
+    "_native_multi_head_attention": multi_head_attention,
+    "_transformer_encoder_layer_fwd": encoder_layer,
+}
 _EVALUATION = {  # where an operator is told that it trains
     "batch_norm": ("training", 5), "instance_norm": ("use_input_stats", 5), "dropout": ("train", 2), "dropout_": ("train", 2),
     "feature_dropout": ("train", 2), "feature_dropout_": ("train", 2), "alpha_dropout": ("train", 2),
@@ -60,6 +65,8 @@ def aten(name: str, overload: str | None = None) -> Callable[..., Any]:
         raise InputError(
             f"its graph uses the operator {quoted(name)}, which is no plain arithmetic on tensors"
         )
+    if name in _FUSED:
+        return _FUSED[name]
     found = getattr(torch.ops.aten, name, None)
     if found is not None and overload is not None:
         found = getattr(found, overload, None)

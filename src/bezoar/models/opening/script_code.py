@@ -380,11 +380,6 @@ _PRIMITIVES: dict[str, Callable[..., Any]] = {
     "ops.prim.type": lambda device: device.type,
     "ops.prim.unchecked_unwrap_optional": lambda value: value,
 }
-_IGNORED = {
-    "warn",
-    "bernoulli_",
-    "empty",
-    "_native_multi_head_attention",
-}  # in branches that are not taken here
+_IGNORED = {"warn", "bernoulli_", "empty"}  # in branches that are not taken here
 _KNOWN = ATEN | _LISTS.keys() | _PYTHON.keys() | _IGNORED
 _CALLABLE = {"annotate", "unchecked_cast", "uninitialized", "getattr", *_BUILTINS}
