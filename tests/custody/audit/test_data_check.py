@@ -19,6 +19,7 @@ from bezoar.custody.audit.sampling import Plan, draw
 from bezoar.custody.seal.sealing import Seal, seal
 from bezoar.data import open as open_dataset
 from bezoar.data import write
+from bezoar.data.image_files import MAX_BYTES
 from cli.support import image_folder, parquet, png, tar
 from custody.audit.support import signer_of
 
@@ -172,6 +173,15 @@ def test_records_that_cannot_be_read(look: str, tmp_path: Path) -> None:
     found = codes(everything(path, made) if look == "all" else sampled(path, made, plan, 1))
     assert "no-data" in found
     assert ("data-problem" in found) is (look == "all")  # the file's digest is known only where it was read
+
+
+@pytest.mark.parametrize("look", ["all", "sample"])
+def test_a_record_that_is_too_large_to_be_read_hides_nothing(look: str, tmp_path: Path) -> None:
+    path, made, plan = sealed("images", tmp_path)
+    os.truncate(path / "Stop" / "000.png", MAX_BYTES + 1)
+    found = everything(path, made) if look == "all" else sampled(path, made, plan, 1)
+    assert "no-data" not in codes(found)
+    assert "Stop/000.png" in codes(found)["data-changed" if look == "all" else "data-problem"]
 
 
 def test_a_mask_that_changes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bezoar.custody.seal.walk import WHOLE, list_tree
 from bezoar.custody.signing.resources import DEFAULT_IGNORES
 from bezoar.data.formats.paths import shards
 from bezoar.data.formats.tables import TableReader
-from bezoar.errors import InputError
+from bezoar.errors import InputError, LimitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +123,8 @@ def _whole(problems: list[str], records: Differences) -> list[Irregularity]:
 def _unreadable(found: Differences, seal: Seal, error: InputError, refused: list[str]) -> DataCheck:
     """What can be said of a dataset whose records cannot be read: which files differ, and that nothing else is known.
 
-    Where something was refused, a link put there is not to be the reason why nothing is said: it concerns all records.
+    Where something was refused, a link put there is not to be the reason why nothing is said: it concerns all records. So does
+    what is too large to be read, for nothing as large is ever sealed.
     """
     keys = set(_keys(seal))
     records = Differences(
@@ -131,7 +132,8 @@ def _unreadable(found: Differences, seal: Seal, error: InputError, refused: list
         changed=tuple(change for change in found.changed if change.key in keys),
     )
     what = f"the records cannot be read: {error}"
-    nothing = irregularity("data-problem", what, keys) if refused else irregularity("no-data", what)
+    changed = refused or isinstance(error, LimitError)
+    nothing = irregularity("data-problem", what, keys) if changed else irregularity("no-data", what)
     return DataCheck(
         [
             *_as_irregularities(records),
