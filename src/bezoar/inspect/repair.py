@@ -22,7 +22,8 @@ from bezoar.errors import InputError, UsageError
 from bezoar.inspect.clean_images import clean_images
 from bezoar.inspect.functional.folding import prepare
 from bezoar.inspect.functional.inversion import recover
-from bezoar.inspect.functional.unlearning import Lure, answers, unlearn
+from bezoar.inspect.functional.pruning import prune
+from bezoar.inspect.functional.unlearning import LARGEST, Lure, answers, unlearn
 from bezoar.inspect.result import Finding, InspectionResult, Severity
 from bezoar.inspect.trigger import Kind, Trigger
 from bezoar.progress import Bar, track
@@ -40,8 +41,9 @@ _STEPS = 120  # of training, per round
 _SEARCH_STEPS, _SEARCHED = 100, 256  # of an inversion, and images for it
 _SEARCHES = 3  # ways of a lure with several targets that are looked for anew
 _WORKS = 0.5  # share of held-out images from which on a recovered trigger is one
+_PRUNING_COST = 0.005  # of held-out accuracy: what pruning may cost, before unlearning wins it back
+_SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of a further round's change of the weights
 _COST = 0.015  # of held-out accuracy: what a further round may cost in all
-_LARGEST: dict[Kind, float] = {"patch": 0.2, "shift": 0.08, "warp": 0.1}  # in units of `Trigger.size`
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,10 @@ def cleanse(
     wall, cpu = time.perf_counter(), time.process_time()
     fast = prepare(network, (images.shape[1], images.shape[2], images.shape[3]), seed)
     train, held_out = (part.to(fast.device) for part in _split(images, labels, seed))
+    if not all(len(lure.rows(part.labels)) for lure in lures for part in (train, held_out)):
+        raise InputError(
+            "there are too few clean images of a label that a backdoor turns into another; give more"
+        )
     work = _Work(network.to(fast.device), train, held_out, fast.half, seed)
     accuracy, before = held_out.accuracy(network), [held_out.success(network, lure) for lure in lures]
     with track("repair", _ROUNDS * _STEPS) as bar:
@@ -198,7 +204,14 @@ class _Work:
     def run(self, lures: Sequence[Lure], bar: Bar) -> tuple[int, int]:
         """How many rounds were kept, and how many triggers were unlearned in them."""
         before = answers(self.network, self.train.images)
-        least = self.held_out.accuracy(self.network) - _COST
+        accuracy = self.held_out.accuracy(self.network)
+        prune(
+            self.network,
+            self.train.images,
+            self.train.labels,
+            lures,
+            lambda: self.held_out.accuracy(self.network) < accuracy - _PRUNING_COST,
+        )
         known = list(lures)
         for number in range(_ROUNDS):
             found = self._others(lures)
@@ -216,11 +229,22 @@ class _Work:
                 half=self.half,
                 step_done=bar.advance,
             )
-            if number and self.held_out.accuracy(self.network) < least:
-                self.network.load_state_dict(kept)
-                return number, len(known)
             known += found
+            if number:
+                self._step_back(kept, accuracy - _COST)
         return _ROUNDS, len(known)
+
+    def _step_back(self, old: dict[str, torch.Tensor], least: float) -> None:
+        """Go back to the old weights as far as it takes for that accuracy (Wortsman et al. 2022, arXiv:2109.01903)."""
+        new = copy.deepcopy(self.network.state_dict())
+        for share in _SHARES:
+            mixed = {
+                name: torch.lerp(old[name], new[name], share) if new[name].is_floating_point() else new[name]
+                for name in new
+            }
+            self.network.load_state_dict(mixed)
+            if self.held_out.accuracy(self.network) >= least:
+                return
 
     def _others(self, lures: Sequence[Lure]) -> list[Lure]:
         """Triggers of all kinds, not too large, that lead the same ways in the network as it is now."""
@@ -233,10 +257,7 @@ class _Work:
                 for kind in KINDS:
                     trigger = recover(fast, images, target, kind=kind, seed=self.seed, steps=_SEARCH_STEPS)
                     other = Lure(trigger, ways)
-                    if (
-                        trigger.size <= _LARGEST[kind]
-                        and self.held_out.success(self.network, other) >= _WORKS
-                    ):
+                    if trigger.size <= LARGEST[kind] and self.held_out.success(self.network, other) >= _WORKS:
                         found.append(other)
         return found
 

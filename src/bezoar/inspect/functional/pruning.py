@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bezoar.inspect.functional.unlearning import Lure
 
+_ASKED = 256  # images
 _CUT = 0.02  # of the features, at a time
 _MOST = 0.3  # of the features, in all
 _ATEN = torch.ops.aten
@@ -40,26 +41,27 @@ def prune(
 ) -> int:
     """Cut features off in place, most raised first, until `enough` says so; how many were cut.
 
-    Images (N, C, H, W) in [0, 1] with labels (N,). 0 where the last layer is not one product per image, as in a network that ends
-    with a convolution.
+    Images (N, C, H, W) in [0, 1] with labels (N,), of which each lure turns one. 0 where the last layer is not one product per
+    image, as in a network that ends with a convolution.
     """
-    clean = _last_layer(network, images)
+    clean = _last_layer(network, images[:_ASKED])
     if clean is None:
         return 0
     mean, spread = clean.fed.mean(0), clean.fed.std(0) + 1e-6
     raised = torch.zeros_like(mean)
     for lure in lures:
-        stamped = _last_layer(network, lure.trigger.apply(images[lure.rows(labels)]))
+        stamped = _last_layer(network, lure.trigger.apply(images[lure.rows(labels)[:_ASKED]]))
         if stamped is not None:
             raised = torch.maximum(raised, (stamped.fed.mean(0) - mean) / spread)
     order = raised.argsort(descending=True, stable=True)
     step, cut = max(1, round(_CUT * len(order))), 0
-    while cut < _MOST * len(order) and not enough():
-        rows = order[cut : cut + step]
-        if clean.bias is not None:
-            clean.bias.add_(mean[rows] @ clean.weights[rows])
-        clean.weights[rows] = 0
-        cut += len(rows)
+    with torch.no_grad():
+        while cut < _MOST * len(order) and not enough():
+            rows = order[cut : cut + step]
+            if clean.bias is not None:
+                clean.bias.add_(mean[rows] @ clean.weights[rows])
+            clean.weights[rows] = 0
+            cut += len(rows)
     return cut
 
 
