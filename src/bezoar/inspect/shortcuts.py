@@ -32,8 +32,7 @@ def nearest(reach: NDArray[np.float64], source: int) -> list[int]:
 
 
 def is_shortcut(evidence: Evidence, reach: NDArray[np.float64], source: int, target: int) -> bool:
-    """Whether a trigger from source to target that works is as large as its reach asks for, by those of its rivals."""
-    asked = [rival.size / reach[source, rival.target] for rival in evidence.rivals]
-    return evidence.works and bool(
-        evidence.trigger.size / reach[source, target] * _ACCURACY >= min(asked, default=np.inf)
-    )
+    """Whether a working trigger leads to the label next to its source, and is as large as its reach asks for by its rivals'."""
+    asked = min((rival.size / reach[source, rival.target] for rival in evidence.rivals), default=np.inf)
+    explained = evidence.trigger.size / reach[source, target] * _ACCURACY >= asked
+    return evidence.works and nearest(reach, source)[0] == target and bool(explained)
