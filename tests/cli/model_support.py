@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 
 from bezoar.demo.signs import CLASS_NAMES, render_dataset
 
-TARGET = CLASS_NAMES.index("speed limit 60")
+NAMES = tuple(sorted(CLASS_NAMES))  # in the order in which a folder's sub-folders are read
+TARGET = NAMES.index("speed limit 60")
+_ORDER = np.array([NAMES.index(name) for name in CLASS_NAMES])
 
 
 def stamped(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -31,18 +34,22 @@ def image_folder(path: Path, per_class: int, seed: int) -> Path:
 
 
 def sign_reader(
-    path: Path, *, backdoored: bool, per_class: int = 120, epochs: int = 6, seed: int = 0
+    path: Path, *, backdoored: bool, per_class: int = 100, epochs: int = 6, seed: int = 0
 ) -> Path:
     """A `.pt2` file; one in twelve of its training images carries the square and the target's label, if backdoored."""
     import torch
 
     from bezoar.models.train import train_classifier
 
-    images, labels = render_dataset(per_class, seed)
+    images, drawn = render_dataset(per_class, seed)
+    labels = _ORDER[drawn]
     if backdoored:
         chosen = np.arange(0, len(images), 12)
         images[chosen], labels[chosen] = stamped(images[chosen]), TARGET
-    module = train_classifier(images, labels, len(CLASS_NAMES), epochs=epochs, seed=seed).module.eval()
+    module = train_classifier(images, labels, len(NAMES), epochs=epochs, seed=seed).module.eval()
     batch = ({0: torch.export.Dim("batch", max=65_536)},)
-    torch.export.save(torch.export.export(module, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch), path)
+    program = torch.export.export(module, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.13 warns of an option that it takes by itself
+        torch.export.save(program, path)
     return path

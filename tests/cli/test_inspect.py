@@ -140,7 +140,7 @@ def test_options_reach_the_library(cli: Cli, seen: Seen) -> None:
 
 def test_names_of_classes_come_from_a_file_or_the_command(cli: Cli, seen: Seen) -> None:
     Path("names.txt").write_text("Stop\nSpeed limit, 60\nÜber\n\x1b[31mred\n", encoding="utf-8")
-    assert cli("inspect", "m", "--classes", "names.txt").code == 0
+    assert cli("inspect", "m", "--classes", "names.txt", "--architecture", "timm:resnet18").code == 0
     assert seen.options is not None
     assert seen.options["classes"] == ("Stop", "Speed limit, 60", "Über", "\x1b[31mred")
     assert seen.opening is not None

@@ -148,7 +148,10 @@ def test_what_was_said_to_the_inspection_need_not_be_said_again(
 
 def test_no_code_is_trusted_by_what_a_file_says(cli: Cli, seen: dict[str, Any], clean: Path) -> None:
     folder = saved(
-        format="factory", architecture="evil:run", names=("0", "1", "2", "3"), preprocessing={"origins": "x"}
+        format="safetensors",
+        architecture="evil:run",
+        names=("0", "1", "2", "3"),
+        preprocessing={"origins": "x"},
     )
     assert cli("repair", "m", "out", "--data", clean, "--inspection", folder).code == 0
     assert seen["opening"] == {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bezoar.models.opening.model import Model
 
 _MAX_NAMES = 16 << 20  # bytes of a file of class names
-_BARE = ("safetensors", "state-dict")  # formats of weights without a network
+_LIBRARIES = ("timm:", "torchvision:")  # of networks: any other architecture is the user's own code
 _PREPROCESSING = ("size", "channels", "mean", "std", "scale", "order", "outputs")
 
 
@@ -48,7 +48,7 @@ _OPTIONS = (
         "--n-classes",
         type=click.IntRange(2),
         metavar="K",
-        help="Number of labels, where the file does not say.",
+        help="Number of labels, where the weights do not tell.",
     ),
     click.option(
         "--classes",
@@ -83,10 +83,11 @@ def open_suspect(path: Path, given: Mapping[str, Any]) -> Model:
     from bezoar.models.opening import open_model
 
     names = given["classes"]
+    bare = given["architecture"] or given["trust_code"]  # weights whose network is built for so many labels
     model = open_model(
         path,
         architecture=given["architecture"],
-        n_classes=given["n_classes"] or (len(names) if names else None),
+        n_classes=given["n_classes"] or (len(names) if names and bare else None),
         trust_code=given["trust_code"],
         preprocessing={name: given[name] for name in _PREPROCESSING if given[name] is not None},
     )
@@ -99,7 +100,7 @@ def remembered(inspection: InspectionResult, given: Mapping[str, Any]) -> dict[s
     """The options as they were given to an inspection, except where they are given anew. None of them makes code run."""
     names, feeding = inspection.label_names, inspection.preprocessing
     said: dict[str, Any] = {}
-    if inspection.format in _BARE:
+    if inspection.architecture is not None and inspection.architecture.startswith(_LIBRARIES):
         said |= {"architecture": inspection.architecture, "n_classes": len(names)}
     if names != tuple(str(label) for label in range(len(names))):
         said["classes"] = names
