@@ -150,6 +150,7 @@ def _step(node: Any, opset: int, program: Program) -> Step | None:
         )
     if name not in OPERATORS:
         raise InputError(f"ONNX operator {quoted(name)} has no translation to torch")
+    _check_arity(node, opset)
     inputs = [program.aliases.get(given, given) for given in node.input]
     if name == "Constant" and node.output and program.fixed(node.output[0]) is not None:
         return None
@@ -160,6 +161,24 @@ def _step(node: Any, opset: int, program: Program) -> Step | None:
         return Step(name, inputs, list(node.output), attributes(node, opset))
     except ERRORS as error:
         raise failure(name, error) from error
+
+
+def _check_arity(node: Any, opset: int) -> None:
+    """InputError where the operator is not of this version of ONNX, or has too few or too many inputs or outputs."""
+    from onnx import defs
+
+    try:
+        schema = defs.get_schema(node.op_type, opset, "")
+    except defs.SchemaError as error:
+        raise InputError(f"ONNX operator {quoted(node.op_type)} is not part of opset {opset}") from error
+    if not (
+        schema.min_input <= len(node.input) <= schema.max_input
+        and schema.min_output <= len(node.output) <= schema.max_output
+    ):
+        raise InputError(
+            f"ONNX operator {quoted(node.op_type)} has {len(node.input)} inputs and {len(node.output)} outputs, "
+            "which it cannot have"
+        )
 
 
 def _needed(graph: Any, outputs: Sequence[str]) -> list[Any]:

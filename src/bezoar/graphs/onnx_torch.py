@@ -110,7 +110,10 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
         uses = program.uses()
         from_conv: set[str] = set()
         for step in program.steps:
-            part = None if step.still else part_of(step, program, uses, step.inputs[0] in from_conv)
+            try:
+                part = None if step.still else part_of(step, program, uses, step.inputs[0] in from_conv)
+            except ERRORS as error:
+                raise failure(step.operator, error) from error
             if part is None:
                 operator = OPERATORS[step.operator]
                 inputs = [
@@ -139,15 +142,16 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
     def _add_layer(self, part: Part, program: Program, name: str) -> str:
         for attribute, source in part.sources.items():
             turned = part.transposed and attribute == "weight"
-            tensor: Any = self._parameters_by_name.get(source)
-            if tensor is None:
-                tensor = program.constants[source].to(torch.float32)
-                tensor = tensor.T if turned else tensor
-                is_parameter = isinstance(getattr(part.layer, attribute), nn.Parameter)
-                tensor = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor
-            elif turned:
-                tensor = nn.Parameter(tensor.detach().T)
-            setattr(part.layer, attribute, tensor)
+            weight = self._parameters_by_name.get(source)
+            if weight is not None:
+                setattr(part.layer, attribute, nn.Parameter(weight.detach().T) if turned else weight)
+            else:
+                constant = program.constants[source].to(torch.float32)
+                measured = attribute in part.layer._buffers  # running statistics, which belong to the file
+                delattr(part.layer, attribute)
+                part.layer.register_buffer(attribute, constant.T if turned else constant, persistent=measured)
+                if not measured:
+                    continue
             self._sources[source] = (f"layers.{name}.{attribute}", turned)
         self.layers.add_module(name, part.layer.eval())
         return name

@@ -18,7 +18,7 @@ import torch
 
 from bezoar.errors import InputError, LimitError
 from bezoar.files import atomic_file
-from bezoar.graphs.onnx_file import parse, quoted, read_model, stored, to_array, weight_names
+from bezoar.graphs.onnx_file import inlined, parse, quoted, read_model, stored, to_array, weight_names
 from bezoar.graphs.onnx_torch import OnnxModule
 from bezoar.models.opening.opened import Core, OpenedModel, State, assemble
 
@@ -49,19 +49,21 @@ def open_onnx(path: Path, n_classes: int | None, options: Mapping[str, Any]) -> 
 
 
 def _core(model: Any, options: Mapping[str, Any]) -> Core:
-    image = _image(model.graph)
-    output = _output(model, image)
-    end = None if options.get("outputs") == "probabilities" else _end(model.graph, output)
+    flat = inlined(model)
+    image = _image(flat.graph)
+    output = _output(flat, image)
+    end = None if options.get("outputs") == "probabilities" else _end(flat.graph, output)
     cut = output if end is None else end.input[0]
     two = end is not None and end.op_type == "Sigmoid"
-    weights = weight_names(model)
-    module = _Classifier(OnnxModule(model, image.name, [cut], weights), image, two)
+    own = dict(stored(model.graph))  # what can be written back
+    weights = [name for name in weight_names(flat) if name in own]
+    module = _Classifier(OnnxModule(flat, image.name, [cut], weights), image, two)
     batch = image.batch
     if batch is not None and batch <= _SMALL_BATCH:
-        freed = _Classifier(OnnxModule(_freed(model, batch), image.name, [cut], weights), image, two)
+        freed = _Classifier(OnnxModule(_freed(flat, batch), image.name, [cut], weights), image, two)
         if _same(freed, module, image):
             module, batch = freed, None
-    declared = image.declared | _own_normalisation(model.graph, image)
+    declared = image.declared | _own_normalisation(flat.graph, image)
     if end is not None:
         declared["outputs"] = "logits"  # they are what is left
     sources = module.graph.sources

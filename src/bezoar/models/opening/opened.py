@@ -212,7 +212,10 @@ class _Allocations(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         size = 0
         with contextlib.suppress(*_FAILURES):  # shapes that depend on values are not known before
-            shapes = function(*_shapes(args), **_shapes(kwargs or {}))
+            options = _shapes(kwargs or {})
+            if any(argument.name == "device" for argument in function._schema.arguments):
+                options["device"] = torch.device("meta")
+            shapes = function(*_shapes(args), **options)
             size = sum(leaf.nbytes for leaf in tree_leaves(shapes) if isinstance(leaf, torch.Tensor))
         if size > _LARGE and size > available_bytes():
             raise LimitError(
@@ -223,14 +226,10 @@ class _Allocations(TorchDispatchMode):  # type: ignore[misc]
 
 def _shapes(arguments: Any) -> Any:
     """Arguments of an operator with tensors that have a shape and no numbers."""
-    meta = torch.device("meta")
 
     def shape(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
-            return torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device=meta)
-        return meta if isinstance(leaf, torch.device) else leaf
+            return torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device="meta")
+        return leaf
 
-    arguments = tree_map(shape, arguments)
-    if isinstance(arguments, dict) and "device" in arguments:
-        arguments["device"] = meta
-    return arguments
+    return tree_map(shape, arguments)
