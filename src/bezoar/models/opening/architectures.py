@@ -29,7 +29,7 @@ from bezoar.models.opening.weights import Weights
 
 State = dict[str, torch.Tensor]
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-_MAX_MODULES = 50_000
+_MAX_MODULES = 20_000
 _COUNTER = "num_batches_tracked"  # of batch normalisation; old files lack it, nothing reads it
 
 
@@ -69,12 +69,7 @@ def trusted(specification: str) -> Architecture:
             make = getattr(importlib.import_module(module), factory)
         except (ImportError, AttributeError) as error:
             raise UsageError(f"trusted code {quoted(specification)}: {first_line(error)}") from error
-
-    def build(_: int | None) -> torch.nn.Module:
-        with torch.device("cpu"):  # a user's code need not know of the meta device
-            return make()
-
-    return Architecture(specification, build, lambda _: {})
+    return Architecture(specification, lambda _: make(), lambda _: {})
 
 
 def fitted(
@@ -100,7 +95,12 @@ def fitted(
 
 
 def _on_meta(what: Architecture, classes: int | None, where: Path) -> torch.nn.Module:
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            return _built(what, classes, where)
+    except LimitError:
+        raise
+    except InputError:  # a user's code need not know of the meta device
         return _built(what, classes, where)
 
 

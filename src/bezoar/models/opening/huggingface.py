@@ -7,6 +7,7 @@ read through a symbolic link or from outside the folder. Imports torch: import t
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tempfile
 import warnings
@@ -32,7 +33,6 @@ _SHARD = re.compile(r"[A-Za-z0-9_.\-]+\.safetensors")
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _COPIED = (
-    "config.json",
     "preprocessor_config.json",
     "README.md",
     "LICENSE",
@@ -55,6 +55,10 @@ def open_folder(path: Path) -> Core:
 
     def write(state: State, out: Path) -> None:
         with atomic_directory(out) as folder:
+            kept = {
+                key: value for key, value in config.items() if key != "auto_map"
+            }  # names the code that stays behind
+            (folder / "config.json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
             for file in _COPIED:
                 if _is_plain(path / file):
                     (folder / file).write_bytes(read_file(path / file, _MAX_CONFIG))
@@ -71,7 +75,11 @@ def _transformers(config: dict[str, Any], weights: State, path: Path) -> torch.n
             cls(known)
         with within_memory(path), _quiet(), torch.random.fork_rng(devices=[]):
             module, report = cls.from_pretrained(
-                None, config=known, state_dict=dict(weights), output_loading_info=True
+                None,
+                config=known,
+                state_dict=dict(weights),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
             )
     except BezoarError:
         raise

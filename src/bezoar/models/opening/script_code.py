@@ -20,7 +20,7 @@ from bezoar.models.opening.limits import first_line, quoted
 from bezoar.models.opening.operators import ATEN, SCALAR, aten, checked
 from bezoar.models.opening.pickles import Object
 
-_MAX_STEPS = 2_000_000  # statements in one forward pass
+_MAX_STEPS = 300_000  # statements in one forward pass
 _FAST_PATH = "__torch__.torch.backends.mha.get_fastpath_enabled"  # leads to kernels that have no gradient
 
 Sources = dict[str, str]

@@ -28,6 +28,7 @@ _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+_HARMLESS = ("torch._utils", "torch.storage", "collections ", "__builtin__ ", "builtins set", "torch ")
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("", "module.", "_orig_mod.", "module._orig_mod.", "model.", "model._orig_mod.", "net.")
 
@@ -158,7 +159,7 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many unrelated types for a pickle that it refuses
-        foreign = [name.replace(" ", ".") for name in names if not name.startswith(("torch", "collections"))]
+        foreign = [name.replace(" ", ".") for name in names if not name.startswith(_HARMLESS)]
         what = (
             f"holds {quoted(foreign[0])}" if foreign else "is damaged, truncated, or holds more than tensors"
         )
