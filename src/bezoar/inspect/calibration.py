@@ -20,6 +20,8 @@ from scipy import optimize, stats
 from bezoar.inspect.functional.outliers import left_out
 
 VERSION = 1
+WHOLES = frozenset({"exchange"})  # statistics of the whole model: the same for each label
+_FEWEST_MODELS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +32,103 @@ class Null:
     freedom: float = np.inf
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A statistic of the whole model, in clean ones: Student's t about `mean`, in units of `spread`."""
+
+    mean: float
+    spread: float
+    freedom: float
+
+    def p_value(self, value: float) -> float:
+        """How likely a clean model shows `value` or less."""
+        return float(stats.t.cdf((value - self.mean) / self.spread, self.freedom))
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """The fitted nulls by statistic, and how many clean models they rest on (0: none yet, the textbook's null)."""
+    """What was fitted: nulls by statistic, how statistics of one label go together, and how many clean models it rests on.
+
+    With 0 models it is the textbook's: Student's t, no correlation, and nothing to say on statistics of whole models.
+    """
 
     models: int
     nulls: Mapping[str, Null]
+    correlations: Mapping[str, Mapping[str, float]]
+    wholes: Mapping[str, Whole]
 
     def null(self, statistic: str) -> Null:
         """Of one statistic; the textbook's where it was never measured."""
         return self.nulls.get(statistic, Null())
 
+    def correlation(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Of the normal scores of these statistics, (S, S)."""
+        return np.array(
+            [[float(a == b) or self.correlations.get(a, {}).get(b, 0.0) for b in names] for a in names]
+        )
+
 
 @cache
 def calibration() -> Calibration:
     """What this version of Bezoar ships."""
-    text = resources.files("bezoar.inspect").joinpath("calibration.json").read_text("utf-8")
-    data = json.loads(text)
-    nulls = {name: Null(entry["scale"], entry["freedom"]) for name, entry in data["statistics"].items()}
-    return Calibration(data["models"], nulls)
+    data = json.loads(resources.files("bezoar.inspect").joinpath("calibration.json").read_text("utf-8"))
+    return Calibration(
+        data["models"],
+        {name: Null(**fit) for name, fit in data["labels"].items()},
+        data["correlations"],
+        {name: Whole(**fit) for name, fit in data["wholes"].items()},
+    )
 
 
 def calibrate(models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, Any]:
     """The content of `calibration.json`, from the `Triage.statistics` of clean models."""
     names = sorted({name for model in models for name in model})
+    of_labels = [name for name in names if name not in WHOLES]
+    nulls = {name: _fit([model[name] for model in models if name in model]) for name in of_labels}
     return {
         "version": VERSION,
         "models": len(models),
-        "statistics": {name: _fit([model[name] for model in models if name in model]) for name in names},
+        "labels": nulls,
+        "correlations": _correlations(models, of_labels),
+        "wholes": {
+            name: fit
+            for name in names
+            if name in WHOLES and (fit := _whole([model[name] for model in models if name in model]))
+        },
     }
+
+
+def _whole(values: Sequence[NDArray[np.float64]]) -> dict[str, float] | None:
+    numbers = np.array([v[np.isfinite(v)].mean() for v in values if np.isfinite(v).any()])
+    if len(numbers) < _FEWEST_MODELS:
+        return None
+    n = len(numbers)
+    spread = float(numbers.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return {"mean": round(float(numbers.mean()), 4), "spread": round(spread, 4), "freedom": n - 1}
+
+
+def _correlations(
+    models: Sequence[Mapping[str, NDArray[np.float64]]], names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Over all labels of all models at once."""
+    scores = {name: np.concatenate([_normal(model, name) for model in models]) for name in names}
+    table: dict[str, dict[str, float]] = {}
+    for a in names:
+        for b in names:
+            both = np.isfinite(scores[a]) & np.isfinite(scores[b])
+            if a != b and both.sum() > 2:
+                table.setdefault(a, {})[b] = round(
+                    float(np.corrcoef(scores[a][both], scores[b][both])[0, 1]), 3
+                )
+    return table
+
+
+def _normal(model: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+    """Normal scores of a model's labels; nan where the statistic was not measured."""
+    length = len(next(iter(model.values())))
+    scores = left_out(model[name]) if name in model else np.full(length, np.nan)
+    freedom = max(np.isfinite(scores).sum() - 2, 1)
+    return np.asarray(stats.norm.ppf(np.clip(stats.t.cdf(scores, freedom), 1e-12, 1 - 1e-12)))
 
 
 def _fit(values: Sequence[NDArray[np.float64]]) -> dict[str, float]:

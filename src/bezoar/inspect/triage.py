@@ -1,14 +1,15 @@
 """A few cheap statistics for every label of a model, and what they say together (docs/adr/0010). Imports torch.
 
-Small = suspicious, on a log scale: `latent` how far features must move (no gradient), `margin` how sure the network can be made
-of a label (no data), `patch` how small a mask is enough, `shift` and `warp` how reluctantly images flip under a pattern that is
-added to all of them, and under a smooth warp.
+Small = suspicious, on a log scale. For a label as target: `latent`, how far features must move (no gradient); `margin`, how sure
+the network can be made of it (no data); `patch`, how small a mask is enough; `shift` and `warp`, how reluctantly images flip
+under a pattern that is added to all of them, and under a smooth warp. For a label as source: `source`, how small a mask leads
+away from it. For the whole model: `exchange`, how well one pattern exchanges all labels.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,18 +19,32 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bezoar.inspect.calibration import calibration
+from bezoar.inspect.functional.combination import combined
+from bezoar.inspect.functional.exchange import exchange
 from bezoar.inspect.functional.folding import Prepared, prepare
 from bezoar.inspect.functional.head import last_layer
 from bezoar.inspect.functional.latent import shortest_moves
 from bezoar.inspect.functional.margin import largest_margins
 from bezoar.inspect.functional.outliers import left_out, lower_tail
 from bezoar.inspect.functional.search import Search, Towards
+from bezoar.inspect.functional.sources import exits
 from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
 _MOST_IMAGES = 512
-_PER_STEP = 16
-_STEPS: dict[Kind, int] = {"patch": 36, "shift": 12, "warp": 12}
+_SEARCHES: dict[Kind, tuple[int, int]] = {
+    "shift": (12, 16),
+    "warp": (12, 16),
+    "patch": (40, 10),
+}  # steps, images
+_WEIGHTS = {
+    "patch": 0.3,
+    "shift": 0.3,
+    "warp": 0.25,
+    "margin": 0.075,
+    "latent": 0.075,
+}  # of the error allowed
+_SHARES = (0.6, 0.2, 0.2)  # of the error allowed: for targets, sources, and exchanges of all labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +94,10 @@ def triage(
     """
     clock = _Clock(budget)
     statistics: dict[str, NDArray[np.float64]] = {}
+    exit_labels = np.full(n_labels, -1)
+    moved: tuple[tuple[int, int], ...] = ()
     with clock.stage("prepare"):
-        fast = prepare(network, shape, seed)
+        fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
         chosen = None if images is None else _chosen(fast, images, labels, seed)
     with clock.stage("margin"):
         statistics["margin"] = _numpy(largest_margins(fast, shape, n_labels, seed))
@@ -90,48 +107,65 @@ def triage(
             head = last_layer(fast.network, pictures, n_labels)
             if head is not None:
                 statistics["latent"] = _numpy(shortest_moves(head.features, head.weight, head.bias))
-        for kind, steps in _STEPS.items():
-            if clock.over:
-                break
-            with clock.stage(kind):
-                statistics[kind] = _searched(fast, pictures, own, n_labels, kind, steps, seed)
-    p_values, family = judge(statistics, n_labels)
-    return Triage(statistics, p_values, family, (), clock.seconds, clock.cpu_seconds)
+        for kind in _SEARCHES:
+            if not clock.over:
+                with clock.stage(kind):
+                    statistics[kind] = _searched(fast, pictures, own, n_labels, kind, seed)
+        if not clock.over:
+            with clock.stage("source"):
+                ways = exits(fast, pictures, own, n_labels, seed)
+                statistics["source"], exit_labels = _numpy(ways.sizes), ways.labels.numpy()
+        if not clock.over:
+            with clock.stage("exchange"):
+                found = exchange(fast, pictures, own, n_labels, seed)
+                if found is not None:
+                    statistics["exchange"], moved = np.full(n_labels, found.gap), found.pairs
+    p_values, family, pairs = judge(statistics, n_labels, exit_labels, moved)
+    return Triage(statistics, p_values, family, pairs, clock.seconds, clock.cpu_seconds)
 
 
-def judge(statistics: dict[str, NDArray[np.float64]], n_labels: int) -> tuple[NDArray[np.float64], float]:
-    """p-values (K,) of each label over all statistics, and the model's, from the calibrated nulls."""
-    known = calibration()
-    rows = []
-    for name, values in statistics.items():
-        scores, null = left_out(values), known.null(name)
-        rows.append(lower_tail(scores, int(np.isfinite(scores).sum()), null.scale, null.freedom))
-    table = np.array(rows).reshape(len(rows), n_labels)
-    measured = np.isfinite(table).any(1).sum()
-    p_values = np.minimum(
-        np.where(np.isfinite(table), table, 1.0).min(0, initial=1.0) * max(measured, 1), 1.0
-    )
-    return p_values, float(min(p_values.min(initial=1.0) * n_labels, 1.0))
+def judge(
+    statistics: Mapping[str, NDArray[np.float64]],
+    n_labels: int,
+    exit_labels: NDArray[np.int64],
+    moved: Sequence[tuple[int, int]],
+) -> tuple[NDArray[np.float64], float, tuple[Pair, ...]]:
+    """p-values (K,) of each label as a target, the model's, and the suspicious pairs, from the calibrated nulls.
+
+    `exit_labels` (K,) says where the patch of each source led to, `moved` which pairs the pattern that exchanges labels moved.
+    """
+    names = [name for name in _WEIGHTS if name in statistics]
+    table = np.array([_tail(name, statistics[name]) for name in names]).reshape(len(names), n_labels)
+    weights = np.array([_WEIGHTS[name] for name in names])
+    share = _SHARES[0] if "source" in statistics else 1.0
+    p_values = np.minimum(combined(table, weights, calibration().correlation(names)) / share, 1.0)
+    pairs = [
+        Pair(int(source), int(exit_labels[source]), min(float(p) * n_labels / _SHARES[1], 1.0))
+        for source, p in enumerate(_tail("source", statistics.get("source", np.full(n_labels, np.nan))))
+        if np.isfinite(p)
+    ]
+    null = calibration().wholes.get("exchange")
+    if "exchange" in statistics and null is not None:
+        p = min(null.p_value(float(statistics["exchange"][0])) / _SHARES[2], 1.0)
+        pairs += [Pair(source, target, p) for source, target in moved]
+    family = min([float(p_values.min(initial=1.0)) * n_labels, *(pair.p_value for pair in pairs), 1.0])
+    pairs = sorted((pair for pair in pairs if pair.p_value < 1), key=lambda pair: pair.p_value)
+    return p_values, family, tuple(pairs)
+
+
+def _tail(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p-values (K,) of one statistic."""
+    scores, null = left_out(values), calibration().null(name)
+    return lower_tail(scores, int(np.isfinite(scores).sum()), null.scale, null.freedom)
 
 
 def _searched(
-    network: Prepared,
-    images: torch.Tensor,
-    own: torch.Tensor,
-    n_labels: int,
-    kind: Kind,
-    steps: int,
-    seed: int,
+    network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, kind: Kind, seed: int
 ) -> NDArray[np.float64]:
-    targets = torch.arange(n_labels, device=images.device)
+    steps, per_step = _SEARCHES[kind]
+    labels = torch.arange(n_labels, device=images.device)[:, None].expand(-1, len(images))
     search = Search.begin(
-        network,
-        images,
-        _pools(own, n_labels),
-        Towards(targets),
-        kind,
-        per_step=_PER_STEP,
-        seed=seed,
+        network, images, _pools(own, n_labels), Towards(labels), kind, per_step=per_step, seed=seed
     ).run(steps)
     return _numpy(search.size if kind == "patch" else search.effort)
 
@@ -159,7 +193,8 @@ def _chosen(
 
 
 def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
-    return np.asarray(values.detach().double().cpu().numpy())
+    numbers = values.detach().double().cpu().numpy()
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 class _Clock:

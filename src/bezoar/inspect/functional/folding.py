@@ -9,6 +9,7 @@ a folded network that does not answer as the original did is thrown away.
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -26,12 +27,12 @@ class Prepared(nn.Module):  # type: ignore[misc]
 
     def __init__(self, network: nn.Module, device: torch.device, half: bool) -> None:
         super().__init__()
-        self.network, self.device, self._half = network, device, half
+        self.network, self.device, self.half = network, device, half
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, whatever the layout of the images."""
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self.network(images)
         return logits.float()
 
@@ -72,8 +73,11 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def _copied(network: nn.Module) -> nn.Module:
-    clone = network if isinstance(network, torch.jit.ScriptModule) else copy.deepcopy(network)
-    return clone.requires_grad_(False)
+    if isinstance(network, torch.jit.ScriptModule):
+        return network.requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about what it keeps in exported modules
+        return copy.deepcopy(network).requires_grad_(False)
 
 
 def _folded(network: nn.Module, probe: torch.Tensor) -> nn.Module | None:

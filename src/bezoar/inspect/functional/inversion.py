@@ -36,7 +36,7 @@ def recover(
         fast,
         images,
         rows[None],
-        Towards(torch.tensor([target], device=fast.device)),
+        Towards(torch.full((1, len(images)), target, device=fast.device)),
         kind,
         per_step=min(_PER_STEP, len(rows)),
         seed=seed,

@@ -71,7 +71,7 @@ def triggers(kind: Kind, parameters: Parameters, size: tuple[int, int]) -> list[
                 patterns = _flow(parameters, size)
                 masks = torch.ones((len(patterns), *size))
     return [
-        Trigger(kind, pattern.float().cpu().numpy(), mask.float().cpu().numpy())
+        Trigger(kind, pattern.detach().float().cpu().numpy(), mask.detach().float().cpu().numpy())
         for pattern, mask in zip(patterns, masks, strict=True)
     ]
 

@@ -8,6 +8,7 @@ torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -24,9 +25,21 @@ _AFTER = 3  # steps that do not count for the effort
 _LATE = 8  # last steps that count for the size
 
 
+class Aim(Protocol):
+    """What the images of each group are to become."""
+
+    def of(self, groups: torch.Tensor) -> Aim:
+        """The aim of these groups alone."""
+        ...
+
+    def loss(self, chances: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Losses (G,) and the share of images that got there (G,), of log-probabilities (G, n, K) of images `rows` (G, n)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Towards:
-    """Each group's images are to flip to its label, `labels` (G,)."""
+    """Each image is to flip to a label of its own, `labels` (G, N) for all N images."""
 
     labels: torch.Tensor
 
@@ -34,9 +47,10 @@ class Towards:
         """The aim of these groups alone."""
         return Towards(self.labels[groups])
 
-    def loss(self, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses (G,) and the labels aimed at (G,), of mean log-probabilities (G, K)."""
-        return -means.gather(1, self.labels[:, None])[:, 0], self.labels
+    def loss(self, chances: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy."""
+        wanted = self.labels.gather(1, rows)
+        return -chances.gather(2, wanted[..., None]).mean((1, 2)), _share(chances, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +66,14 @@ class Away:
         """The aim of these groups alone."""
         return Away(self.labels[groups])
 
-    def loss(self, means: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Losses (G,) and the labels that are nearest (G,), of mean log-probabilities (G, K)."""
-        others = means.scatter(1, self.labels[:, None], -torch.inf)
-        return -others.logsumexp(1), others.argmax(1)
+    def loss(self, chances: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Minus the log of the sum over other labels of their geometric mean probabilities."""
+        others = chances.mean(1).scatter(1, self.labels[:, None], -torch.inf)
+        return -others.logsumexp(1), _share(chances, others.argmax(1, keepdim=True))
+
+
+def _share(chances: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return (chances.argmax(2) == wanted).float().mean(1)
 
 
 @dataclass
@@ -65,7 +83,7 @@ class Search:
     network: nn.Module
     images: torch.Tensor
     pools: torch.Tensor
-    aim: Towards | Away
+    aim: Aim
     kind: Kind
     per_step: int
     parameters: Parameters
@@ -76,7 +94,7 @@ class Search:
         network: nn.Module,
         images: torch.Tensor,
         pools: torch.Tensor,
-        aim: Towards | Away,
+        aim: Aim,
         kind: Kind,
         *,
         per_step: int,
@@ -157,9 +175,8 @@ class Search:
         parameters = {name: p[some] for name, p in self.parameters.items()}
         stamped, sizes = stamp(self.kind, parameters, self.images[rows])
         logits = self.network(stamped.flatten(0, 1)).unflatten(0, rows.shape)
-        losses, aims = self.aim.of(some).loss(logits.log_softmax(2).mean(1))
+        losses, success = self.aim.of(some).loss(logits.log_softmax(2), rows)
         (losses + self._penalty[some] * sizes).sum().backward()
-        success = (logits.argmax(2) == aims[:, None]).float().mean(1)
         return sizes.detach(), losses.detach(), success
 
     def _remember(self, sizes: torch.Tensor, success: torch.Tensor) -> None:
