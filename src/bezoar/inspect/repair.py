@@ -2,8 +2,8 @@
 
 The attacker's trigger is not known; what was recovered is one of several ways to the same label, and a network that unlearns one
 of them may keep the rest. So triggers of every kind are recovered and unlearned together, and then once more, from the repaired
-network (adversarial unlearning: Zeng et al., ICLR 2022, arXiv:2110.03735, with whole inversions instead of single steps). All
-that is decided, is decided on a fifth of the clean images, held out.
+network (adversarial unlearning: Zeng et al., ICLR 2022, arXiv:2110.03735, with whole inversions instead of single steps); where a
+trigger resists, the features that it raises are pruned first. All that is decided, is decided on a fifth of the clean images.
 """
 
 from __future__ import annotations
@@ -39,9 +39,14 @@ _HELD_OUT = 5  # one image in so many
 _ROUNDS = 2
 _STEPS = 120  # of training, per round
 _SEARCH_STEPS, _SEARCHED = 100, 256  # of an inversion, and images for it
-_SEARCHES = 3  # ways of a lure with several targets that are looked for anew
+_SEARCHES = 2  # ways of a lure with several targets that are looked for anew
 _WORKS = 0.5  # share of held-out images from which on a recovered trigger is one
-_PRUNING_COST = 0.005  # of held-out accuracy: what pruning may cost, before unlearning wins it back
+_LONGER = (
+    4.0  # times the size of a trigger that was known: where the shortest way is longer, the backdoor is gone
+)
+_GONE = (
+    0.1  # share of held-out images: what still flips more is pruned; fewer are misread without a trigger, too
+)
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of a further round's change of the weights
 _COST = 0.015  # of held-out accuracy: what a further round may cost in all
 
@@ -202,22 +207,18 @@ class _Work:
     seed: int
 
     def run(self, lures: Sequence[Lure], bar: Bar) -> tuple[int, int]:
-        """How many rounds were kept, and how many triggers were unlearned in them."""
+        """How many rounds it took, and how many triggers were unlearned in them."""
         before = answers(self.network, self.train.images)
         accuracy = self.held_out.accuracy(self.network)
-        prune(
-            self.network,
-            self.train.images,
-            self.train.labels,
-            lures,
-            lambda: self.held_out.accuracy(self.network) < accuracy - _PRUNING_COST,
-        )
         known = list(lures)
         for number in range(_ROUNDS):
-            found = self._others(lures)
-            if number and not found:
+            found = self._others(lures, known if number else ())
+            stubborn = [lure for lure in known if self.held_out.success(self.network, lure) > _GONE]
+            if number and not found and not stubborn:
                 return number, len(known)
             kept = copy.deepcopy(self.network.state_dict())
+            if number and stubborn:
+                self._prune(stubborn, accuracy - _COST)
             unlearn(
                 self.network,
                 self.train.images,
@@ -234,20 +235,32 @@ class _Work:
                 self._step_back(kept, accuracy - _COST)
         return _ROUNDS, len(known)
 
+    def _prune(self, lures: Sequence[Lure], least: float) -> None:
+        prune(
+            self.network,
+            self.train.images,
+            self.train.labels,
+            lures,
+            lambda: self.held_out.accuracy(self.network) < least,
+        )
+
     def _step_back(self, old: dict[str, torch.Tensor], least: float) -> None:
         """Go back to the old weights as far as it takes for that accuracy (Wortsman et al. 2022, arXiv:2109.01903)."""
         new = copy.deepcopy(self.network.state_dict())
-        for share in _SHARES:
-            mixed = {
-                name: torch.lerp(old[name], new[name], share) if new[name].is_floating_point() else new[name]
-                for name in new
-            }
-            self.network.load_state_dict(mixed)
-            if self.held_out.accuracy(self.network) >= least:
-                return
 
-    def _others(self, lures: Sequence[Lure]) -> list[Lure]:
-        """Triggers of all kinds, not too large, that lead the same ways in the network as it is now."""
+        def accuracy_at(share: float) -> float:
+            self.network.load_state_dict(
+                {
+                    name: torch.lerp(old[name], value, share) if value.is_floating_point() else value
+                    for name, value in new.items()
+                }
+            )
+            return self.held_out.accuracy(self.network)
+
+        accuracy_at(max(_SHARES, key=lambda share: (min(accuracy_at(share), least), share)))
+
+    def _others(self, lures: Sequence[Lure], known: Sequence[Lure]) -> list[Lure]:
+        """Triggers that lead the same ways in the network as it is now: of every kind, or not much larger than those known."""
         found = []
         fast = prepare(self.network, tuple(self.train.images.shape[1:]), self.seed)
         for lure in lures:
@@ -257,7 +270,12 @@ class _Work:
                 for kind in KINDS:
                     trigger = recover(fast, images, target, kind=kind, seed=self.seed, steps=_SEARCH_STEPS)
                     other = Lure(trigger, ways)
-                    if trigger.size <= LARGEST[kind] and self.held_out.success(self.network, other) >= _WORKS:
+                    sizes = [old.trigger.size for old in known if old.trigger.kind == kind]
+                    most = _LONGER * min(sizes, default=0) if known else LARGEST[kind]
+                    if (
+                        trigger.size <= min(most, LARGEST[kind])
+                        and self.held_out.success(self.network, other) >= _WORKS
+                    ):
                         found.append(other)
         return found
 

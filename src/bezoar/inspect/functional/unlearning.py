@@ -1,10 +1,10 @@
-"""Unlearning triggers: a network is trained on with clean images, half of them stamped, all under right labels. Loads torch.
+"""Unlearning triggers: a network learns to say of stamped images what it says of them unstamped. This module loads torch.
 
-Wang et al. 2019 (Neural Cleanse, section VI-C) stamp the recovered trigger as it is. The attacker's own is never quite that, and
-often stronger than it need be, so each batch moves it and changes its strength, upwards above all. Half of what is asked for is
-the label, half what the network said of the clean image before (Hinton et al. 2015, arXiv:1503.02531): that keeps its accuracy
-where images are few. Batch normalisation keeps its statistics: most formats have nothing else to offer, and batches that are half
-stamped have others.
+Wang et al. 2019 (Neural Cleanse, section VI-C) train on with stamped images under their right labels. A thousand images are few,
+and a network that learns their labels by heart forgets others; what it said of them before (Hinton et al. 2015, arXiv:1503.02531)
+it can keep to without any loss. The attacker's trigger is never quite what was recovered, and often stronger than it need be: so
+each batch moves it and changes its strength, upwards above all. Batch normalisation keeps its statistics: most formats have
+nothing else to offer, and batches that are half stamped have others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ _WEAKEST, _STRONGEST = (
     0.5,
     4.0,
 )  # times the recovered trigger: the attacker's need not be as faint as it could be
-LARGEST: dict[Kind, float] = {"patch": 0.2, "shift": 0.1, "warp": 0.1}  # that is unlearned, as `Trigger.size`
+LARGEST: dict[Kind, float] = {
+    "patch": 0.15,
+    "shift": 0.08,
+    "warp": 0.05,
+}  # that is unlearned, as `Trigger.size`
 _MOVE = 1 / 16  # of the image's side, either way
 _ASKED = 256  # images at a time
 
@@ -71,9 +75,9 @@ def unlearn(
     Args:
         network: its parameters that ask for gradients are trained.
         images: clean, (N, C, H, W) in [0, 1].
-        labels: their right ones, (N,); for each lure there is an image that it turns.
+        labels: of the images, (N,); for each lure there is one that it turns.
         lures: taken in turn, one per step.
-        before: logits (N, K), which it is held to.
+        before: what it said of the images, logits (N, K), which it is held to.
         steps: of 128 images.
         seed: of the order of images, and of how triggers vary.
         half: take products in bfloat16; weights stay what they are.
@@ -81,7 +85,7 @@ def unlearn(
 
     """
     draw = torch.Generator().manual_seed(seed)
-    wanted = (before.softmax(1) + F.one_hot(labels, before.shape[1])) / 2
+    wanted = before.softmax(1)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimiser = torch.optim.Adam(weights, lr=_RATE)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps, pct_start=_WARM_UP)
