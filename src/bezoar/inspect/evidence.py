@@ -98,23 +98,23 @@ def against_rivals(
     evidence: Evidence,
     network: torch.nn.Module,
     images: torch.Tensor,
-    labels: NDArray[np.int64],
+    plain: NDArray[np.int64],
     others: Sequence[int],
     recover: Recover,
 ) -> Evidence:
-    """`evidence` with a rival for each of the `others`, shown to those images (N, C, H, W) with labels (N,) that are not of its
-    label and not taken for it.
+    """`evidence` with a rival for each of the `others`, shown to those images (N, C, H, W) that the network does not give its
+    label anyway (`plain` (N,) is what it gives them). After one that comes near no other is asked.
     """
-    plain = predictions(network, images)
-    rivals = []
     for other in others:
-        rows = np.flatnonzero((labels != other) & (plain != other))
-        if len(rows):
-            trigger = recover(other)
-            shown = resized(trigger, min(trigger.size, LEEWAY * evidence.trigger.size))
-            count = flipped(network, shown, images[rows], np.full(len(rows), other))
-            rivals.append(Rival(other, trigger.size, count / len(rows)))
-    return replace(evidence, rivals=tuple(rivals))
+        rows = np.flatnonzero(plain != other)
+        trigger = recover(other)
+        shown = resized(trigger, min(trigger.size, LEEWAY * evidence.trigger.size))
+        count = flipped(network, shown, images[torch.from_numpy(rows)], np.full(len(rows), other))
+        rival = Rival(other, trigger.size, count / len(rows))
+        evidence = replace(evidence, rivals=(*evidence.rivals, rival))
+        if not evidence.confirmed:
+            break
+    return evidence
 
 
 def flipped(

@@ -1,6 +1,6 @@
 """One suspect examined: triggers of each kind are recovered, shown to held-out images, and held against rivals. Loads torch.
 
-Kinds are tried in turn until one is confirmed, so that what is easily shown is found soon. All this is done for suspects only.
+Kinds are tried in turn until one is confirmed, the most promising first. All this is done for suspects only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bezoar.inspect.evidence import Evidence, against_rivals, predictions, tried
+from bezoar.inspect.evidence import Evidence, against_rivals, logits, predictions, tried
 from bezoar.inspect.functional.folding import Prepared
 from bezoar.inspect.functional.inversion import recover
 from bezoar.inspect.pictures import trigger_pictures
@@ -24,10 +24,12 @@ from bezoar.inspect.trigger import Kind, Trigger
 from bezoar.seeds import generator
 
 FEWEST_TESTED = 10  # held-out images: with fewer, no test reaches its level
+_FEWEST_FITTED = 5  # images that a trigger can be recovered from
 _RIVALS = 3
 _STEPS = 100
+_MOST_FITTED = 256  # images
+_MOST_TESTED, _LEAST_TESTED, _PIXELS = 500, 100, 2**22  # images, and pixels at which there are fewer of them
 _SHOWN = 6  # examples
-_MOST_FITTED, _MOST_TESTED = 256, 500  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,9 @@ class Sample:
     images: torch.Tensor
     labels: NDArray[np.int64]
 
-    def where(self, rows: NDArray[np.bool_], most: int) -> Sample:
-        """At most that many of the images in `rows` (N,), spread evenly."""
-        chosen = np.flatnonzero(rows)
-        places = np.unique(np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(np.int64))
-        return Sample(self.images[torch.from_numpy(chosen[places])], self.labels[chosen[places]])
+    def take(self, rows: NDArray[np.int64]) -> Sample:
+        """The images in these rows."""
+        return Sample(self.images[torch.from_numpy(rows)], self.labels[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Case:
         suspect: who.
         evidence: of the kind of trigger that explains most; None where there is none.
         why_not: why there is none, in words.
-        shortcut: whether the pair is two classes that are nearly alike.
+        shortcut: whether it is a pair of classes that are nearly alike.
 
     """
 
@@ -74,6 +74,7 @@ class Inquiry:
         ranking: the labels that are in no doubt, the most suspicious first: rivals are taken from them.
         seed: of every random choice.
         in_time: whether there is time for further inversions.
+        progress: told of every inversion that is done.
 
     """
 
@@ -84,69 +85,91 @@ class Inquiry:
     ranking: tuple[int, ...]
     seed: int
     in_time: Callable[[], bool]
+    progress: Callable[[], None] = lambda: None
 
     def examine(self, suspect: Suspect) -> Case:
         """The case against one suspect."""
-        targets = suspect.targets(self.held_out.labels)
-        shown = self.held_out.where(
-            (targets >= 0) & (predictions(self.network, self.held_out.images) != targets), _MOST_TESTED
-        )
-        if len(shown.labels) < FEWEST_TESTED:
-            return Case(suspect, why_not=f"there were only {len(shown.labels)} held-out images to show it to")
+        source, target = suspect.lead
+        rows = self._shown(suspect)
+        if len(rows) < FEWEST_TESTED:
+            return Case(suspect, why_not=f"there were only {len(rows)} held-out images to show it to")
+        if len(self._fitted(source, target)) < _FEWEST_FITTED:
+            return Case(suspect, why_not="there were too few images to recover it from")
         best: Evidence | None = None
         for kind in suspect.triggers:
             if not self.in_time():
                 break
-            evidence = self._of_kind(kind, suspect, shown)
+            evidence = self._of_kind(kind, suspect, rows)
             if best is None or _strength(evidence) > _strength(best):
                 best = evidence
             if best.confirmed:
                 break
         if best is None:
             return Case(suspect, why_not="the budget was spent")
-        return Case(suspect, best, shortcut=self._is_shortcut(suspect, best))
+        if source is None or suspect.target is None:
+            return Case(suspect, best)
+        return Case(suspect, best, shortcut=is_shortcut(best, self._reaches, source, target))
 
     def pictures(self, case: Case, names: Sequence[str]) -> tuple[Picture, ...]:
-        """What was recovered, and held-out images of different labels that it flips."""
+        """What was recovered, and held-out images that it flips, of as many labels as there are."""
         if case.evidence is None:
             return ()
-        trigger, labels = case.evidence.trigger, self.held_out.labels
-        targets = case.suspect.targets(labels)
-        before = predictions(self.network, self.held_out.images)
-        after = predictions(self.network, self.held_out.images, trigger)
-        flipped = np.flatnonzero((after == targets) & (before == labels))
-        first_of_label = np.unique(labels[flipped], return_index=True)[1]
+        rows = self._shown(case.suspect)
+        shown, before = self.held_out.take(rows), self._plain[rows]
+        after = predictions(self.network, shown.images, case.evidence.trigger)
+        flipped = np.flatnonzero((after == case.suspect.targets(shown.labels)) & (before == shown.labels))
+        first_of_label = np.unique(shown.labels[flipped], return_index=True)[1]
         others = np.setdiff1d(np.arange(len(flipped)), first_of_label)
-        rows = flipped[np.concatenate([first_of_label, others])[:_SHOWN]]
+        chosen = flipped[np.concatenate([first_of_label, others])[:_SHOWN]]
         return trigger_pictures(
-            trigger,
-            self.held_out.images[torch.from_numpy(rows)],
-            [names[label] for label in before[rows]],
-            [names[label] for label in after[rows]],
+            case.evidence.trigger,
+            shown.take(chosen).images,
+            [names[label] for label in before[chosen]],
+            [names[label] for label in after[chosen]],
         )
 
-    def _of_kind(self, kind: Kind, suspect: Suspect, shown: Sample) -> Evidence:
+    def _of_kind(self, kind: Kind, suspect: Suspect, rows: NDArray[np.int64]) -> Evidence:
         source, target = suspect.lead
+        shown = self.held_out.take(rows)
         rng = generator(self.seed, "evidence", kind, str(suspect.lead))
         trigger = self._recovered(kind, source, target)
         evidence = tried(self.network, trigger, shown.images, suspect.targets(shown.labels), rng)
         if not evidence.works:
             return evidence
-        pool = self.held_out.where(self._from(self.held_out, source), _MOST_TESTED)
+        own = self.held_out.labels == source if source is not None else np.ones(len(self._plain), bool)
+        pool = self._some(own)
         others = [label for label in self._hardest(source) if label not in (source, target)]
         return against_rivals(
             evidence,
             self.network,
-            pool.images,
-            pool.labels,
-            others[:_RIVALS],
+            self.held_out.take(pool).images,
+            self._plain[pool],
+            [label for label in others if len(self._fitted(source, label)) >= _FEWEST_FITTED][:_RIVALS],
             lambda other: self._recovered(kind, source, other),
         )
 
+    def _shown(self, suspect: Suspect) -> NDArray[np.int64]:
+        """The held-out images that a suspect's trigger should flip, and that the network does not give its label anyway."""
+        targets = suspect.targets(self.held_out.labels)
+        return self._some((targets >= 0) & (self._plain != targets))
+
+    def _some(self, which: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """As many of these held-out images as are needed, spread evenly."""
+        height, width = self.held_out.images.shape[2:]
+        return _spread(
+            np.flatnonzero(which), min(_MOST_TESTED, max(_LEAST_TESTED, _PIXELS // (height * width)))
+        )
+
+    def _fitted(self, source: int | None, target: int) -> NDArray[np.int64]:
+        """The images to recover a trigger from."""
+        own = self.sample.labels == source if source is not None else True
+        return _spread(np.flatnonzero(own & (self.sample.labels != target)), _MOST_FITTED)
+
     def _recovered(self, kind: Kind, source: int | None, target: int) -> Trigger:
-        rows = self._from(self.sample, source) & (self.sample.labels != target)
-        images = self.sample.where(rows, _MOST_FITTED).images
-        return recover(self.fast, images, target, kind=kind, seed=self.seed, steps=_STEPS)
+        images = self.sample.take(self._fitted(source, target)).images
+        trigger = recover(self.fast, images, target, kind=kind, seed=self.seed, steps=_STEPS)
+        self.progress()
+        return trigger
 
     def _hardest(self, source: int | None) -> list[int]:
         """The labels to take rivals from, those that a short way may lead to first."""
@@ -154,19 +177,23 @@ class Inquiry:
             return list(self.ranking)
         return [label for label in nearest(self._reaches, source) if label in self.ranking]
 
-    def _is_shortcut(self, suspect: Suspect, evidence: Evidence) -> bool:
-        source, target = suspect.lead
-        if source is None or suspect.target is None:
-            return False
-        return is_shortcut(evidence, self._reaches, source, target)
+    @cached_property
+    def _answers(self) -> NDArray[np.float32]:
+        return logits(self.network, self.held_out.images)
+
+    @cached_property
+    def _plain(self) -> NDArray[np.int64]:
+        """The network's label of each held-out image."""
+        return np.asarray(self._answers.argmax(1), np.int64)
 
     @cached_property
     def _reaches(self) -> NDArray[np.float64]:
-        return reaches(self.network, self.held_out.images, self.held_out.labels)
+        return reaches(self._answers, self.held_out.labels)
 
-    def _from(self, sample: Sample, source: int | None) -> NDArray[np.bool_]:
-        return np.ones(len(sample.labels), bool) if source is None else sample.labels == source
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))]
 
 
 def _strength(evidence: Evidence) -> tuple[bool, float, float]:
-    return evidence.works, np.nan_to_num(evidence.ahead, nan=-1.0), evidence.success
+    return evidence.works, float(np.nan_to_num(evidence.ahead, nan=-1.0)), evidence.success

@@ -17,6 +17,7 @@ import torch
 
 import bezoar
 from bezoar.data import Dataset
+from bezoar.errors import UsageError
 from bezoar.inspect.clean_images import CleanImages, clean_images
 from bezoar.inspect.findings import told
 from bezoar.inspect.functional.folding import prepare
@@ -58,6 +59,7 @@ def inspect(
     Raises InputError where the model or the dataset cannot be used, or do not fit together.
 
     """
+    names = _names(model, dataset, classes)
     clock = _Clock(budget)
     clean = None
     if dataset is not None:
@@ -84,10 +86,19 @@ def inspect(
     findings: list[Finding] = []
     with clock("evidence"):
         if sample is not None and held_out is not None:
-            inquiry = Inquiry(
-                network.to(fast.device), fast, sample, held_out, _cleared(looked, found), seed, clock.in_time
-            )
-            findings = _examined(inquiry, found, alpha, names)
+            with track("recover triggers") as bar:
+                inquiry = Inquiry(
+                    network.to(fast.device),
+                    fast,
+                    sample,
+                    held_out,
+                    _cleared(looked, found),
+                    seed,
+                    clock.in_time,
+                    bar.advance,
+                )
+                cases = [inquiry.examine(suspect) for suspect in found]
+                findings = _findings(cases, alpha, names, inquiry)
         else:
             cases = [Case(suspect, why_not="there are no clean images") for suspect in found]
             findings = _findings(cases, alpha, names)
@@ -111,17 +122,6 @@ def inspect(
         cpu_seconds=clock.cpu_seconds,
         notes=() if clean is None else clean.notes,
     )
-
-
-def _examined(
-    inquiry: Inquiry, found: Sequence[Suspect], alpha: float, names: Sequence[str]
-) -> list[Finding]:
-    with track("examine suspects", len(found)) as bar:
-        cases = []
-        for suspect in found:
-            cases.append(inquiry.examine(suspect))
-            bar.advance()
-    return _findings(cases, alpha, names, inquiry)
 
 
 def _findings(
@@ -158,11 +158,13 @@ def _cleared(looked: Triage, found: Sequence[Suspect]) -> tuple[int, ...]:
 
 
 def _names(model: Model, dataset: Dataset | None, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The dataset's names serve a model that has none: its labels are then matched by their order."""
-    names = classes or model.class_names
-    if not names and dataset is not None and len(dataset.label_names) == model.n_classes:
-        names = dataset.label_names
-    return tuple(names) if names else tuple(str(label) for label in range(model.n_classes))
+    """The labels' names: as given, else the model's own, else the dataset's if it has as many, else numbers."""
+    if classes is not None and len(classes) != model.n_classes:
+        raise UsageError(f"{model.path}: has {model.n_classes} labels, {len(classes)} names were given")
+    theirs = (
+        dataset.label_names if dataset is not None and len(dataset.label_names) == model.n_classes else None
+    )
+    return tuple(classes or model.class_names or theirs or (str(label) for label in range(model.n_classes)))
 
 
 def _reports(looked: Triage, names: Sequence[str]) -> tuple[LabelReport, ...]:

@@ -1,4 +1,4 @@
-"""Two classes that are nearly alike have a short way to each other in clean models, too: is this pair such a pair? Loads torch.
+"""Two classes that are nearly alike have a short way to each other in clean models, too: is this pair such a pair?
 
 Natural backdoors (Tao et al. 2022, arXiv 2205.15592) differ from planted ones by what can be measured on clean images. The reach
 from one class to another is by how much, without any trigger, images of the one are told from the other. Where classes are
@@ -9,17 +9,18 @@ The way back does not tell them apart: from T-shirt to shirt it is three times s
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from bezoar.inspect.evidence import Evidence, logits
+from bezoar.inspect.evidence import Evidence
 
 _ACCURACY = 1.5  # of sizes and reaches, as a factor
 
 
-def reaches(network: torch.nn.Module, images: torch.Tensor, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Median, over clean images (N, C, H, W) of a row's class, of the best logit less a column's (K, K); nan without images."""
-    answers = logits(network, images)
+def reaches(answers: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Median, over clean images of a row's class, of the best logit less a column's (K, K); nan where there are no images.
+
+    `answers` (N, K) are the network's logits, `labels` (N,) the images'.
+    """
     gaps = answers.max(1, keepdims=True) - answers
     n_labels = answers.shape[1]
     rows = [gaps[labels == label] for label in range(n_labels)]
