@@ -52,7 +52,7 @@ def test_help_lists_the_verbs_and_every_verb_has_help(cli: Cli) -> None:
         assert summary.split()[0] in listing.out
 
 
-@pytest.mark.parametrize("verb", ["scan", "clean", "poison", "doctor"])
+@pytest.mark.parametrize("verb", ["scan", "inspect", "repair", "clean", "poison", "doctor"])
 def test_verbs_have_help(cli: Cli, verb: str) -> None:
     shown = cli(verb, "--help")
     assert shown.code == 0
