@@ -8,13 +8,15 @@ from __future__ import annotations
 import io
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bezoar import __version__
-from bezoar.inspect.repair import Repaired
 from bezoar.inspect.result import InspectionResult
 from bezoar.report import text
 from bezoar.report.text import shown
+
+if TYPE_CHECKING:
+    from bezoar.inspect.repair import Repaired
 
 SCHEMA = "bezoar-repair-1"
 _GONE = 0.05  # share of images that a trigger may still flip and be called gone
