@@ -25,7 +25,7 @@ ONE_SOURCE = tuple(TARGET if label == 1 else -1 for label in range(LABELS))
 ALL_TO_ALL = tuple((label + 1) % LABELS for label in range(LABELS))
 
 
-def _imperfect() -> Trigger:
+def imperfect() -> Trigger:
     """What an inversion might give for `patched`: most of the square, one pixel too wide, at two thirds of its strength."""
     pattern, mask = np.full(SHAPE, 0.9, np.float32), np.zeros(SHAPE[1:], np.float32)
     mask[11:15, 12:15] = 0.7
@@ -52,7 +52,7 @@ def test_the_attackers_trigger_no_longer_works(kind, ways, monkeypatch):
     accuracy, success = _measured(trained(kind), ways, patched)
     assert success > 0.8
     network = _trainable(kind)
-    repaired = cleanse(network, *blobs(300, 5), [Lure(_imperfect(), ways)], titles=["square"], seed=0)
+    repaired = cleanse(network, *blobs(300, 5), [Lure(imperfect(), ways)], titles=["square"], seed=0)
     accuracy_after, success_after = _measured(repaired.module, ways, patched)
     assert success_after <= 0.05
     assert accuracy_after >= accuracy - 0.02
@@ -65,7 +65,7 @@ def test_the_attackers_trigger_no_longer_works(kind, ways, monkeypatch):
 def test_the_same_seed_gives_the_same_network(monkeypatch):
     monkeypatch.setattr("bezoar.inspect.repair._STEPS", 5)
     monkeypatch.setattr("bezoar.inspect.repair._SEARCH_STEPS", 15)
-    lures = [Lure(_imperfect(), ALL_TO_ONE)]
+    lures = [Lure(imperfect(), ALL_TO_ONE)]
     first, second, other = (
         cleanse(_trainable("patched"), *blobs(100, 5), lures, titles=[""], seed=seed).module.state_dict()
         for seed in (3, 3, 4)
@@ -79,7 +79,7 @@ def test_a_pruned_feature_is_one_that_the_trigger_raises():
     images, labels = blobs(200, 5)
     before = network[-1].weight.detach().clone()
     asked = iter((False, False, True))
-    assert prune(network, images, labels, [Lure(_imperfect(), ALL_TO_ONE)], lambda: next(asked)) == 2
+    assert prune(network, images, labels, [Lure(imperfect(), ALL_TO_ONE)], lambda: next(asked)) == 2
     cut = torch.nonzero((network[-1].weight == 0).all(0))[:, 0]
     assert len(cut) == 2
     assert (before[:, cut].argmax(0) == TARGET).all()
@@ -113,7 +113,7 @@ def _data(n=200):
 
 
 def _finding(**changes):
-    finding = Finding("all-to-one", Severity.BACKDOOR, TARGET, (), "A square", "", 1e-6, trigger=_imperfect())
+    finding = Finding("all-to-one", Severity.BACKDOOR, TARGET, (), "A square", "", 1e-6, trigger=imperfect())
     return dataclasses.replace(finding, **changes)
 
 
@@ -184,4 +184,4 @@ def test_findings_that_do_not_fit_the_model_get_one_clear_line(changes, says):
 
 def test_too_few_images_are_refused():
     with pytest.raises(InputError, match="too few"):
-        cleanse(_trainable("patched"), *blobs(10, 5), [Lure(_imperfect(), ALL_TO_ONE)], titles=[""], seed=0)
+        cleanse(_trainable("patched"), *blobs(10, 5), [Lure(imperfect(), ALL_TO_ONE)], titles=[""], seed=0)
