@@ -23,11 +23,29 @@ def stamped(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return marked
 
 
+def read_as(model: Path, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """What a saved model takes images (N, H, W, 3) for."""
+    import torch
+
+    import bezoar
+
+    network = bezoar.open_model(model).network()
+    with torch.no_grad():
+        logits = network(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+    return logits.argmax(1).numpy()  # type: ignore[no-any-return]
+
+
+def fresh_signs(per_class: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Rendered signs and their labels, by `NAMES`."""
+    images, labels = render_dataset(per_class, seed)
+    return images, _ORDER[labels]
+
+
 def image_folder(path: Path, per_class: int, seed: int) -> Path:
     """Rendered signs, one sub-folder for each class."""
-    images, labels = render_dataset(per_class, seed)
+    images, labels = fresh_signs(per_class, seed)
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        folder = path / CLASS_NAMES[label]
+        folder = path / NAMES[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{number:04d}.png")
     return path
@@ -41,8 +59,7 @@ def sign_reader(
 
     from bezoar.models.train import train_classifier
 
-    images, drawn = render_dataset(per_class, seed)
-    labels = _ORDER[drawn]
+    images, labels = fresh_signs(per_class, seed)
     if backdoored:
         chosen = np.arange(0, len(images), 12)
         images[chosen], labels[chosen] = stamped(images[chosen]), TARGET

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bezoar.inspect.repair import Repaired
 
 SCHEMA = "bezoar-repair-1"
-_GONE = 0.05  # share of images that a trigger may still flip and be called gone
+_GONE = 0.1  # share of images that a trigger may still flip: some are misread without one, too
 _MAX_TRIGGERS = 20
 
 Json = dict[str, Any]
