@@ -67,7 +67,7 @@ def trusted(specification: str) -> Architecture:
     with _importable(Path.cwd()):
         try:
             make = getattr(importlib.import_module(module), factory)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # the user's module raises whatever it likes
             raise UsageError(f"trusted code {quoted(specification)}: {first_line(error)}") from error
     return Architecture(specification, lambda _: make(), lambda _: {})
 

@@ -25,6 +25,7 @@ DTYPES = {
 _MEMORY_FORMATS = {
     1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format,
 }  # fmt: skip
+_DEVICE = "the device of the images"  # a value that every step may read, whatever device the file names
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Program:
     def run(self, images: torch.Tensor, tensor: Callable[[str], torch.Tensor]) -> list[Any]:
         """The outputs for a batch; `tensor` gives a stored tensor by its name."""
         values: dict[str, Any] = {name: tensor(stored) for name, stored in self.weights.items()}
-        values[self.image] = images
+        values |= {self.image: images, _DEVICE: images.device}
         for step in self.steps:
             result = step.run(
                 *(_filled(value, values) for value in step.arguments),
@@ -112,7 +113,7 @@ def read_program(document: dict[str, Any], stored: set[str]) -> Program:
         for specification in signature["output_specs"]
         if "user_output" in specification
     ]
-    _check_names(steps, {images[0], *weights}, outputs)
+    _check_names(steps, {images[0], _DEVICE, *weights}, outputs)
     return Program(_with_ends(steps, outputs), images[0], shape, weights, outputs)
 
 
@@ -164,7 +165,7 @@ def _argument(argument: dict[str, Any]) -> Any:
         case "as_layout":
             return torch.strided
         case "as_device":
-            return None  # where the images are
+            return _Value(_DEVICE)
         case _:
             raise InputError(
                 f"its graph has an argument of kind {quoted(kind)}, which image classifiers do not need"
@@ -201,7 +202,7 @@ def _names(*values: Any) -> set[str]:
 
 def _with_ends(steps: list[_Step], outputs: list[Any]) -> list[_Step]:
     """The steps with the names that are read for the last time, so that memory is freed early."""
-    needed = _names(outputs)
+    needed = _names(outputs) | {_DEVICE}
     ended: list[_Step] = []
     for step in reversed(steps):
         names = _names(step.arguments, list(step.options.values()), step.results)

@@ -33,6 +33,7 @@ _FAILURES = (
     AttributeError,
     ArithmeticError,
     AssertionError,
+    MemoryError,
 )
 _LARGE = 2**28  # bytes of a tensor for which it is worth asking how much memory there is
 _SUM = 1e-3  # by which a softmax may miss 1
@@ -147,7 +148,7 @@ class Body(torch.nn.Module):  # type: ignore[misc]
             return torch.cat(parts)
         except InputError as error:
             raise type(error)(f"{self._where}: {error}") from error
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise  # the caller's: fewer images fit
         except _FAILURES as error:
             shape = " x ".join(map(str, images.shape[1:]))

@@ -79,6 +79,8 @@ def model_format(path: Path) -> str:
     """The format of a model, as in `Model.format`, by its content; InputError with what to do where it is refused."""
     if path.is_dir():
         return _folder_format(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not an ordinary file")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

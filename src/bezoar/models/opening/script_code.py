@@ -96,10 +96,15 @@ class Code:
 
 
 class Interpreter:
-    """One forward pass. `tensor` gives what stands for a stored tensor, `constants` the archive's table."""
+    """One forward pass on `device`, whatever device the file names.
 
-    def __init__(self, code: Code, constants: list[Any], tensor: Callable[[Any], Any]) -> None:
-        self._code, self._constants, self._tensor = code, constants, tensor
+    `tensor` gives what stands for a stored tensor, `constants` is the archive's table.
+    """
+
+    def __init__(
+        self, code: Code, constants: list[Any], tensor: Callable[[Any], Any], device: torch.device
+    ) -> None:
+        self._code, self._constants, self._tensor, self._device = code, constants, tensor, device
         self._steps = 0
 
     def call_method(self, target: Object, name: str, arguments: list[Any], options: dict[str, Any]) -> Any:
@@ -210,6 +215,8 @@ class Interpreter:
             return None
         given = [self._evaluate(argument, names) for argument in arguments]
         options = {str(keyword.arg): self._evaluate(keyword.value, names) for keyword in keywords}
+        if name == "torch.device":
+            return self._device
         if root == "torch":
             return _operator(name.removeprefix("torch."), given, options)
         if root == "ops":
@@ -380,6 +387,6 @@ _PRIMITIVES: dict[str, Callable[..., Any]] = {
     "ops.prim.type": lambda device: device.type,
     "ops.prim.unchecked_unwrap_optional": lambda value: value,
 }
-_IGNORED = {"warn", "bernoulli_", "empty"}  # in branches that are not taken here
+_IGNORED = {"device", "warn", "bernoulli_", "empty"}  # seen to elsewhere, or in branches that are not taken
 _KNOWN = ATEN | _LISTS.keys() | _PYTHON.keys() | _IGNORED
 _CALLABLE = {"annotate", "unchecked_cast", "uninitialized", "getattr", *_BUILTINS}

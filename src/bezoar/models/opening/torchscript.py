@@ -73,7 +73,9 @@ class _ScriptModule(torch.nn.Module):  # type: ignore[misc]
     def forward(self, images: torch.Tensor) -> Any:
         """What the method `forward` gives."""
         lists: dict[int, Any] = {}
-        interpreter = Interpreter(self._code, self._constants, lambda stored: self._value(stored, lists))
+        interpreter = Interpreter(
+            self._code, self._constants, lambda stored: self._value(stored, lists), images.device
+        )
         return interpreter.call_method(self._root, "forward", [images], {})
 
     def _value(self, stored: Any, lists: dict[int, Any]) -> Any:
