@@ -41,12 +41,8 @@ _STEPS = 120  # of training, per round
 _SEARCH_STEPS, _SEARCHED = 100, 256  # of an inversion, and images for it
 _SEARCHES = 2  # ways of a lure with several targets that are looked for anew
 _WORKS = 0.5  # share of held-out images from which on a recovered trigger is one
-_LONGER = (
-    4.0  # times the size of a trigger that was known: where the shortest way is longer, the backdoor is gone
-)
-_GONE = (
-    0.1  # share of held-out images: what still flips more is pruned; fewer are misread without a trigger, too
-)
+_LONGER = 4.0  # times a known trigger's size: where the shortest way is that long, no backdoor is left
+_GONE = 0.1  # share of held-out images; of fewer one cannot say whether the trigger did it
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)  # of a further round's change of the weights
 _COST = 0.015  # of held-out accuracy: what a further round may cost in all
 

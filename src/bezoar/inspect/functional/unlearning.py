@@ -22,15 +22,8 @@ from bezoar.inspect.trigger import Kind, Trigger
 _CLEAN, _STAMPED = 64, 64  # images per step
 _RATE = 2e-3
 _WARM_UP = 0.1  # of the steps
-_WEAKEST, _STRONGEST = (
-    0.5,
-    4.0,
-)  # times the recovered trigger: the attacker's need not be as faint as it could be
-LARGEST: dict[Kind, float] = {
-    "patch": 0.15,
-    "shift": 0.08,
-    "warp": 0.05,
-}  # that is unlearned, as `Trigger.size`
+_WEAKEST, _STRONGEST = 0.5, 4.0  # times the recovered trigger
+LARGEST: dict[Kind, float] = {"patch": 0.15, "shift": 0.08, "warp": 0.05}  # `Trigger.size` that is unlearned
 _MOVE = 1 / 16  # of the image's side, either way
 _ASKED = 256  # images at a time
 
@@ -95,7 +88,7 @@ def unlearn(
         clean = _some(len(labels), _CLEAN, draw)
         # half of the stamped are images that it turns: of one source among many labels there would be none by chance
         turned = meant[which][_some(len(meant[which]), _STAMPED // 2, draw)]
-        stamped = torch.cat([turned, _some(len(labels), _STAMPED // 2, draw)])
+        stamped = torch.cat([turned.cpu(), _some(len(labels), _STAMPED // 2, draw)])
         shown = _varied(lures[which].trigger, draw).apply(images[stamped])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
             said = network(torch.cat([images[clean], shown]))
