@@ -23,7 +23,7 @@ _CLEAN, _STAMPED = 64, 64  # images per step
 _RATE = 2e-3
 _WARM_UP = 0.1  # of the steps
 _WEAKEST, _STRONGEST = 0.5, 4.0  # times the recovered trigger
-LARGEST: dict[Kind, float] = {"patch": 0.15, "shift": 0.08, "warp": 0.05}  # `Trigger.size` that is unlearned
+LARGEST: dict[Kind, float] = {"patch": 0.15, "shift": 0.12, "warp": 0.05}  # `Trigger.size` that is unlearned
 _MOVE = 1 / 16  # of the image's side, either way
 _ASKED = 256  # images at a time
 
