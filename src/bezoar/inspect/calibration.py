@@ -17,11 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from bezoar.inspect.functional.outliers import left_out
+from bezoar.inspect.functional.combination import combined
+from bezoar.inspect.functional.outliers import left_out, lower_tail
 
 VERSION = 1
-WHOLES = frozenset({"exchange"})  # statistics of the whole model: the same for each label
+WHOLES = frozenset({"exchange", "wave"})  # judged by what clean models show at most, not by the other labels
 _FEWEST_MODELS = 5
+_TAIL = 0.5  # family-wise p-values below it tell the inflation; above, Bonferroni's bound is no equality
+WEIGHTS = {
+    "patch": 0.27,
+    "shift": 0.27,
+    "warp": 0.26,
+    "wave": 0.1,
+    "margin": 0.05,
+    "latent": 0.05,
+}  # of the error allowed; the last two have natural outliers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +44,14 @@ class Null:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A statistic of the whole model, in clean ones: Student's t about `mean`, in units of `spread`."""
+    """The least label of clean models, in one statistic: Student's t about `mean`, in units of `spread`."""
 
     mean: float
     spread: float
     freedom: float
 
     def p_value(self, value: float) -> float:
-        """How likely a clean model shows `value` or less."""
+        """How likely any label of a clean model shows `value` or less."""
         return float(stats.t.cdf((value - self.mean) / self.spread, self.freedom))
 
 
@@ -56,6 +66,25 @@ class Calibration:
     nulls: Mapping[str, Null]
     correlations: Mapping[str, Mapping[str, float]]
     wholes: Mapping[str, Whole]
+    inflation: Mapping[str, float]
+
+    def tail(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """p-values (K,) of one statistic against the other labels of the same model."""
+        scores, null = left_out(values), self.null(name)
+        return lower_tail(scores, int(np.isfinite(scores).sum()), null.scale, null.freedom)
+
+    def together(self, statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> NDArray[np.float64]:
+        """p-values (K,) of labels as targets, over all statistics that compare labels."""
+        names = [name for name in WEIGHTS if name in statistics]
+        table = np.array([self.tail(name, statistics[name]) for name in names]).reshape(len(names), n_labels)
+        weights = np.array([WEIGHTS[name] for name in names])
+        return self.deflated("target", combined(table, weights, self.correlation(names)))
+
+    def deflated(self, what: str, p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """p-values (K,), not yet corrected for K, with a family-wise one that is right on clean models."""
+        n_labels = len(p_values)
+        family = np.minimum(p_values * n_labels, 1.0)
+        return np.asarray(family ** (1 / self.inflation.get(what, 1.0)) / n_labels)
 
     def null(self, statistic: str) -> Null:
         """Of one statistic; the textbook's where it was never measured."""
@@ -77,19 +106,26 @@ def calibration() -> Calibration:
         {name: Null(**fit) for name, fit in data["labels"].items()},
         data["correlations"],
         {name: Whole(**fit) for name, fit in data["wholes"].items()},
+        data["inflation"],
     )
 
 
 def calibrate(models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, Any]:
     """The content of `calibration.json`, from the `Triage.statistics` of clean models."""
     names = sorted({name for model in models for name in model})
-    of_labels = [name for name in names if name not in WHOLES]
-    nulls = {name: _fit([model[name] for model in models if name in model]) for name in of_labels}
+    nulls = {
+        name: _fit([model[name] for model in models if name in model])
+        for name in (*WEIGHTS, "source")
+        if name in names
+    }
+    correlations = _correlations(models, [name for name in WEIGHTS if name in names])
+    fitted = Calibration(0, {name: Null(**fit) for name, fit in nulls.items()}, correlations, {}, {})
     return {
         "version": VERSION,
         "models": len(models),
         "labels": nulls,
-        "correlations": _correlations(models, of_labels),
+        "correlations": correlations,
+        "inflation": _inflations(fitted, models),
         "wholes": {
             name: fit
             for name in names
@@ -98,8 +134,25 @@ def calibrate(models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, 
     }
 
 
+def _inflations(fitted: Calibration, models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, float]:
+    """Minus the log of a family-wise p-value is exponential with mean 1: what its tail's mean is in clean models instead."""
+    families: dict[str, list[float]] = {"target": [], "source": []}
+    for model in models:
+        n_labels = len(next(iter(model.values())))
+        families["target"].append(float(fitted.together(model, n_labels).min() * n_labels))
+        if "source" in model:
+            families["source"].append(float(np.nanmin(fitted.tail("source", model["source"])) * n_labels))
+    return {name: round(_tail_mean(np.array(values)), 3) for name, values in families.items() if values}
+
+
+def _tail_mean(families: NDArray[np.float64]) -> float:
+    """By maximum likelihood from the values beyond `_TAIL`, with one more observation of mean 1, so that few do not decide."""
+    beyond = -np.log(families[families < _TAIL] / _TAIL)
+    return float(max(1.0, (beyond.sum() + 1) / (len(beyond) + 1)))
+
+
 def _whole(values: Sequence[NDArray[np.float64]]) -> dict[str, float] | None:
-    numbers = np.array([v[np.isfinite(v)].mean() for v in values if np.isfinite(v).any()])
+    numbers = np.array([v[np.isfinite(v)].min() for v in values if np.isfinite(v).any()])
     if len(numbers) < _FEWEST_MODELS:
         return None
     n = len(numbers)

@@ -2,8 +2,9 @@
 
 Small = suspicious, on a log scale. For a label as target: `latent`, how far features must move (no gradient); `margin`, how sure
 the network can be made of it (no data); `patch`, how small a mask is enough; `shift` and `warp`, how reluctantly images flip
-under a pattern that is added to all of them, and under a smooth warp. For a label as source: `source`, how small a mask leads
-away from it. For the whole model: `exchange`, how well one pattern exchanges all labels.
+under a pattern that is added to all of them, and under a smooth warp; `wave`, how little the phase of a plane wave matters. For a
+label as source: `source`, how small a mask leads away from it. For the whole model: `exchange`, how badly one pattern exchanges
+all labels.
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bezoar.inspect.calibration import calibration
-from bezoar.inspect.functional.combination import combined
 from bezoar.inspect.functional.exchange import exchange
 from bezoar.inspect.functional.folding import Prepared, prepare
 from bezoar.inspect.functional.head import last_layer
 from bezoar.inspect.functional.latent import shortest_moves
 from bezoar.inspect.functional.margin import largest_margins
-from bezoar.inspect.functional.outliers import left_out, lower_tail
 from bezoar.inspect.functional.search import Search, Towards
 from bezoar.inspect.functional.sources import exits
+from bezoar.inspect.functional.waves import phase_contrasts
 from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
@@ -37,14 +37,7 @@ _SEARCHES: dict[Kind, tuple[int, int]] = {
     "warp": (12, 16),
     "patch": (40, 10),
 }  # steps, images
-_WEIGHTS = {
-    "patch": 0.3,
-    "shift": 0.3,
-    "warp": 0.25,
-    "margin": 0.075,
-    "latent": 0.075,
-}  # of the error allowed
-_SHARES = (0.6, 0.2, 0.2)  # of the error allowed: for targets, sources, and exchanges of all labels
+_SHARES = {"target": 0.5, "wave": 0.1, "source": 0.2, "exchange": 0.2}  # of the error allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +100,8 @@ def triage(
             head = last_layer(fast.network, pictures, n_labels)
             if head is not None:
                 statistics["latent"] = _numpy(shortest_moves(head.features, head.weight, head.bias))
+        with clock.stage("wave"):
+            statistics["wave"] = _numpy(phase_contrasts(fast, pictures, own, n_labels))
         for kind in _SEARCHES:
             if not clock.over:
                 with clock.stage(kind):
@@ -134,29 +129,27 @@ def judge(
 
     `exit_labels` (K,) says where the patch of each source led to, `moved` which pairs the pattern that exchanges labels moved.
     """
-    names = [name for name in _WEIGHTS if name in statistics]
-    table = np.array([_tail(name, statistics[name]) for name in names]).reshape(len(names), n_labels)
-    weights = np.array([_WEIGHTS[name] for name in names])
-    share = _SHARES[0] if "source" in statistics else 1.0
-    p_values = np.minimum(combined(table, weights, calibration().correlation(names)) / share, 1.0)
+    clean = calibration()
+    wholes = clean.wholes
+    share = _SHARES["target"] if "source" in statistics else 1.0
+    p_values = np.minimum(clean.together(statistics, n_labels) / share, 1.0)
+    if "wave" in statistics and "wave" in wholes:
+        waves = np.array([wholes["wave"].p_value(value) for value in statistics["wave"]])
+        p_values = np.fmin(p_values, waves / n_labels / _SHARES["wave"])  # they are family-wise
+    leaving = clean.deflated(
+        "source", clean.tail("source", statistics.get("source", np.full(n_labels, np.nan)))
+    )
     pairs = [
-        Pair(int(source), int(exit_labels[source]), min(float(p) * n_labels / _SHARES[1], 1.0))
-        for source, p in enumerate(_tail("source", statistics.get("source", np.full(n_labels, np.nan))))
+        Pair(int(source), int(exit_labels[source]), min(float(p) * n_labels / _SHARES["source"], 1.0))
+        for source, p in enumerate(leaving)
         if np.isfinite(p)
     ]
-    null = calibration().wholes.get("exchange")
-    if "exchange" in statistics and null is not None:
-        p = min(null.p_value(float(statistics["exchange"][0])) / _SHARES[2], 1.0)
+    if "exchange" in statistics and "exchange" in wholes:
+        p = min(wholes["exchange"].p_value(float(statistics["exchange"][0])) / _SHARES["exchange"], 1.0)
         pairs += [Pair(source, target, p) for source, target in moved]
     family = min([float(p_values.min(initial=1.0)) * n_labels, *(pair.p_value for pair in pairs), 1.0])
     pairs = sorted((pair for pair in pairs if pair.p_value < 1), key=lambda pair: pair.p_value)
     return p_values, family, tuple(pairs)
-
-
-def _tail(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values (K,) of one statistic."""
-    scores, null = left_out(values), calibration().null(name)
-    return lower_tail(scores, int(np.isfinite(scores).sum()), null.scale, null.freedom)
 
 
 def _searched(

@@ -192,7 +192,8 @@ class Search:
     def _move(self, step: int) -> None:
         """Adam (Kingma and Ba 2015): elementwise, so that groups do not touch each other."""
         for name, parameter in self.parameters.items():
-            gradient, (mean, square) = parameter.grad, self._moments[name]
+            gradient = parameter.grad.nan_to_num(0, 0, 0)  # of strange networks; torch's warp crashes on nan
+            mean, square = self._moments[name]
             mean.lerp_(gradient, 1 - _DECAY[0])
             square.lerp_(gradient.square(), 1 - _DECAY[1])
             spread = (square / (1 - _DECAY[1] ** step)).sqrt() + 1e-12
