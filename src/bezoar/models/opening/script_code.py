@@ -19,9 +19,17 @@ from bezoar.errors import InputError
 from bezoar.models.opening.limits import first_line, quoted
 from bezoar.models.opening.operators import ATEN, SCALAR, aten, checked
 from bezoar.models.opening.pickles import Object
+from bezoar.models.opening.script_builtins import BUILTINS, LISTS, PRIMITIVES, PYTHON
 
 _MAX_STEPS = 300_000  # statements in one forward pass
 _FAST_PATH = "__torch__.torch.backends.mha.get_fastpath_enabled"  # leads to kernels that have no gradient
+
+_IGNORED = {"device", "warn", "bernoulli_", "empty"}  # seen to elsewhere, or in branches that are not taken
+_KNOWN = {f"torch.{name}" for name in ATEN | LISTS.keys() | PYTHON.keys() | _IGNORED} | {
+    "ops.prim",
+    *PRIMITIVES,
+}
+_CALLABLE = {"annotate", "unchecked_cast", "uninitialized", "getattr", *BUILTINS}
 
 Sources = dict[str, str]
 
@@ -73,7 +81,7 @@ class Code:
     def constant(self, owner: str, name: str) -> ast.expr:
         """What the class `owner` gives its attribute `name`."""
         for item in getattr(self.definition(owner), "body", []):
-            if isinstance(item, ast.AnnAssign) and item.value and ast.unparse(item.target) == name:
+            if isinstance(item, ast.AnnAssign) and item.value and _dotted(item.target) == name:
                 return item.value
         raise InputError(f"its code reads {quoted(name)} of {quoted(owner)}, which the archive lacks")
 
@@ -83,14 +91,14 @@ class Code:
         if not isinstance(enumeration, ast.ClassDef):
             return _Function(f"{owner}.{name}")
         for item in enumeration.body:
-            if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == name:
+            if isinstance(item, ast.Assign) and _dotted(item.targets[0]) == name:
                 return ast.literal_eval(item.value)
         raise InputError(f"its code reads {quoted(name)} of {quoted(owner)}, which the archive lacks")
 
     def parameters(self, owner: str) -> set[str]:
         """Names of the tensors of class `owner` that training changes."""
         for item in getattr(self.definition(owner), "body", []):
-            if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "__parameters__":
+            if isinstance(item, ast.Assign) and _dotted(item.targets[0]) == "__parameters__":
                 return {str(name) for name in ast.literal_eval(item.value)}
         return set()
 
@@ -173,8 +181,9 @@ class Interpreter:
             case ast.Attribute(value=ast.Name(id="CONSTANTS"), attr=name):
                 return self._tensor(self._constants[int(name.removeprefix("c"))])
             case ast.Attribute(value=value, attr=name):
-                if _root(expression) == "__torch__":
-                    return self._code.global_value(ast.unparse(value), name)
+                owner = _dotted(value)
+                if owner.startswith("__torch__"):
+                    return self._code.global_value(owner, name)
                 return self._attribute(self._evaluate(value, names), name)
             case ast.Call(func=function, args=arguments, keywords=keywords):
                 return self._apply(function, arguments, keywords, names)
@@ -207,8 +216,8 @@ class Interpreter:
         keywords: list[ast.keyword],
         names: dict[str, Any],
     ) -> Any:
-        root = _root(function)
-        name = ast.unparse(function) if root in _NAMESPACES else ""
+        name = _dotted(function)
+        root = name.partition(".")[0]
         if isinstance(function, ast.Name) and function.id in ("annotate", "unchecked_cast"):
             return self._evaluate(arguments[1], names)  # the first one is a type
         if isinstance(function, ast.Name) and function.id == "uninitialized":
@@ -220,11 +229,11 @@ class Interpreter:
         if root == "torch":
             return _operator(name.removeprefix("torch."), given, options)
         if root == "ops":
-            return _PRIMITIVES[name](*given, **options)
+            return PRIMITIVES[name](*given, **options)
         if isinstance(function, ast.Name) and function.id == "getattr":
             return self._attribute(*given)
         if isinstance(function, ast.Name) and function.id not in names:
-            return _BUILTINS[function.id](*given, **options)
+            return BUILTINS[function.id](*given, **options)
         if isinstance(function, ast.Attribute) and root != "__torch__":
             owner = self._evaluate(function.value, names)
             if not isinstance(owner, Object):
@@ -239,7 +248,7 @@ class Interpreter:
             return False
         definition = self._code.definition(function.name)
         if isinstance(definition, ast.ClassDef):
-            if [ast.unparse(base) for base in definition.bases] != ["NamedTuple"]:
+            if [_dotted(base) for base in definition.bases] != ["NamedTuple"]:
                 raise InputError(f"its code makes a {quoted(function.name)} while it runs")
             return (*arguments, *options.values())
         return self._call(definition, arguments, options)
@@ -254,10 +263,10 @@ class _Function:
 
 def _operator(name: str, arguments: list[Any], options: dict[str, Any]) -> Any:
     """One operator `torch.NAME`: of Python where its arguments are, else of ATen."""
-    if name in _LISTS:
-        return checked(_LISTS[name](*arguments, **options))
-    if name in _PYTHON and (isinstance(arguments[0], list) or not any(map(_is_tensor, arguments))):
-        return checked(_PYTHON[name](*arguments, **options))
+    if name in LISTS:
+        return checked(LISTS[name](*arguments, **options))
+    if name in PYTHON and (isinstance(arguments[0], list) or not any(map(_is_tensor, arguments))):
+        return checked(PYTHON[name](*arguments, **options))
     if name == "warn":
         return None
     return aten(name)(*arguments, **options)
@@ -284,10 +293,12 @@ def _named(name: str) -> Any:
     raise InputError(f"its code uses {quoted(name)} before it has a value")
 
 
-def _root(expression: ast.expr) -> str | None:
-    while isinstance(expression, ast.Attribute):
-        expression = expression.value
-    return expression.id if isinstance(expression, ast.Name) else None
+def _dotted(expression: ast.expr) -> str:
+    """The name "a.b.c"; "" where the expression is more than that."""
+    if isinstance(expression, ast.Attribute):
+        owner = _dotted(expression.value)
+        return f"{owner}.{expression.attr}" if owner else ""
+    return expression.id if isinstance(expression, ast.Name) else ""
 
 
 def _unknown(node: ast.AST) -> InputError:
@@ -296,97 +307,23 @@ def _unknown(node: ast.AST) -> InputError:
 
 def _check(tree: ast.Module, file: str) -> None:
     """InputError for code that could do more than arithmetic when torch itself loads it: a repaired file holds it again."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name in ("__setstate__", "__getstate__"):
-            raise InputError(f"its code {quoted(file)} runs when the model is loaded ({quoted(node.name)})")
-        if isinstance(node, ast.Call):
-            name, root = ast.unparse(node.func), _root(node.func)
-            known = {"torch": _KNOWN, "ops": _PRIMITIVES.keys()}.get(root or "")
-            if known is not None and name.removeprefix("torch.") not in known:
-                raise InputError(
-                    f"its code calls {quoted(name)}, which is no plain arithmetic on tensors; nothing was run"
-                )
-            if isinstance(node.func, ast.Name) and name not in _CALLABLE and not name.startswith("_"):
-                raise InputError(f"its code calls {quoted(name)}, which TorchScript does not have")
+    nodes = list(ast.walk(tree))
+    owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        match node:
+            case ast.FunctionDef(name="__setstate__" | "__getstate__" as name):
+                raise InputError(f"its code {quoted(file)} runs when the model is loaded ({name})")
+            case ast.Attribute():
+                name = _dotted(node)
+                if name.startswith(("torch.", "ops.")) and name not in _KNOWN:
+                    raise _refused(name)
+            case ast.Name(id="torch" | "ops" as name) if id(node) not in owners:
+                raise _refused(name)
+            case ast.Call(func=ast.Name(id=name)) if name not in _CALLABLE and not name.startswith("_"):
+                raise _refused(name)
 
 
-def _slice(items: Any, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
-    return items[start:end:step]
-
-
-def _raise(message: str, *_: str) -> None:
-    raise InputError(f"its own code refuses this input ({quoted(message)})")
-
-
-def _size(tensor: Any, axis: int | None = None) -> Any:
-    return list(tensor.shape) if axis is None else tensor.shape[axis]
-
-
-def _set_item(items: Any, key: Any, value: Any) -> None:
-    items[key] = value
-
-
-_NAMESPACES = ("torch", "ops")
-_LISTS: dict[str, Callable[..., Any]] = {  # of lists, and facts about tensors
-    "len": len,
-    "size": _size,
-    "dim": lambda tensor: tensor.dim(),
-    "numel": lambda tensor: tensor.numel(),
-    "append": lambda items, item: items.append(item),
-    "format": lambda text, *_: text,
-    "__is__": lambda a, b: a is b,
-    "__isnot__": lambda a, b: a is not b,
-    "__not__": lambda value: not value,
-    "__contains__": lambda items, item: item in items,
-    "__getitem__": lambda items, key: items[key],
-    "_set_item": _set_item,
-    "is_floating_point": lambda tensor: tensor.is_floating_point(),
-    "is_complex": lambda tensor: tensor.is_complex(),
-    "is_grad_enabled": lambda: True,
-    "is_autocast_enabled": lambda *_: False,
-    "is_autocast_cpu_enabled": lambda: False,
-    "item": lambda tensor: tensor.item(),
-    "Int": int,
-    "Float": float,
-    "Bool": bool,
-    "IntImplicit": int,
-    "FloatImplicit": float,
-    "ScalarImplicit": lambda tensor: tensor.item(),
-    "list": list,
-    "keys": list,
-    "values": lambda mapping: list(mapping.values()),
-    "items": lambda mapping: list(mapping.items()),
-}
-_PYTHON: dict[str, Callable[..., Any]] = SCALAR | {
-    "__and__": lambda a, b: a & b,
-    "__or__": lambda a, b: a | b,
-    "__xor__": lambda a, b: a ^ b,
-    "slice": _slice,
-    "copy": list,
-}
-_BUILTINS: dict[str, Callable[..., Any]] = {
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "str": lambda value: "",  # only for messages
-    "len": len,
-    "range": range,
-}
-_PRIMITIVES: dict[str, Callable[..., Any]] = {
-    "ops.prim.NumToTensor": torch.tensor,
-    "ops.prim.RaiseException": _raise,
-    "ops.prim.data": lambda tensor: tensor.detach(),
-    "ops.prim.device": lambda tensor: tensor.device,
-    "ops.prim.dtype": lambda tensor: tensor.dtype,
-    "ops.prim.is_cuda": lambda tensor: False,
-    "ops.prim.is_nested": lambda tensor: False,
-    "ops.prim.is_quantized": lambda tensor: False,
-    "ops.prim.max": lambda *values: SCALAR["max"](*values) if len(values) > 1 else max(*values),
-    "ops.prim.min": lambda *values: SCALAR["min"](*values) if len(values) > 1 else min(*values),
-    "ops.prim.requires_grad": lambda tensor: tensor.requires_grad,
-    "ops.prim.type": lambda device: device.type,
-    "ops.prim.unchecked_unwrap_optional": lambda value: value,
-}
-_IGNORED = {"device", "warn", "bernoulli_", "empty"}  # seen to elsewhere, or in branches that are not taken
-_KNOWN = ATEN | _LISTS.keys() | _PYTHON.keys() | _IGNORED
-_CALLABLE = {"annotate", "unchecked_cast", "uninitialized", "getattr", *_BUILTINS}
+def _refused(name: str) -> InputError:
+    return InputError(
+        f"its code uses {quoted(name)}, which is no plain arithmetic on tensors; nothing was run"
+    )
