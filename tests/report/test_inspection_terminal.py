@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
-from bezoar.inspect.result import Status
+from bezoar.inspect.result import LabelReport, Status
 from bezoar.report.inspection_terminal import inspection_to_terminal
 from report.inspection_builders import backdoor, inspection, shortcut
 
@@ -34,6 +36,15 @@ def test_the_labels_come_most_suspicious_first() -> None:
     assert "maximum margin" in lines[head]
     assert lines[head + 2].split()[0] == "Speed"
     assert "× 10⁻¹⁰" in lines[head + 2]
+
+
+def test_equal_significance_is_ordered_by_the_statistics() -> None:
+    rows = tuple(
+        LabelReport(label, f"label-{label}", {"a": a, "b": b}, 0.5)
+        for label, (a, b) in enumerate([(3.0, 3.0), (math.nan, 1.0), (1.0, 2.0)])
+    )
+    text = inspection_to_terminal(inspection(names=("label-0", "label-1", "label-2"), labels=rows))
+    assert re.findall(r"label-\d", text) == ["label-2", "label-1", "label-0"]
 
 
 def test_of_a_thousand_labels_ten_are_shown() -> None:

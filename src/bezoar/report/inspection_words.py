@@ -40,8 +40,19 @@ def by_severity(result: InspectionResult) -> list[tuple[int, Finding]]:
 
 
 def by_suspicion(result: InspectionResult) -> list[LabelReport]:
-    """The labels, smallest p-value first."""
-    return sorted(result.labels, key=lambda row: (math.isnan(row.p_value), row.p_value, row.label))
+    """The labels, smallest p-value first; where it is the same for many, by their places in all statistics together."""
+    places = dict.fromkeys((row.label for row in result.labels), 0)
+    for column in statistics(result):
+        for place, row in enumerate(
+            sorted(result.labels, key=lambda row: _ordered(row.statistics.get(column)))
+        ):
+            places[row.label] += place
+    return sorted(result.labels, key=lambda row: (_ordered(row.p_value), places[row.label], row.label))
+
+
+def _ordered(value: float | None) -> float:
+    """What could not be computed comes last."""
+    return math.inf if value is None or math.isnan(value) else value
 
 
 def statistics(result: InspectionResult) -> list[str]:
