@@ -8,7 +8,7 @@ from bezoar.inspect.findings import told
 from bezoar.inspect.inquiry import Case
 from bezoar.inspect.result import Severity, Status, Verdict
 from bezoar.inspect.suspects import Suspect
-from bezoar.inspect.triage import Triage
+from bezoar.inspect.triage import Pair, Triage
 from bezoar.inspect.trigger import Trigger
 from bezoar.inspect.verdict import severity, verdict
 
@@ -93,9 +93,14 @@ def test_nothing_significant_is_clean_and_says_what_it_does_not_see() -> None:
     assert len(judged().limits) >= 2
 
 
-def test_a_shortcut_is_no_backdoor() -> None:
-    result = judged(case(1e-4, evidence(), shortcut=True, pair=True))
+def test_a_shortcut_is_no_backdoor_and_makes_a_model_no_more_suspicious() -> None:
+    entry = case(1e-4, evidence(), shortcut=True, pair=True)
+    finding = told(entry, Severity.SHORTCUT, NAMES)
+    looked = Triage({}, np.full(5, 0.1), 1e-4, (Pair(1, 2, 1e-4), Pair(3, 4, 0.3)))
+    result = verdict([finding], looked, 0.01, 300)
     assert result.status is Status.CLEAN
+    assert result.p_value == 0.3
+    assert verdict([], looked, 0.01, 300).p_value == 1e-4
 
 
 def test_too_few_images_call_nothing_clean() -> None:

@@ -45,7 +45,22 @@ def verdict(findings: Sequence[Finding], looked: Triage, alpha: float, n_images:
     elif not looked.pairs:
         limits.insert(0, _WITHOUT_PAIRS)
     status, summary = _decided(findings, alpha, looked, n_images)
-    return Verdict(status, alpha, looked.family, summary, tuple(limits))
+    return Verdict(status, alpha, _p_value(findings, looked), summary, tuple(limits))
+
+
+def _p_value(findings: Sequence[Finding], looked: Triage) -> float:
+    """The triage's, or what is left of its significance without the pairs that are shortcuts."""
+    natural = {
+        (source, finding.target)
+        for finding in findings
+        if finding.severity is Severity.SHORTCUT
+        for source in finding.sources
+    }
+    if not natural:
+        return looked.family
+    of_labels = min(float(looked.p_values.min()) * len(looked.p_values), 1.0)
+    rest = [pair.p_value for pair in looked.pairs if (pair.source, pair.target) not in natural]
+    return max(looked.family, min(of_labels, *rest, 1.0))
 
 
 def _decided(
