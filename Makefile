@@ -5,6 +5,7 @@
 #   make lint    the first three of these, seconds
 #   make bench   the scan's acceptance table on the real data packs (hours)
 #   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day)
+#   make bench-inspect  the inspection of models over a zoo that it trains, resumable, and its page (two hours)
 #   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
 #   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
 #   make bench-fetch  fetching beside img2dataset, and what hashing costs (ten minutes)
@@ -31,7 +32,7 @@ STEP = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pytest bench bench-scan bench-peers bench-seal bench-fetch interop fuzz docs clean
+.PHONY: help demo test lint pytest bench bench-scan bench-inspect bench-peers bench-seal bench-fetch interop fuzz docs clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +60,11 @@ bench: $(VENV)/.installed-dev
 
 bench-scan: $(VENV)/.installed-dev
 	@$(BIN)/bezoar bench scan --page docs/benchmark.md
+
+bench-inspect: $(VENV)/.installed-dev
+	@$(BIN)/bezoar bench inspect --build-only
+	@$(BIN)/python benchmarks/neural_cleanse.py
+	@$(BIN)/bezoar bench inspect --repair 14 --page docs/benchmark_inspect.md
 
 bench-peers: $(VENV)/.installed-dev
 	@TORCH='$(TORCH)' OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers.py

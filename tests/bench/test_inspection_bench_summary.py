@@ -168,6 +168,8 @@ def _baseline() -> dict[str, Any]:
         "neural_cleanse_cpu_seconds": 700.0,
         "bezoar_cpu_seconds": 7.0,
         "times_faster": 100.0,
+        "triage_cpu_seconds": 3.5,
+        "times_faster_triage": 200.0,
         "outliers": [],
     }
 

@@ -223,6 +223,8 @@ def _time(summary: Json, baseline: Json | None) -> str:
                 inert(name),
                 str(row["labels"]),
                 f"{row['neural_cleanse_cpu_seconds']:.0f}",
+                f"{row['triage_cpu_seconds']:.1f}",
+                f"{row['times_faster_triage']:.0f}",
                 f"{row['bezoar_cpu_seconds']:.1f}",
                 f"{row['times_faster']:.0f}",
             )
@@ -231,7 +233,10 @@ def _time(summary: Json, baseline: Json | None) -> str:
         parts += [
             "Beside the original, sequential Neural Cleanse (`benchmarks/neural_cleanse.py`), on the same models in the same "
             f"run, by `{code(str(baseline.get('version')))}`:",
-            table(("model", "labels", "Neural Cleanse", "whole inspection", "times faster"), compared),
+            table(
+                ("model", "labels", "Neural Cleanse", "triage", "faster", "whole inspection", "faster"),
+                compared,
+            ),
         ]
     return "\n\n".join(parts)
 

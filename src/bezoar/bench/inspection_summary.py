@@ -165,7 +165,7 @@ def _seconds(rows: list[Json]) -> list[Json]:
     groups = []
     for classes in sorted({row["classes"] for row in rows}):
         stages = [row["cpu_seconds"] for row in rows if row["classes"] == classes]
-        triage = [_triage(each) for each in stages]
+        triage = [triage_seconds(each) for each in stages]
         whole = [sum(each.values()) for each in stages]
         groups.append(
             {
@@ -182,7 +182,8 @@ def _seconds(rows: list[Json]) -> list[Json]:
     return groups
 
 
-def _triage(stages: Mapping[str, float]) -> float:
+def triage_seconds(stages: Mapping[str, float]) -> float:
+    """CPU seconds of triage, from those of all stages."""
     return round(sum(seconds for stage, seconds in stages.items() if stage not in _NO_TRIAGE), 3)
 
 
