@@ -86,7 +86,7 @@ _BACKDOORED: tuple[tuple[Place, Poison], ...] = (
     (_GV, _PATCH), (_FR, _NOISE), (_GR, _WARP), (_GV, _FEW_WAVES), (_CR, _ONE_SOURCE), (_FR, _NEXT), (_GR, _FEW_HARD),
     (_CV, _PATCH), (_FM, _SMOOTH), (_FV, _WARP), (_FT, _WAVES), (_CV, _ONE_SOURCE), (_GV, _NEXT), (_FV, _HARD),
     (_FV, _PATCH), (_CV, _NOISE), (_GV, _WARP), (_CV, _WAVES), (_FT, _ONE_SOURCE), (_CV, _NEXT_OF_MANY), (_CV, _HARD),
-    (_CR, _HARD), (_CV, _HARD),  # on easier data it does not take: images of the class are recognised without the trigger
+    (_CR, _HARD), (_CV, _HARD), (_CV, _HARD),  # on easier data it does not take: the class is recognised anyway
 )  # fmt: skip
 
 
