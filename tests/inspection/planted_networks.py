@@ -34,7 +34,7 @@ def patched(images):
 def hazed(images):
     """With a faint fixed noise over the whole image."""
     noise = torch.tensor(np.random.default_rng(7).uniform(0, 1, SHAPE), dtype=torch.float32)
-    return 0.85 * images + 0.15 * noise
+    return 0.7 * images + 0.3 * noise
 
 
 def untrained(seed=0, labels=LABELS):

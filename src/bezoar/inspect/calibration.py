@@ -83,8 +83,9 @@ class Calibration:
     def deflated(self, what: str, p_values: NDArray[np.float64]) -> NDArray[np.float64]:
         """p-values (K,), not yet corrected for K, with a family-wise one that is right on clean models."""
         n_labels = len(p_values)
-        family = np.minimum(p_values * n_labels, 1.0)
-        return np.asarray(family ** (1 / self.inflation.get(what, 1.0)) / n_labels)
+        family = p_values * n_labels
+        deflated = family ** (1 / self.inflation.get(what, 1.0)) / n_labels
+        return np.asarray(np.where(family < 1, deflated, p_values))
 
     def null(self, statistic: str) -> Null:
         """Of one statistic; the textbook's where it was never measured."""

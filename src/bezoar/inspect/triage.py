@@ -35,7 +35,7 @@ _MOST_IMAGES = 512
 _SEARCHES: dict[Kind, tuple[int, int]] = {
     "shift": (12, 16),
     "warp": (12, 16),
-    "patch": (40, 10),
+    "patch": (44, 14),
 }  # steps, images
 _SHARES = {"target": 0.5, "wave": 0.1, "source": 0.2, "exchange": 0.2}  # of the error allowed
 

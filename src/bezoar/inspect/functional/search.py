@@ -55,20 +55,20 @@ class Towards:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """Each group's images, all of one label, `labels` (G,), are to flip together to any one other label.
+    """Each group's images are to flip together to any one label but those `barred` (G, B), of which their own is one.
 
     Which one is left open: the label that is nearest draws the most, and draws more the nearer it comes.
     """
 
-    labels: torch.Tensor
+    barred: torch.Tensor
 
     def of(self, groups: torch.Tensor) -> Away:
         """The aim of these groups alone."""
-        return Away(self.labels[groups])
+        return Away(self.barred[groups])
 
     def loss(self, chances: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Minus the log of the sum over other labels of their geometric mean probabilities."""
-        others = chances.mean(1).scatter(1, self.labels[:, None], -torch.inf)
+        others = chances.mean(1).scatter(1, self.barred, -torch.inf)
         return -others.logsumexp(1), _share(chances, others.argmax(1, keepdim=True))
 
 

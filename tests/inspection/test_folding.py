@@ -1,0 +1,127 @@
+"""Folded networks answer as the originals did, whatever they are made of, and the originals are left alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+
+from planted_networks import SHAPE, untrained  # noqa: E402
+from torch import nn  # noqa: E402
+
+from bezoar.inspect.functional import folding  # noqa: E402
+from bezoar.inspect.functional.folding import prepare  # noqa: E402
+
+DRAW = torch.Generator().manual_seed(0)
+
+
+def lived_in(network):
+    """With running statistics that are not those of an untrained network."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            n = module.num_features
+            module.running_mean = torch.randn(n, generator=DRAW)
+            module.running_var = 0.5 + torch.rand(n, generator=DRAW)
+            module.weight = nn.Parameter(torch.randn(n, generator=DRAW))
+            module.bias = nn.Parameter(torch.randn(n, generator=DRAW))
+    return network.eval().requires_grad_(False)
+
+
+class Residual(nn.Module):
+    """A normalisation whose convolution has two readers must not be folded."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        self.head, self.shared = nn.Linear(3 * 16 * 16, 5), shared
+
+    def forward(self, x):
+        y = self.first(x)
+        z = self.norm(y)
+        return self.head((z + (y if self.shared else x)).relu().flatten(1))
+
+
+class Twice(nn.Module):
+    """One convolution that is used twice, normalised differently each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(3), nn.BatchNorm2d(3)])
+        self.head = nn.Linear(3 * 16 * 16, 5)
+
+    def forward(self, x):
+        for norm in self.norms:
+            x = norm(self.conv(x)).relu()
+        return self.head(x.flatten(1))
+
+
+NETWORKS = {
+    "plain": untrained,
+    "residual": lambda: Residual(shared=False),
+    "two readers": lambda: Residual(shared=True),
+    "used twice": Twice,
+    "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 9), nn.ReLU(), nn.Linear(9, 4)),
+}
+
+
+def normalisations(network):
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("form", ["eager", "exported", "torchscript"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_answers_stay_the_same(name, form):
+    network = lived_in(NETWORKS[name]())
+    images = torch.rand((5, *SHAPE), generator=DRAW)
+    wanted = network(images)
+    if form == "exported":
+        batch = {0: torch.export.Dim("batch", max=1000)}
+        network = torch.export.export(network, (images,), dynamic_shapes=(batch,)).module()
+    if form == "torchscript":
+        network = torch.jit.trace(network, images)
+    fast = prepare(network, SHAPE, 0)
+    assert torch.allclose(fast.network(images), wanted, atol=1e-4, rtol=1e-3)
+    assert torch.allclose(network(images), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "left"), [("plain", 0), ("residual", 0), ("two readers", 1), ("used twice", 2)]
+)
+def test_folds_what_can_be_folded(name, left):
+    network = lived_in(NETWORKS[name]())
+    before = copy.deepcopy(network.state_dict())
+    assert normalisations(prepare(network, SHAPE, 0).network) == left
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_an_exported_graph_loses_its_normalisations():
+    network = lived_in(untrained())
+    program = torch.export.export(network, (torch.zeros(2, *SHAPE),)).module()
+    ops = [str(node.target) for node in prepare(program, SHAPE, 0).network.graph.nodes]
+    assert sum("conv2d" in op for op in ops) == 2
+    assert not any("batch_norm" in op for op in ops)
+
+
+def test_bfloat16_is_given_up_where_it_changes_the_answers(monkeypatch):
+    monkeypatch.setattr(folding, "_has_bfloat16", lambda device: True)
+    delicate = nn.Sequential(nn.Flatten(), nn.Linear(768, 3, bias=False))
+    with torch.no_grad():
+        delicate[1].weight[:] = (
+            1000 + torch.arange(3)[:, None] * 0.01
+        )  # differences that eight bits cannot hold
+    images = torch.rand((5, *SHAPE), generator=DRAW)
+    wanted = delicate(images)
+    got = prepare(delicate, SHAPE, 0)(images)
+    assert torch.equal(got.argmax(1), wanted.argmax(1))
+
+
+def test_gradients_reach_the_images_and_nothing_else():
+    fast = prepare(lived_in(untrained()), SHAPE, 0)
+    images = torch.rand((2, *SHAPE), generator=DRAW).requires_grad_(True)
+    fast(images).sum().backward()
+    assert images.grad.abs().sum() > 0
+    assert not any(p.requires_grad for p in fast.parameters())

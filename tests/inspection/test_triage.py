@@ -1,0 +1,126 @@
+"""Triage points at the label that a backdoor was planted for, at none in clean networks, and never answers with nonsense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra torch is not installed")
+
+from planted_networks import LABELS, SHAPE, TARGET, blobs, trained, untrained  # noqa: E402
+from torch import nn  # noqa: E402
+
+from bezoar.inspect.triage import triage  # noqa: E402
+
+IMAGES, TRUE = blobs(300, 40)
+
+
+def looked(network, images=IMAGES, labels=None, n_labels=LABELS, shape=SHAPE, **options):
+    return triage(network, shape, n_labels, images, labels, seed=0, **options)
+
+
+def honest(result, n_labels):
+    """Right shapes, and no number that is none."""
+    assert result.p_values.shape == (n_labels,)
+    assert np.isfinite(result.p_values).all()
+    assert (0 <= result.p_values).all()
+    assert (result.p_values <= 1).all()
+    assert 0 <= result.family <= 1
+    for values in result.statistics.values():
+        assert values.shape == (n_labels,)
+        assert not np.isinf(values).any()
+    assert all(np.isfinite(pair.p_value) for pair in result.pairs)
+
+
+@pytest.mark.parametrize("planted", ["patched", "hazed"])
+def test_the_target_stands_out(planted):
+    result = looked(trained(planted), labels=TRUE.numpy())
+    honest(result, LABELS)
+    assert result.family < 0.05
+    assert result.p_values.argmin() == TARGET
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_nothing_stands_out_in_a_clean_network(seed):
+    result = looked(trained("clean", seed))
+    honest(result, LABELS)
+    assert result.family > 0.05
+
+
+def test_labels_change_places_with_their_statistics():
+    network, order = trained("patched"), torch.tensor([3, 0, 5, 1, 4, 2])
+
+    class Renamed(nn.Module):
+        def forward(self, x):
+            return network(x)[:, order]
+
+    one, two = looked(network), looked(Renamed().eval())
+    for name in ("margin", "shift", "warp", "patch"):
+        assert np.allclose(two.statistics[name], one.statistics[name][order], atol=0.15), name
+
+
+def test_the_same_seed_gives_the_same_answer_and_torch_keeps_its_state():
+    before = torch.random.get_rng_state()
+    one, two = looked(trained("clean")), looked(trained("clean"))
+    assert one.statistics.keys() == two.statistics.keys()
+    assert all(np.array_equal(one.statistics[name], two.statistics[name]) for name in one.statistics)
+    assert one.family == two.family
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_without_data_only_what_needs_none_is_measured():
+    result = looked(trained("patched"), images=None)
+    honest(result, LABELS)
+    assert set(result.statistics) == {"margin"}
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_too_few_labels_say_nothing(n_labels):
+    result = looked(untrained(labels=n_labels).eval(), n_labels=n_labels)
+    honest(result, n_labels)
+    assert result.family == 1
+    assert (result.p_values == 1).all()
+
+
+def answering(logits):
+    class Constant(nn.Module):
+        def forward(self, x):
+            return logits(x)
+
+    return Constant().eval()
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        lambda x: x.mean((1, 2, 3))[:, None] * 0 + torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+        lambda x: x.mean((1, 2, 3))[:, None] * torch.tensor([1e4, -1e4, 0.0, 9e3, 0.0, 5.0]),
+        lambda x: (x.flatten(1)[:, :LABELS] * 1e6).softmax(1).log().clamp(min=-1e4),
+        lambda x: x.flatten(1)[:, :LABELS],
+    ],
+    ids=["constant", "huge", "saturated", "no layers"],
+)
+def test_strange_networks_give_numbers(logits):
+    result = looked(answering(logits))
+    honest(result, LABELS)
+
+
+def test_a_network_that_answers_nan_is_not_called_anything():
+    honest(looked(answering(lambda x: x.flatten(1)[:, :LABELS] * torch.nan)), LABELS)
+
+
+def test_one_channel_and_other_sides():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(20 * 12, 5)).eval()
+    honest(looked(network, images=torch.rand(50, 1, 20, 12), n_labels=5, shape=(1, 20, 12)), 5)
+
+
+def test_a_budget_is_kept_roughly():
+    result = looked(trained("clean"), budget=0.0)
+    assert "patch" not in result.statistics
+    honest(result, LABELS)
+
+
+def test_stages_are_timed():
+    result = looked(trained("clean"))
+    assert {"prepare", "margin", "shift", "warp"} <= set(result.cpu_seconds)
+    assert result.cpu_seconds.keys() == result.seconds.keys()
