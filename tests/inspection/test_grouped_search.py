@@ -1,4 +1,4 @@
-"""Many triggers side by side are what each would be alone; recovered ones flip images, and small ones only where one was planted."""
+"""Many triggers side by side are what each would be alone; recovered ones flip images, and are small where one was planted."""
 
 from __future__ import annotations
 

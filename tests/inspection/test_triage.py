@@ -23,7 +23,7 @@ def honest(result, n_labels):
     """Right shapes, and no number that is none."""
     assert result.p_values.shape == (n_labels,)
     assert np.isfinite(result.p_values).all()
-    assert (0 <= result.p_values).all()
+    assert (result.p_values >= 0).all()
     assert (result.p_values <= 1).all()
     assert 0 <= result.family <= 1
     for values in result.statistics.values():

@@ -32,11 +32,13 @@ from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
 _MOST_IMAGES = 512
-_SEARCHES: dict[Kind, tuple[int, int]] = {
-    "shift": (12, 16),
-    "warp": (12, 16),
-    "patch": (44, 14),
-}  # steps, images
+_STEPS: dict[Kind, int] = {"shift": 12, "warp": 12, "patch": 44}
+_PER_STEP: dict[Kind, tuple[int, int]] = {
+    "shift": (16, 16),
+    "warp": (16, 16),
+    "patch": (14, 8),
+}  # few labels, many
+_FEW = 16  # labels
 _SHARES = {"target": 0.5, "wave": 0.1, "source": 0.2, "exchange": 0.2}  # of the error allowed
 
 
@@ -102,7 +104,7 @@ def triage(
                 statistics["latent"] = _numpy(shortest_moves(head.features, head.weight, head.bias))
         with clock.stage("wave"):
             statistics["wave"] = _numpy(phase_contrasts(fast, pictures, own, n_labels))
-        for kind in _SEARCHES:
+        for kind in _STEPS:
             if not clock.over:
                 with clock.stage(kind):
                     statistics[kind] = _searched(fast, pictures, own, n_labels, kind, seed)
@@ -155,11 +157,11 @@ def judge(
 def _searched(
     network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, kind: Kind, seed: int
 ) -> NDArray[np.float64]:
-    steps, per_step = _SEARCHES[kind]
+    per_step = _PER_STEP[kind][n_labels > _FEW]
     labels = torch.arange(n_labels, device=images.device)[:, None].expand(-1, len(images))
     search = Search.begin(
         network, images, _pools(own, n_labels), Towards(labels), kind, per_step=per_step, seed=seed
-    ).run(steps)
+    ).run(_STEPS[kind])
     return _numpy(search.size if kind == "patch" else search.effort)
 
 
