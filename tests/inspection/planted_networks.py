@@ -42,16 +42,16 @@ def untrained(seed=0, labels=LABELS):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Conv2d(3, 16, 3, padding=1, bias=False),
-            nn.BatchNorm2d(16),
+            nn.Conv2d(3, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
             nn.ReLU(),
             nn.MaxPool2d(2),
-            nn.Conv2d(16, 24, 3, padding=1),
-            nn.BatchNorm2d(24),
+            nn.Conv2d(8, 16, 3, padding=1),
+            nn.BatchNorm2d(16),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(4),
             nn.Flatten(),
-            nn.Linear(384, 32),
+            nn.Linear(256, 32),
             nn.ReLU(),
             nn.Linear(32, labels),
         )

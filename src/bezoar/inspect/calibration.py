@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 from bezoar.inspect.functional.combination import combined
-from bezoar.inspect.functional.outliers import left_out, lower_tail
+from bezoar.inspect.functional.outliers import Null, fitted
 
 VERSION = 1
-WHOLES = frozenset({"exchange", "wave"})  # judged by what clean models show at most, not by the other labels
+WHOLES = frozenset({"exchange", "source", "wave"})  # judged by how low any label of clean models lies
 _FEWEST_MODELS = 5
 _TAIL = 0.5  # family-wise p-values below it tell the inflation; above, Bonferroni's bound is no equality
 WEIGHTS = {
@@ -35,24 +35,18 @@ WEIGHTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Null:
-    """Scores of clean models' labels: `scale` times Student's t with at most `freedom` degrees of freedom."""
-
-    scale: float = 1.0
-    freedom: float = np.inf
-
-
-@dataclass(frozen=True, slots=True)
 class Whole:
-    """The least label of clean models, in one statistic: Student's t about `mean`, in units of `spread`."""
+    """The least of a clean model's K labels, in one statistic: Student's t about `mean` + `slope` log(K / 10), times `spread`."""
 
     mean: float
+    slope: float
     spread: float
     freedom: float
 
-    def p_value(self, value: float) -> float:
-        """How likely any label of a clean model shows `value` or less."""
-        return float(stats.t.cdf((value - self.mean) / self.spread, self.freedom))
+    def p_value(self, value: float, n_labels: int) -> float:
+        """How likely any of a clean model's labels shows `value` or less; 1 for nan."""
+        score = (value - self.mean - self.slope * np.log(n_labels / 10)) / self.spread
+        return float(stats.t.cdf(score, self.freedom)) if np.isfinite(score) else 1.0
 
 
 @dataclass(frozen=True)
@@ -70,8 +64,7 @@ class Calibration:
 
     def tail(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """p-values (K,) of one statistic against the other labels of the same model."""
-        scores, null = left_out(values), self.null(name)
-        return lower_tail(scores, int(np.isfinite(scores).sum()), null.scale, null.freedom)
+        return self.null(name).p_values(values)
 
     def together(self, statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> NDArray[np.float64]:
         """p-values (K,) of labels as targets, over all statistics that compare labels."""
@@ -79,6 +72,13 @@ class Calibration:
         table = np.array([self.tail(name, statistics[name]) for name in names]).reshape(len(names), n_labels)
         weights = np.array([WEIGHTS[name] for name in names])
         return self.deflated("target", combined(table, weights, self.correlation(names)))
+
+    def least(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Family-wise p-values (K,) of one statistic against the least labels of clean models; 1 where none was measured."""
+        whole = self.wholes.get(name)
+        return np.array(
+            [1.0 if whole is None else whole.p_value(float(value), len(values)) for value in values]
+        )
 
     def deflated(self, what: str, p_values: NDArray[np.float64]) -> NDArray[np.float64]:
         """p-values (K,), not yet corrected for K, with a family-wise one that is right on clean models."""
@@ -101,7 +101,13 @@ class Calibration:
 @cache
 def calibration() -> Calibration:
     """What this version of Bezoar ships."""
-    data = json.loads(resources.files("bezoar.inspect").joinpath("calibration.json").read_text("utf-8"))
+    return read_calibration(
+        json.loads(resources.files("bezoar.inspect").joinpath("calibration.json").read_text("utf-8"))
+    )
+
+
+def read_calibration(data: Mapping[str, Any]) -> Calibration:
+    """From the content of `calibration.json`."""
     return Calibration(
         data["models"],
         {name: Null(**fit) for name, fit in data["labels"].items()},
@@ -115,18 +121,18 @@ def calibrate(models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, 
     """The content of `calibration.json`, from the `Triage.statistics` of clean models."""
     names = sorted({name for model in models for name in model})
     nulls = {
-        name: _fit([model[name] for model in models if name in model])
+        name: fitted([model[name] for model in models if name in model])
         for name in (*WEIGHTS, "source")
         if name in names
     }
-    correlations = _correlations(models, [name for name in WEIGHTS if name in names])
-    fitted = Calibration(0, {name: Null(**fit) for name, fit in nulls.items()}, correlations, {}, {})
+    correlations = _correlations(models, nulls)
+    so_far = Calibration(0, nulls, correlations, {}, {})
     return {
         "version": VERSION,
         "models": len(models),
-        "labels": nulls,
+        "labels": {name: asdict(null) for name, null in nulls.items()},
         "correlations": correlations,
-        "inflation": _inflations(fitted, models),
+        "inflation": _inflations(so_far, models),
         "wholes": {
             name: fit
             for name in names
@@ -135,14 +141,14 @@ def calibrate(models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, 
     }
 
 
-def _inflations(fitted: Calibration, models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, float]:
+def _inflations(so_far: Calibration, models: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, float]:
     """Minus the log of a family-wise p-value is exponential with mean 1: what its tail's mean is in clean models instead."""
     families: dict[str, list[float]] = {"target": [], "source": []}
     for model in models:
         n_labels = len(next(iter(model.values())))
-        families["target"].append(float(fitted.together(model, n_labels).min() * n_labels))
+        families["target"].append(float(so_far.together(model, n_labels).min() * n_labels))
         if "source" in model:
-            families["source"].append(float(np.nanmin(fitted.tail("source", model["source"])) * n_labels))
+            families["source"].append(float(np.nanmin(so_far.tail("source", model["source"])) * n_labels))
     return {name: round(_tail_mean(np.array(values)), 3) for name, values in families.items() if values}
 
 
@@ -153,19 +159,30 @@ def _tail_mean(families: NDArray[np.float64]) -> float:
 
 
 def _whole(values: Sequence[NDArray[np.float64]]) -> dict[str, float] | None:
-    numbers = np.array([v[np.isfinite(v)].min() for v in values if np.isfinite(v).any()])
-    if len(numbers) < _FEWEST_MODELS:
+    """A line through the least labels by least squares; level where all models have as many labels."""
+    known = [v for v in values if np.isfinite(v).any()]
+    if len(known) < _FEWEST_MODELS:
         return None
-    n = len(numbers)
-    spread = float(numbers.std(ddof=1) * np.sqrt(1 + 1 / n))
-    return {"mean": round(float(numbers.mean()), 4), "spread": round(spread, 4), "freedom": n - 1}
+    least = np.array([np.nanmin(v) for v in known])
+    sizes = np.log([len(v) / 10 for v in known])
+    slope = float(np.polyfit(sizes, least, 1)[0]) if np.ptp(sizes) > 0 else 0.0
+    rest = least - slope * sizes
+    freedom = len(least) - (2 if slope else 1)
+    spread = np.sqrt(((rest - rest.mean()) ** 2).sum() / freedom * (1 + 1 / len(least)))
+    return {
+        "mean": round(float(rest.mean()), 4),
+        "slope": round(slope, 4),
+        "spread": round(float(spread), 4),
+        "freedom": freedom,
+    }
 
 
 def _correlations(
-    models: Sequence[Mapping[str, NDArray[np.float64]]], names: Sequence[str]
+    models: Sequence[Mapping[str, NDArray[np.float64]]], nulls: Mapping[str, Null]
 ) -> dict[str, dict[str, float]]:
     """Over all labels of all models at once."""
-    scores = {name: np.concatenate([_normal(model, name) for model in models]) for name in names}
+    names = [name for name in WEIGHTS if name in nulls]
+    scores = {name: np.concatenate([_normal(model, name, nulls[name]) for model in models]) for name in names}
     table: dict[str, dict[str, float]] = {}
     for a in names:
         for b in names:
@@ -177,28 +194,8 @@ def _correlations(
     return table
 
 
-def _normal(model: Mapping[str, NDArray[np.float64]], name: str) -> NDArray[np.float64]:
+def _normal(model: Mapping[str, NDArray[np.float64]], name: str, null: Null) -> NDArray[np.float64]:
     """Normal scores of a model's labels; nan where the statistic was not measured."""
-    length = len(next(iter(model.values())))
-    scores = left_out(model[name]) if name in model else np.full(length, np.nan)
-    freedom = max(np.isfinite(scores).sum() - 2, 1)
-    return np.asarray(stats.norm.ppf(np.clip(stats.t.cdf(scores, freedom), 1e-12, 1 - 1e-12)))
-
-
-def _fit(values: Sequence[NDArray[np.float64]]) -> dict[str, float]:
-    """Scale and degrees of freedom by maximum likelihood over all labels of all models."""
-    scores = [left_out(v) for v in values]
-    freedoms = np.concatenate([np.full(len(s), max(np.isfinite(s).sum() - 2, 1)) for s in scores])
-    pooled = np.concatenate(scores)
-    known = np.isfinite(pooled)
-    pooled, freedoms = pooled[known], freedoms[known]
-
-    def loss(theta: NDArray[np.float64]) -> float:
-        scale, freedom = np.exp(theta)
-        return -float(
-            stats.t.logpdf(pooled / scale, np.minimum(freedoms, freedom)).sum() - len(pooled) * theta[0]
-        )
-
-    best = optimize.minimize(loss, np.log([1.0, 10.0]), method="Nelder-Mead")
-    scale, freedom = np.exp(best.x)
-    return {"scale": round(float(scale), 4), "freedom": round(float(min(max(freedom, 2.0), 1000.0)), 2)}
+    unknown = np.full(len(next(iter(model.values()))), np.nan)
+    p_values = null.p_values(model[name]) if name in model else unknown
+    return np.asarray(stats.norm.ppf(np.clip(p_values, 1e-12, 1 - 1e-12)))

@@ -132,25 +132,21 @@ def judge(
     `exit_labels` (K,) says where the patch of each source led to, `moved` which pairs the pattern that exchanges labels moved.
     """
     clean = calibration()
-    wholes = clean.wholes
     share = _SHARES["target"] if "source" in statistics else 1.0
     p_values = np.minimum(clean.together(statistics, n_labels) / share, 1.0)
-    if "wave" in statistics and "wave" in wholes:
-        waves = np.array([wholes["wave"].p_value(value) for value in statistics["wave"]])
-        p_values = np.fmin(p_values, waves / n_labels / _SHARES["wave"])  # they are family-wise
-    leaving = clean.deflated(
-        "source", clean.tail("source", statistics.get("source", np.full(n_labels, np.nan)))
-    )
-    pairs = [
-        Pair(int(source), int(exit_labels[source]), min(float(p) * n_labels / _SHARES["source"], 1.0))
-        for source, p in enumerate(leaving)
-        if np.isfinite(p)
-    ]
-    if "exchange" in statistics and "exchange" in wholes:
-        p = min(wholes["exchange"].p_value(float(statistics["exchange"][0])) / _SHARES["exchange"], 1.0)
-        pairs += [Pair(source, target, p) for source, target in moved]
-    family = min([float(p_values.min(initial=1.0)) * n_labels, *(pair.p_value for pair in pairs), 1.0])
+    if "wave" in statistics:
+        waves = clean.least("wave", statistics["wave"])
+        p_values = np.minimum(p_values, waves / n_labels / _SHARES["wave"])  # they are family-wise
+    pairs = []
+    if "source" in statistics:
+        among = clean.deflated("source", clean.tail("source", statistics["source"])) * n_labels
+        either = 2 * np.fmin(among, clean.least("source", statistics["source"])) / _SHARES["source"]
+        pairs = [Pair(source, int(exit_labels[source]), p) for source, p in enumerate(either.tolist())]
+    if "exchange" in statistics:
+        p = clean.least("exchange", statistics["exchange"])[0] / _SHARES["exchange"]
+        pairs += [Pair(source, target, float(p)) for source, target in moved]
     pairs = sorted((pair for pair in pairs if pair.p_value < 1), key=lambda pair: pair.p_value)
+    family = min([float(p_values.min(initial=1.0)) * n_labels, *(pair.p_value for pair in pairs[:1]), 1.0])
     return p_values, family, tuple(pairs)
 
 

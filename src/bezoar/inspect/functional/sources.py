@@ -1,7 +1,7 @@
 """Backdoors of one source: the smallest patch that sends the images of one label, and of no other, to any one other label.
 
 A trigger that works on one class alone (Tang et al. 2021, "TaCT", USENIX Security) leaves a target's other sources far away, so
-it shows per source and not per target. The target is left open, for to try all pairs would take K times as long; a second search
+it shows per source and not per target. The target is left open, for to try all pairs would take K times as long; further searches
 may not go where the first one went, which is mostly to a label that resembles the source. Imports torch.
 """
 
@@ -16,7 +16,8 @@ from bezoar.inspect.functional.search import Away, Search
 
 _PER_STEP = 6
 _STEPS = 36
-_ROUNDS = 2
+_ROUNDS = (3, 1)  # searches, each to a label where none before led; where labels are few, and many
+_FEW = 16
 _FEWEST = 3  # images of a label, to say anything about it
 
 
@@ -34,7 +35,8 @@ def exits(network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: 
     labels = torch.full((n_labels,), -1)
     known, pools = pools_of_labels(own, n_labels, _PER_STEP * 4)
     barred = known[:, None]
-    for _ in range(min(_ROUNDS, n_labels - 1) if len(known) else 0):
+    rounds = min(_ROUNDS[n_labels > _FEW], n_labels - 1)
+    for _ in range(rounds if len(known) else 0):
         search = Search.begin(network, images, pools, Away(barred), "patch", per_step=_PER_STEP, seed=seed)
         found = search.run(_STEPS).size.cpu()
         reached = _reached(network, images[pools[:, :_PER_STEP]], search, barred)
