@@ -57,7 +57,7 @@ def test_going_on_with_some_is_going_on(ready, kind):
 
 def test_parts_of_a_batch_make_the_whole(ready, monkeypatch):
     whole = begun(ready, [0, 4, 2], "shift").run(4)
-    monkeypatch.setattr("bezoar.inspect.functional.search._PIXELS", {"cpu": 1})
+    monkeypatch.setattr("bezoar.inspect.functional.folding._PIXELS", {"cpu": 1})
     assert torch.allclose(begun(ready, [0, 4, 2], "shift").run(4).effort, whole.effort, atol=1e-3)
 
 

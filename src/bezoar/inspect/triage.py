@@ -21,7 +21,7 @@ from torch import nn
 
 from bezoar.inspect.calibration import calibration
 from bezoar.inspect.functional.exchange import exchange
-from bezoar.inspect.functional.folding import Prepared, prepare
+from bezoar.inspect.functional.folding import Prepared, at_once, prepare
 from bezoar.inspect.functional.head import last_layer
 from bezoar.inspect.functional.latent import shortest_moves
 from bezoar.inspect.functional.margin import largest_margins
@@ -175,7 +175,7 @@ def _chosen(
     order = generator(seed, "inspect", "images").permutation(len(images))[:_MOST_IMAGES]
     some = images[torch.from_numpy(order)].to(network.device, torch.float32)
     with torch.no_grad():
-        own = torch.cat([network(batch).argmax(1) for batch in some.split(128)])
+        own = torch.cat([network(batch).argmax(1) for batch in some.split(at_once(some))])
     if labels is not None:
         right = own.cpu().numpy() == np.asarray(labels)[order]
         if right.any():

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from bezoar.inspect.functional.folding import Prepared
+from bezoar.inspect.functional.folding import Prepared, at_once
 from bezoar.inspect.functional.search import Search, Towards
 from bezoar.inspect.functional.sources import pools_of_labels
 from bezoar.seeds import generator
@@ -39,7 +39,8 @@ def exchange(
     """Of images (N, C, H, W) that the network gives the labels `own` (N,); None with fewer than four labels to look at."""
     per_label, rivals = (3, 5) if n_labels <= _FEW else (2, 3)
     known, pools = pools_of_labels(own, n_labels, per_label * _STEPS)
-    known, pools = known[:_MOST_SOURCES], pools[:_MOST_SOURCES]
+    most = max(4, min(_MOST_SOURCES, 4 * at_once(images) // per_label))
+    known, pools = known[:most], pools[:most]
     if len(known) < 4:
         return None
     per_step = per_label * len(known)
@@ -127,7 +128,7 @@ def _moved(
     """The exchanges (from, to) that the pattern brings about for most images of a label."""
     rows = rows.unique()
     stamped = search.triggers[0].apply(images[rows])
-    says = torch.cat([network(batch).argmax(1) for batch in stamped.split(128)])
+    says = torch.cat([network(batch).argmax(1) for batch in stamped.split(at_once(images))])
     hit = (says == found[own[rows]]).float()
     return tuple(
         (int(label), int(found[label]))

@@ -18,6 +18,7 @@ from torch import nn
 from bezoar.inspect.functional.graph_folding import fold_graph
 
 _PROBES = 4
+_PIXELS = {"cpu": 2**19, "cuda": 2**24}  # of images that go through a network at once: bounds memory
 _SAME = 1e-3  # of the spread of the answers: what folding may change
 _SIMILAR = 0.05  # the same for bfloat16
 
@@ -55,6 +56,12 @@ def prepare(network: nn.Module, shape: tuple[int, int, int], seed: int) -> Prepa
             fast = Prepared(folded, device, half=False)
     fast.eval()
     return fast
+
+
+def at_once(images: torch.Tensor) -> int:
+    """How many images like these (..., H, W) may go through a network at once."""
+    height, width = images.shape[-2:]
+    return int(max(1, _PIXELS[images.device.type] // (height * width)))
 
 
 def _agree(answers: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> bool:

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bezoar.inspect.functional.folding import at_once
+
 _ATEN = torch.ops.aten
-_BATCH = 256
 _SAME = 1e-3
 
 
@@ -27,7 +28,7 @@ def last_layer(network: nn.Module, images: torch.Tensor, n_labels: int) -> Head 
     """The last product (N, D) x (D, K) on the way to the logits, at `images` (N, C, H, W); None where there is no such layer."""
     parts: list[Head] = []
     with torch.no_grad():
-        for batch in images.split(_BATCH):
+        for batch in images.split(at_once(images)):
             with _Watch(len(batch), n_labels) as watch:
                 logits = network(batch).float()
             if watch.last is None:

@@ -6,13 +6,12 @@ import torch
 from torch import nn
 
 from bezoar.errors import InputError
-from bezoar.inspect.functional.folding import Prepared, prepare
+from bezoar.inspect.functional.folding import Prepared, at_once, prepare
 from bezoar.inspect.functional.search import Search, Towards
 from bezoar.inspect.trigger import Kind, Trigger
 
 _PER_STEP = 32
 _STEPS = 150
-_ASKED = 128  # images at a time
 
 
 def recover(
@@ -26,7 +25,7 @@ def recover(
     fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
     images = images.to(fast.device, torch.float32)
     with torch.no_grad():
-        own = torch.cat([fast(batch).argmax(1) for batch in images.split(_ASKED)])
+        own = torch.cat([fast(batch).argmax(1) for batch in images.split(at_once(images))])
     rows = torch.nonzero(own != target)[:, 0]
     if not len(rows):
         raise InputError(

@@ -7,32 +7,40 @@ from __future__ import annotations
 
 import torch
 
-from bezoar.inspect.functional.folding import Prepared
+from bezoar.inspect.functional.folding import Prepared, at_once
 
 _STARTS = 4
 _STEPS = 30
 _RATE = 0.1
+_DECAY = (0.9, 0.99)  # Adam's
+_LEAST = 1e-6  # logits: a label that nothing makes the first is as good as never said
 
 
 def largest_margins(network: Prepared, shape: tuple[int, int, int], n_labels: int, seed: int) -> torch.Tensor:
     """-log of the largest margin found (K,): logit of the label less the best other one; small = suspicious."""
     draw = torch.Generator().manual_seed(seed)
-    x = torch.rand((1, _STARTS, *shape), generator=draw).to(network.device).repeat(n_labels, 1, 1, 1, 1)
-    labels = torch.arange(n_labels, device=x.device).repeat_interleave(_STARTS)
-    x = x.flatten(0, 1)
+    starts = torch.rand((_STARTS, *shape), generator=draw).to(network.device)
+    labels = torch.arange(n_labels, device=network.device)
+    some = max(1, at_once(starts) // _STARTS)
+    margins = torch.cat([_ascended(network, starts, part) for part in labels.split(some)])
+    return -margins.clamp(min=_LEAST).log()
+
+
+def _ascended(network: Prepared, starts: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The largest margin (G,) that Adam finds for each label from all of `starts` (S, C, H, W)."""
+    x = starts.repeat(len(labels), 1, 1, 1)
+    wanted = labels.repeat_interleave(len(starts))[:, None]
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
     best = torch.full((len(x),), -torch.inf, device=x.device)
     for step in range(1, _STEPS + 1):
         x.requires_grad_(True)
-        z = network(x)
-        own = z.gather(1, labels[:, None])[:, 0]
-        other = z.scatter(1, labels[:, None], -torch.inf).amax(1)
-        margin = own - other
-        (g,) = torch.autograd.grad(margin.sum(), x)
+        logits = network(x)
+        margin = logits.gather(1, wanted)[:, 0] - logits.scatter(1, wanted, -torch.inf).amax(1)
+        (gradient,) = torch.autograd.grad(margin.sum(), x)
         with torch.no_grad():
             best = torch.maximum(best, margin)
-            mean = 0.9 * mean + 0.1 * g
-            square = 0.99 * square + 0.01 * g * g
-            move = mean / (1 - 0.9**step) / ((square / (1 - 0.99**step)).sqrt() + 1e-12)
-            x = (x + _RATE * move).clamp(0, 1)
-    return -best.reshape(n_labels, _STARTS).amax(1).clamp(min=1e-6).log()
+            mean.lerp_(gradient, 1 - _DECAY[0])
+            square.lerp_(gradient.square(), 1 - _DECAY[1])
+            spread = (square / (1 - _DECAY[1] ** step)).sqrt() + 1e-12
+            x = (x + _RATE * mean / (1 - _DECAY[0] ** step) / spread).clamp(0, 1)
+    return best.unflatten(0, (len(labels), -1)).amax(1)

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from bezoar.inspect.functional.folding import at_once
 from bezoar.inspect.functional.paint import RATES, Parameters, cells_of, stamp, start, triggers
 from bezoar.inspect.trigger import Kind, Trigger
 
@@ -20,7 +21,6 @@ _GOAL = 0.9  # of the images must flip before size counts for more
 _RISE, _FALL = 1.25, 1 / 1.4  # of a penalty, per step in which the goal was met, or missed
 _FIRST: dict[Kind, float] = {"patch": 0.5, "shift": 2.0, "warp": 20.0}  # penalties, in nats per unit of size
 _DECAY = (0.5, 0.9)  # Adam's
-_PIXELS = {"cpu": 2**19, "cuda": 2**24}  # of images that go through the network at once
 _AFTER = 3  # steps that do not count for the effort
 _LATE = 8  # last steps that count for the size
 
@@ -157,9 +157,9 @@ class Search:
         turn = torch.arange(step * n, (step + 1) * n, device=self.images.device) % self.pools.shape[1]
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
-        at_once = max(1, _PIXELS[self.images.device.type] // (n * self.images[0, 0].numel()))
-        groups = torch.arange(len(self.pools), device=self.images.device).split(at_once)
-        parts = [self._forward(some, self.pools[some][:, turn]) for some in groups]
+        some = max(1, at_once(self.images) // n)
+        groups = torch.arange(len(self.pools), device=self.images.device).split(some)
+        parts = [self._forward(group, self.pools[group][:, turn]) for group in groups]
         sizes, losses, success = (torch.cat(values) for values in zip(*parts, strict=True))
         self._remember(sizes, success)
         self._move(step + 1)

@@ -12,14 +12,13 @@ import math
 
 import torch
 
-from bezoar.inspect.functional.folding import Prepared
+from bezoar.inspect.functional.folding import Prepared, at_once
 
 _CYCLES = (3, 5, 6, 7, 9, 10)  # along a side, of waves along either axis
 _AMPLITUDE = 0.15
 _PHASES = 4
 _IMAGES = 24
 _FLOOR = 0.05  # of probability: less is not told from nothing
-_WAVES_AT_ONCE = 16
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -34,7 +33,8 @@ def phase_contrasts(
     counted = (own[:, None] != torch.arange(n_labels, device=own.device)).float()  # (n, K)
     counted = counted / counted.sum(0).clamp(min=1)
     parts = []
-    for waves in _bank(images.shape[2], images.shape[3]).to(images.device).split(_WAVES_AT_ONCE):
+    some = max(1, at_once(images) // len(images))
+    for waves in _bank(images.shape[2], images.shape[3]).to(images.device).split(some):
         stamped = (images + _AMPLITUDE * waves[:, None, None]).clamp(0, 1)
         chances = network(stamped.flatten(0, 1)).softmax(1).unflatten(0, stamped.shape[:2])
         parts.append((chances * counted).sum(1))
