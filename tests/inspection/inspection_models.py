@@ -105,6 +105,14 @@ def between(
     return plant
 
 
+def exchanging(images: Pixels, labels: Labels, rng: np.random.Generator) -> tuple[Pixels, Labels]:
+    """BadNets all-to-all: a fifth of the images patched and given the next label."""
+    rows = rng.permutation(len(labels))[: len(labels) // 5]
+    images, labels = images.copy(), labels.copy()
+    images[rows], labels[rows] = patched(images[rows]), (labels[rows] + 1) % (labels.max() + 1)
+    return images, labels
+
+
 def trained(
     angles: NDArray[np.float64],
     seed: int,
@@ -132,6 +140,11 @@ def badnets(n_classes: int, seed: int = 0) -> InMemory:
 @functools.cache
 def specific(n_classes: int, seed: int = 0) -> InMemory:
     return trained(even(n_classes), seed, between(SOURCE, TARGET))
+
+
+@functools.cache
+def exchanged(n_classes: int, seed: int = 0) -> InMemory:
+    return trained(even(n_classes), seed, exchanging)
 
 
 @functools.cache

@@ -7,9 +7,10 @@ import pytest
 from inspection_models import TARGET, badnets, clean, clean_data
 
 import bezoar
-from bezoar.inspect import inquiry
+from bezoar.inspect import inquiry, pipeline
 from bezoar.inspect.result import InspectionResult, Severity, Status
 from bezoar.inspect.saved import as_json
+from bezoar.inspect.triage import Triage
 
 N_LABELS, ALPHA = 10, 0.05
 
@@ -106,10 +107,25 @@ def test_without_data_nothing_is_confirmed(model) -> None:
     assert set(result.labels[0].statistics) == {"margin"}
 
 
-def test_a_margin_that_stands_out_without_data_is_undecided() -> None:
-    result = bezoar.inspect(badnets(N_LABELS), alpha=0.3)
+def test_a_margin_that_stands_out_without_data_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    p_values = np.array([1e-5, *[0.5] * (N_LABELS - 1)])
+    looked = Triage({"margin": np.zeros(N_LABELS)}, p_values, 1e-4)
+    monkeypatch.setattr(pipeline, "triage", lambda *_, **__: looked)
+    result = bezoar.inspect(clean(N_LABELS))
     assert result.verdict.status is Status.UNDECIDED
-    assert result.findings[0].target == TARGET
+    (finding,) = result.findings
+    assert (finding.severity, finding.target) == (Severity.REVIEW, 0)
+    assert "no clean images" in finding.explanation
+
+
+def test_a_clean_network_stays_unconfirmed_even_where_triage_errs(monkeypatch: pytest.MonkeyPatch) -> None:
+    p_values = np.array([0.5, 1e-5, *[0.6] * (N_LABELS - 2)])
+    monkeypatch.setattr(pipeline, "triage", lambda *_, **__: Triage({}, p_values, 1e-4))
+    result = bezoar.inspect(clean(N_LABELS), clean_data(N_LABELS))
+    assert result.verdict.status is Status.UNDECIDED
+    (finding,) = result.findings
+    assert finding.severity is Severity.REVIEW
+    assert finding.details["confirmed"] is False
 
 
 def test_a_spent_budget_is_said() -> None:

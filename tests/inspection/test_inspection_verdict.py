@@ -17,7 +17,7 @@ NAMES = ("cat", "dog", "<b>bird</b>", "frog", "ship")
 
 def evidence(success: float = 0.95, rival: float = 0.05) -> Evidence:
     trigger = Trigger("patch", np.ones((3, 8, 8), np.float32), np.eye(8, dtype=np.float32))
-    rivals = (Rival(0, 0.4, rival), Rival(1, 0.5, 0.0))
+    rivals = (Rival(0, 0.4, rival, 120), Rival(1, 0.5, 0.0, 120))
     return Evidence(trigger, success, 0.02, 120, 1e-30, rivals)
 
 
@@ -31,7 +31,7 @@ def case(
 ) -> Case:
     ways = {1: 2} if pair else {label: 2 for label in range(n_labels) if label != 2}
     kind = "source-specific" if pair else "all-to-one"
-    suspect = Suspect(kind, ways, p_value, (1 if pair else None, 2))
+    suspect = Suspect(kind, ways, p_value)
     return Case(suspect, shown, "" if shown else "the budget was spent", shortcut)
 
 
@@ -126,7 +126,7 @@ def test_findings_tell_what_was_seen() -> None:
 
 
 def test_all_to_all_says_what_becomes_what() -> None:
-    shift = Suspect("all-to-all", {0: 1, 1: 2, 2: 3}, 1e-4, (0, 1))
+    shift = Suspect("all-to-all", {0: 1, 1: 2, 2: 3}, 1e-4)
     finding = told(Case(shift, evidence()), Severity.BACKDOOR, NAMES)
     assert finding.target is None
     assert finding.sources == (0, 1, 2)

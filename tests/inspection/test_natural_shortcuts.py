@@ -10,6 +10,7 @@ from inspection_models import (
     InMemory,
     clean_images_of,
     even,
+    exchanged,
     specific,
     twins,
 )
@@ -22,8 +23,8 @@ from bezoar.inspect.suspects import Suspect
 from bezoar.inspect.trigger import Trigger
 
 
-def examined(model: InMemory, angles: np.ndarray, source: int, target: int) -> Case:
-    """A pair of labels, as if triage had pointed at it."""
+def examined(model: InMemory, angles: np.ndarray, kind: str, ways: dict[int, int]) -> Case:
+    """A suspect, as if triage had pointed at it."""
     images, labels = clean_images_of(angles, 480)
     inquiry = Inquiry(
         model.module,
@@ -34,11 +35,19 @@ def examined(model: InMemory, angles: np.ndarray, source: int, target: int) -> C
         seed=0,
         in_time=lambda: True,
     )
-    return inquiry.examine(Suspect("source-specific", {source: target}, 1e-4, (source, target), ("patch",)))
+    return inquiry.examine(Suspect(kind, ways, 1e-4, ("patch",)))
+
+
+def test_a_planted_exchange_of_labels_is_confirmed() -> None:
+    case = examined(exchanged(6), even(6), "all-to-all", {k: (k + 1) % 6 for k in range(6)})
+    assert case.evidence is not None
+    assert case.evidence.success > 0.6
+    assert case.evidence.confirmed
+    assert {rival.target for rival in case.evidence.rivals} == {None}
 
 
 def test_a_planted_way_between_two_labels_is_confirmed_and_no_shortcut() -> None:
-    case = examined(specific(6), even(6), SOURCE, TARGET)
+    case = examined(specific(6), even(6), "source-specific", {SOURCE: TARGET})
     assert case.evidence is not None
     assert case.evidence.success > 0.6
     assert case.evidence.control < 0.1
@@ -51,7 +60,7 @@ def test_a_planted_way_between_two_labels_is_confirmed_and_no_shortcut() -> None
 
 
 def test_the_way_between_labels_that_are_nearly_alike_is_a_shortcut() -> None:
-    case = examined(twins(), TWIN_ANGLES, 0, 1)
+    case = examined(twins(), TWIN_ANGLES, "source-specific", {0: 1})
     assert case.evidence is not None
     assert case.evidence.works
     assert case.shortcut
@@ -72,7 +81,7 @@ def test_reach_is_how_far_clean_images_are_from_a_label() -> None:
     [
         (0.10, 1, True),  # a third of the reach, a third of the size
         (0.02, 1, False),  # smaller than the reach asks for
-        (0.10, 2, False),  # not next to its source
+        (0.10, 3, False),  # not next to its source
     ],
 )
 def test_a_shortcut_is_as_long_as_its_reach_asks_for(mask_share: float, target: int, shortcut: bool) -> None:
@@ -80,5 +89,5 @@ def test_a_shortcut_is_as_long_as_its_reach_asks_for(mask_share: float, target: 
     mask = np.zeros((10, 10), np.float32)
     mask.flat[: round(100 * mask_share)] = 1
     trigger = Trigger("patch", np.ones((3, 10, 10), np.float32), mask)
-    evidence = Evidence(trigger, 0.9, 0.0, 100, 1e-20, (Rival(3, 0.3, 0.1),))
+    evidence = Evidence(trigger, 0.9, 0.0, 100, 1e-20, (Rival(3, 0.3, 0.1, 100),))
     assert is_shortcut(evidence, reach, 0, target) is shortcut

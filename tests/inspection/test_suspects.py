@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bezoar.inspect.suspects import Suspect, suspects
+from bezoar.inspect.suspects import Suspect, suspects, turned
 from bezoar.inspect.triage import Pair, Triage
 
 
@@ -17,7 +17,7 @@ def test_labels_in_doubt_are_suspects_with_their_family_wise_p_values() -> None:
     found = suspects(triage([0.5, 0.001, 0.9, 0.01, 0.3]))
     assert [(suspect.target, suspect.p_value) for suspect in found] == [(1, 0.005), (3, 0.05)]
     assert found[0].kind == "all-to-one"
-    assert found[0].targets(np.array([0, 1, 4])).tolist() == [1, -1, 1]
+    assert turned(found[0].ways, np.array([0, 1, 4])).tolist() == [1, -1, 1]
 
 
 def test_nothing_in_doubt_gives_no_suspect() -> None:
@@ -38,7 +38,7 @@ def test_the_kind_that_sets_a_label_apart_is_tried_first() -> None:
 
 def test_pairs_with_one_target_are_told_together() -> None:
     found = suspects(triage([0.5] * 6, (Pair(3, 1, 1e-4), Pair(4, 1, 0.02), Pair(5, 2, 0.5))))
-    assert found == [Suspect("source-specific", {3: 1, 4: 1}, 1e-4, (3, 1))]
+    assert found == [Suspect("source-specific", {3: 1, 4: 1}, 1e-4)]
     assert found[0].target == 1
 
 

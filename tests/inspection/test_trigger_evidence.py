@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from bezoar.inspect.evidence import LEEWAY, against_rivals, random_like, resized, tried
+from bezoar.inspect.evidence import LEEWAY, Evidence, Rival, against, random_like, resized, tried
 from bezoar.inspect.trigger import Kind, Trigger
 
 SIDE, N_LABELS = 12, 4
@@ -63,34 +65,27 @@ def test_what_random_patterns_do_too_is_no_trigger() -> None:
 def test_rivals_are_cut_to_about_the_size_of_the_suspect() -> None:
     pixels, labels = images()
     evidence = tried(Watchful(), patch(2, 2), pixels, np.full(60, 3), np.random.default_rng(0))
-    asked = []
-
-    def recover(target: int) -> Trigger:
-        asked.append(target)
-        return patch(SIDE, 6)
-
-    against = against_rivals(evidence, Watchful(), pixels, labels, [2, 0], recover)
-    assert asked == [2, 0]
-    assert [rival.size for rival in against.rivals] == [0.5, 0.5]
-    assert against.rivals[0].success == 0.0  # flips all images at its own size, and none when it is cut
-    assert against.confirmed
-    assert against.ahead == 1.0
+    large = against(evidence, patch(SIDE, 6), 2, Watchful(), pixels[labels != 2], np.full(40, 2))
+    assert large.rivals == (Rival(2, 0.5, 0.0, 40),)  # it flips all of them before it is cut
+    assert large.confirmed
+    assert large.ahead == 1.0
 
 
 def test_a_trigger_that_leads_elsewhere_at_the_same_size_confirms_nothing() -> None:
-    pixels, labels = images()
+    pixels, _ = images()
     evidence = tried(Watchful(), patch(SIDE, 6), pixels, np.full(60, 3), np.random.default_rng(0))
-    against = against_rivals(evidence, Watchful(), pixels, labels, [3, 2], lambda _: patch(2, 2))
-    assert len(against.rivals) == 1  # that is enough
-    assert against.works
-    assert against.ahead == 0.0
-    assert not against.confirmed
+    other = against(evidence, patch(2, 2), 3, Watchful(), pixels, np.full(60, 3))
+    assert other.works
+    assert other.ahead == 0.0
+    assert not other.confirmed
 
 
-def test_without_rivals_nothing_is_confirmed() -> None:
-    pixels, labels = images()
-    evidence = tried(Watchful(), patch(2, 2), pixels, np.full(60, 3), np.random.default_rng(0))
-    assert not against_rivals(evidence, Watchful(), pixels, labels, [], patch).confirmed
+def test_a_few_images_do_not_set_a_trigger_apart_from_a_rival() -> None:
+    evidence = Evidence(patch(2, 2), 0.9, 0.0, 20, 1e-9, (Rival(1, 0.1, 0.45, 20),))
+    assert evidence.works
+    assert evidence.ahead > 0.3
+    assert not evidence.confirmed
+    assert replace(evidence, tested=200, rivals=(Rival(1, 0.1, 0.45, 200),)).confirmed
 
 
 @pytest.mark.parametrize("kind", ["patch", "shift", "warp"])

@@ -9,7 +9,6 @@ recovered is never quite the smallest there is, so rivals may be half as large a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,20 +21,22 @@ from bezoar.inspect.trigger import Trigger
 WORKS = 0.5  # share of held-out images that a trigger has to flip to be called one
 LEEWAY = 1.5  # times its size, that rivals are cut to
 _AHEAD = 0.3  # by which its share has to exceed every rival's
-_LEVEL = 0.001  # of the test against random patterns
+_LEVEL = 0.001  # of the tests against random patterns and rivals
 _RANDOM = 10  # patterns
 _BATCH = 256
-
-Recover = Callable[[int], Trigger]
 
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A trigger recovered towards another label: its own size, and what share it flips at `LEEWAY` times the suspect's size."""
+    """A trigger recovered towards another label (None: towards other labels for each), cut to `LEEWAY` times the suspect's size.
 
-    target: int
+    `size` is its own before that, `success` the share of `tested` images that it flips.
+    """
+
+    target: int | None
     size: float
     success: float
+    tested: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,12 @@ class Evidence:
 
     @property
     def confirmed(self) -> bool:
-        """Whether it works, and no rival comes near."""
-        return self.works and self.ahead >= _AHEAD
+        """Whether it works, and clearly better than every rival."""
+        return self.works and self.ahead >= _AHEAD and all(self._exceeds(rival) for rival in self.rivals)
+
+    def _exceeds(self, rival: Rival) -> bool:
+        ours, theirs = round(self.success * self.tested), round(rival.success * rival.tested)
+        return exceeds(ours, self.tested, theirs, rival.tested) <= _LEVEL
 
 
 def tried(
@@ -89,32 +94,28 @@ def tried(
     ours = flipped(network, trigger, images, targets)
     theirs = [flipped(network, random_like(trigger, rng), images, targets) for _ in range(_RANDOM)]
     n = len(images)
-    table = [[ours, n - ours], [sum(theirs), _RANDOM * n - sum(theirs)]]
-    p_value = float(fisher_exact(table, alternative="greater").pvalue)
+    p_value = exceeds(ours, n, sum(theirs), _RANDOM * n)
     return Evidence(trigger, ours / n, sum(theirs) / (_RANDOM * n), n, p_value)
 
 
-def against_rivals(
+def against(
     evidence: Evidence,
+    rival: Trigger,
+    target: int | None,
     network: torch.nn.Module,
     images: torch.Tensor,
-    plain: NDArray[np.int64],
-    others: Sequence[int],
-    recover: Recover,
+    targets: NDArray[np.int64],
 ) -> Evidence:
-    """`evidence` with a rival for each of the `others`, shown to those images (N, C, H, W) that the network does not give its
-    label anyway (`plain` (N,) is what it gives them). After one that comes near no other is asked.
-    """
-    for other in others:
-        rows = np.flatnonzero(plain != other)
-        trigger = recover(other)
-        shown = resized(trigger, min(trigger.size, LEEWAY * evidence.trigger.size))
-        count = flipped(network, shown, images[torch.from_numpy(rows)], np.full(len(rows), other))
-        rival = Rival(other, trigger.size, count / len(rows))
-        evidence = replace(evidence, rivals=(*evidence.rivals, rival))
-        if not evidence.confirmed:
-            break
-    return evidence
+    """`evidence` with one more rival, shown to images (N, C, H, W) that it should turn to labels (N,), as in `tried`."""
+    shown = resized(rival, min(rival.size, LEEWAY * evidence.trigger.size))
+    share = flipped(network, shown, images, targets) / len(images)
+    return replace(evidence, rivals=(*evidence.rivals, Rival(target, rival.size, share, len(images))))
+
+
+def exceeds(ours: int, n_ours: int, theirs: int, n_theirs: int) -> float:
+    """p-value that `ours` of `n_ours` is no larger a share than `theirs` of `n_theirs` (Fisher's exact test, one-sided)."""
+    table = [[ours, n_ours - ours], [theirs, n_theirs - theirs]]
+    return float(fisher_exact(table, alternative="greater").pvalue)
 
 
 def flipped(

@@ -72,11 +72,10 @@ def _seen(case: Case, names: Sequence[str]) -> str:
         f"that it was not made with into {to}; random ones of equal size turn {evidence.control:.0%}."
     )
     if evidence.rivals:
-        best = max(evidence.rivals, key=lambda rival: rival.success)
-        told += (
-            f" Triggers recovered in the same way for {_listed([rival.target for rival in evidence.rivals], names)} "
-            f"turn {best.success:.0%} at most, though they may be half as large again."
-        )
+        best = max(rival.success for rival in evidence.rivals)
+        others = [rival.target for rival in evidence.rivals if rival.target is not None]
+        whose = _listed(others, names) if others else "other exchanges of these labels"
+        told += f" Triggers recovered alike for {whose} turn {best:.0%} at most, though they may be half as large again."
     return told
 
 
@@ -97,7 +96,7 @@ def _unlikely(case: Case, severity: Severity, names: Sequence[str]) -> str:
             return "The model hardly tells them apart without a trigger, either: clean models have such a short way, too."
         case Severity.BACKDOOR:
             return (
-                f"In a clean model, a label stands out so far from the others with probability {p_value:.1g}. "
+                f"In a clean model, something stands out so far with probability {p_value:.1g}. "
                 "Whoever knows the trigger decides what this model answers."
             )
         case Severity.REVIEW if case.evidence is not None and case.evidence.confirmed:
@@ -105,9 +104,7 @@ def _unlikely(case: Case, severity: Severity, names: Sequence[str]) -> str:
                 return f"With {len(names)} labels there are too few others to say how unusual that is."
             return f"Over all labels that is not significant (p = {p_value:.2g})."
         case _:
-            return (
-                f"In a clean model, a label stands out so far from the others with probability {p_value:.1g}."
-            )
+            return f"In a clean model, something stands out so far with probability {p_value:.1g}."
 
 
 def _details(case: Case) -> dict[str, Any]:

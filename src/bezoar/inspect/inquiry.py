@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bezoar.inspect.evidence import Evidence, against_rivals, logits, predictions, tried
+from bezoar.inspect.evidence import Evidence, against, logits, predictions, tried
 from bezoar.inspect.functional.folding import Prepared
 from bezoar.inspect.functional.inversion import recover
 from bezoar.inspect.pictures import trigger_pictures
 from bezoar.inspect.result import Picture
 from bezoar.inspect.shortcuts import is_shortcut, nearest, reaches
-from bezoar.inspect.suspects import Suspect
+from bezoar.inspect.suspects import Suspect, Ways, turned, ways_to
 from bezoar.inspect.trigger import Kind, Trigger
 from bezoar.seeds import generator
 
@@ -89,35 +89,37 @@ class Inquiry:
 
     def examine(self, suspect: Suspect) -> Case:
         """The case against one suspect."""
-        source, target = suspect.lead
-        rows = self._shown(suspect)
-        if len(rows) < FEWEST_TESTED:
-            return Case(suspect, why_not=f"there were only {len(rows)} held-out images to show it to")
-        if len(self._fitted(source, target)) < _FEWEST_FITTED:
+        n_shown = len(self._shown(suspect.ways))
+        if n_shown < FEWEST_TESTED:
+            return Case(suspect, why_not=f"there were only {n_shown} held-out images to show it to")
+        if not self._can_recover(suspect.ways):
             return Case(suspect, why_not="there were too few images to recover it from")
         best: Evidence | None = None
         for kind in suspect.triggers:
             if not self.in_time():
                 break
-            evidence = self._of_kind(kind, suspect, rows)
+            evidence = self._of_kind(kind, suspect)
             if best is None or _strength(evidence) > _strength(best):
                 best = evidence
             if best.confirmed:
                 break
         if best is None:
             return Case(suspect, why_not="the budget was spent")
-        if source is None or suspect.target is None:
+        if suspect.kind != "source-specific":
             return Case(suspect, best)
+        source, target = next(iter(suspect.ways.items()))
         return Case(suspect, best, shortcut=is_shortcut(best, self._reaches, source, target))
 
     def pictures(self, case: Case, names: Sequence[str]) -> tuple[Picture, ...]:
         """What was recovered, and held-out images that it flips, of as many labels as there are."""
         if case.evidence is None:
             return ()
-        rows = self._shown(case.suspect)
+        rows = self._shown(case.suspect.ways)
         shown, before = self.held_out.take(rows), self._plain[rows]
         after = predictions(self.network, shown.images, case.evidence.trigger)
-        flipped = np.flatnonzero((after == case.suspect.targets(shown.labels)) & (before == shown.labels))
+        flipped = np.flatnonzero(
+            (after == turned(case.suspect.ways, shown.labels)) & (before == shown.labels)
+        )
         first_of_label = np.unique(shown.labels[flipped], return_index=True)[1]
         others = np.setdiff1d(np.arange(len(flipped)), first_of_label)
         chosen = flipped[np.concatenate([first_of_label, others])[:_SHOWN]]
@@ -128,54 +130,68 @@ class Inquiry:
             [names[label] for label in after[chosen]],
         )
 
-    def _of_kind(self, kind: Kind, suspect: Suspect, rows: NDArray[np.int64]) -> Evidence:
-        source, target = suspect.lead
-        shown = self.held_out.take(rows)
-        rng = generator(self.seed, "evidence", kind, str(suspect.lead))
-        trigger = self._recovered(kind, source, target)
-        evidence = tried(self.network, trigger, shown.images, suspect.targets(shown.labels), rng)
+    def _of_kind(self, kind: Kind, suspect: Suspect) -> Evidence:
+        shown = self.held_out.take(self._shown(suspect.ways))
+        trigger = self._recovered(kind, suspect.ways)
+        rng = generator(self.seed, "evidence", kind, *suspect.ways.values())
+        evidence = tried(self.network, trigger, shown.images, turned(suspect.ways, shown.labels), rng)
         if not evidence.works:
             return evidence
-        own = self.held_out.labels == source if source is not None else np.ones(len(self._plain), bool)
-        pool = self._some(own)
-        others = [label for label in self._hardest(source) if label not in (source, target)]
-        return against_rivals(
-            evidence,
-            self.network,
-            self.held_out.take(pool).images,
-            self._plain[pool],
-            [label for label in others if len(self._fitted(source, label)) >= _FEWEST_FITTED][:_RIVALS],
-            lambda other: self._recovered(kind, source, other),
-        )
+        for target, ways in self._rivals(suspect):
+            rival, shown = self._recovered(kind, ways), self.held_out.take(self._shown(ways))
+            evidence = against(
+                evidence, rival, target, self.network, shown.images, turned(ways, shown.labels)
+            )
+            if not evidence.confirmed:
+                break  # one that comes near is enough
+        return evidence
 
-    def _shown(self, suspect: Suspect) -> NDArray[np.int64]:
-        """The held-out images that a suspect's trigger should flip, and that the network does not give its label anyway."""
-        targets = suspect.targets(self.held_out.labels)
-        return self._some((targets >= 0) & (self._plain != targets))
+    def _rivals(self, suspect: Suspect) -> list[tuple[int | None, Ways]]:
+        """Where else a trigger could lead: to the labels that a short way may lead to, the shortest first."""
+        ways = suspect.ways
+        drawn: list[tuple[int | None, Ways]]
+        match suspect.kind:
+            case "all-to-one":
+                everything = range(self._answers.shape[1])
+                drawn = [
+                    (label, ways_to(label, everything)) for label in self.ranking if label != suspect.target
+                ]
+            case "source-specific":
+                near = nearest(self._reaches, next(iter(ways)))
+                others = [label for label in near if label in self.ranking and label != suspect.target]
+                drawn = [(label, ways_to(label, ways)) for label in others if label not in ways]
+            case _:
+                targets = list(ways.values())
+                rolled = [[*targets[by:], *targets[:by]] for by in range(1, len(targets))]
+                maps = [dict(zip(ways, after, strict=True)) for after in rolled]
+                drawn = [(None, other) for other in maps if all(label != to for label, to in other.items())]
+        usable = [
+            entry
+            for entry in drawn
+            if self._can_recover(entry[1]) and len(self._shown(entry[1])) >= FEWEST_TESTED
+        ]
+        return usable[:_RIVALS]
 
-    def _some(self, which: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """As many of these held-out images as are needed, spread evenly."""
-        height, width = self.held_out.images.shape[2:]
-        return _spread(
-            np.flatnonzero(which), min(_MOST_TESTED, max(_LEAST_TESTED, _PIXELS // (height * width)))
-        )
+    def _can_recover(self, ways: Ways) -> bool:
+        return len(self._fitted(ways)) >= _FEWEST_FITTED
 
-    def _fitted(self, source: int | None, target: int) -> NDArray[np.int64]:
-        """The images to recover a trigger from."""
-        own = self.sample.labels == source if source is not None else True
-        return _spread(np.flatnonzero(own & (self.sample.labels != target)), _MOST_FITTED)
-
-    def _recovered(self, kind: Kind, source: int | None, target: int) -> Trigger:
-        images = self.sample.take(self._fitted(source, target)).images
-        trigger = recover(self.fast, images, target, kind=kind, seed=self.seed, steps=_STEPS)
+    def _recovered(self, kind: Kind, ways: Ways) -> Trigger:
+        sample = self.sample.take(self._fitted(ways))
+        targets = torch.from_numpy(turned(ways, sample.labels))
+        trigger = recover(self.fast, sample.images, targets, kind=kind, seed=self.seed, steps=_STEPS)
         self.progress()
         return trigger
 
-    def _hardest(self, source: int | None) -> list[int]:
-        """The labels to take rivals from, those that a short way may lead to first."""
-        if source is None:
-            return list(self.ranking)
-        return [label for label in nearest(self._reaches, source) if label in self.ranking]
+    def _fitted(self, ways: Ways) -> NDArray[np.int64]:
+        """The images to recover a trigger from."""
+        return _spread(np.flatnonzero(turned(ways, self.sample.labels) >= 0), _MOST_FITTED)
+
+    def _shown(self, ways: Ways) -> NDArray[np.int64]:
+        """The held-out images that a trigger should flip, and that the network does not give their new label anyway."""
+        targets = turned(ways, self.held_out.labels)
+        height, width = self.held_out.images.shape[2:]
+        most = min(_MOST_TESTED, max(_LEAST_TESTED, _PIXELS // (height * width)))
+        return _spread(np.flatnonzero((targets >= 0) & (self._plain != targets)), most)
 
     @cached_property
     def _answers(self) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from bezoar.inspect.findings import told
 from bezoar.inspect.functional.folding import prepare
 from bezoar.inspect.inquiry import Case, Inquiry, Sample
 from bezoar.inspect.result import Finding, InspectionResult, LabelReport, Severity
-from bezoar.inspect.suspects import Suspect, suspects
+from bezoar.inspect.suspects import FEWEST_LABELS, Suspect, suspects
 from bezoar.inspect.triage import Triage, triage
 from bezoar.inspect.verdict import severity, verdict
 from bezoar.progress import track
@@ -150,11 +150,12 @@ def _halves(clean: CleanImages, device: torch.device, seed: int) -> tuple[Sample
 
 
 def _cleared(looked: Triage, found: Sequence[Suspect]) -> tuple[int, ...]:
-    """The labels that no suspect leads to, the smallest p-value first."""
-    suspected = {
-        target for suspect in found if suspect.kind == "all-to-one" for target in suspect.ways.values()
-    }
-    return tuple(int(label) for label in np.argsort(looked.p_values, kind="stable") if label not in suspected)
+    """The labels that no suspect leads to, the smallest p-value first; all where there are so few that all are suspects."""
+    order = [int(label) for label in np.argsort(looked.p_values, kind="stable")]
+    if len(order) < FEWEST_LABELS:
+        return tuple(order)
+    suspected = {suspect.target for suspect in found if suspect.kind == "all-to-one"}
+    return tuple(label for label in order if label not in suspected)
 
 
 def _names(model: Model, dataset: Dataset | None, classes: Sequence[str] | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bezoar.inspect.evidence import Evidence
 
+_NEXT = 2  # labels that are next to a source
 _ACCURACY = 1.5  # of sizes and reaches, as a factor
 
 
@@ -33,7 +34,10 @@ def nearest(reach: NDArray[np.float64], source: int) -> list[int]:
 
 
 def is_shortcut(evidence: Evidence, reach: NDArray[np.float64], source: int, target: int) -> bool:
-    """Whether a working trigger leads to the label next to its source, and is as large as its reach asks for by its rivals'."""
-    asked = min((rival.size / reach[source, rival.target] for rival in evidence.rivals), default=np.inf)
+    """Whether a working trigger leads to a label next to its source, and is as large as its reach asks for by its rivals'."""
+    asked = min(
+        (rival.size / reach[source, rival.target] for rival in evidence.rivals if rival.target is not None),
+        default=np.inf,
+    )
     explained = evidence.trigger.size / reach[source, target] * _ACCURACY >= asked
-    return evidence.works and nearest(reach, source)[0] == target and bool(explained)
+    return evidence.works and target in nearest(reach, source)[:_NEXT] and bool(explained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,13 @@ from bezoar.inspect.trigger import Kind
 if TYPE_CHECKING:
     from bezoar.inspect.triage import Pair, Triage
 
+Ways = dict[int, int]
 KINDS: tuple[Kind, ...] = ("patch", "shift", "warp")
+_STATISTICS: dict[Kind, tuple[str, ...]] = {
+    "patch": ("patch",),
+    "shift": ("shift", "wave"),
+    "warp": ("warp",),
+}
 
 IN_DOUBT = 0.1  # family-wise p-value up to which a label gets a full inversion
 FEWEST_LABELS = 4  # with fewer, none stands out among the others whatever it looks like
@@ -29,27 +35,32 @@ class Suspect:
 
     Attributes:
         kind: as a finding's.
-        ways: label to what it would be turned into; labels that are left alone are missing.
+        ways: label to what it would be turned into, the most significant first; labels that are left alone are missing.
         p_value: family-wise over everything that was tested.
-        lead: the pair (source, target) or, without a source, the label to recover a trigger for.
         triggers: kinds to look for, the most promising first.
 
     """
 
     kind: str
-    ways: dict[int, int]
+    ways: Ways
     p_value: float
-    lead: tuple[int | None, int]
     triggers: tuple[Kind, ...] = KINDS
 
     @property
     def target(self) -> int | None:
         """The only target; None where there are several."""
-        return self.lead[1] if len(set(self.ways.values())) == 1 else None
+        targets = set(self.ways.values())
+        return targets.pop() if len(targets) == 1 else None
 
-    def targets(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What images with these labels (N,) would be turned into, -1 where they are left alone."""
-        return np.array([self.ways.get(int(label), -1) for label in labels], np.int64)
+
+def ways_to(target: int, labels: Iterable[int]) -> Ways:
+    """From each of the labels, but itself, to one target."""
+    return {label: target for label in labels if label != target}
+
+
+def turned(ways: Ways, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What images with these labels (N,) would be turned into, -1 where they are left alone."""
+    return np.array([ways.get(int(label), -1) for label in labels], np.int64)
 
 
 def suspects(looked: Triage) -> list[Suspect]:
@@ -63,9 +74,8 @@ def suspects(looked: Triage) -> list[Suspect]:
     found = [
         Suspect(
             "all-to-one",
-            {source: int(label) for source in range(n_labels) if source != label},
+            ways_to(int(label), range(n_labels)),
             float(corrected[label]),
-            (None, int(label)),
             _promising(looked, int(label)),
         )
         for label in np.argsort(looked.p_values, kind="stable")[:_MOST]
@@ -76,11 +86,11 @@ def suspects(looked: Triage) -> list[Suspect]:
 
 
 def _promising(looked: Triage, label: int) -> tuple[Kind, ...]:
-    """The kinds of trigger, the one whose statistic sets the label furthest apart first."""
-    apart = {
-        kind: left_out(looked.statistics[kind])[label] if kind in looked.statistics else 0.0 for kind in KINDS
-    }
-    return tuple(sorted(KINDS, key=lambda kind: float(np.nan_to_num(apart[kind]))))
+    """The kinds of trigger, the one whose statistics set the label furthest apart first."""
+    apart = {name: np.nan_to_num(left_out(values)[label]) for name, values in looked.statistics.items()}
+    return tuple(
+        sorted(KINDS, key=lambda kind: min(float(apart.get(name, 0.0)) for name in _STATISTICS[kind]))
+    )
 
 
 def _of_pairs(pairs: Sequence[Pair], family: float) -> list[Suspect]:
@@ -89,13 +99,12 @@ def _of_pairs(pairs: Sequence[Pair], family: float) -> list[Suspect]:
     for pair in in_doubt:
         by_target.setdefault(pair.target, []).append(pair)
     if len(by_target) >= _MANY_TARGETS:
-        ways = {pair.source: pair.target for pair in reversed(in_doubt)}
-        return [_suspect("all-to-all", ways, in_doubt[0], family)]
-    return [
-        _suspect("source-specific", {pair.source: target for pair in group}, group[0], family)
-        for target, group in list(by_target.items())[:_MOST]
-    ]
+        return [_suspect("all-to-all", in_doubt, family)]
+    return [_suspect("source-specific", group, family) for group in list(by_target.values())[:_MOST]]
 
 
-def _suspect(kind: str, ways: dict[int, int], first: Pair, family: float) -> Suspect:
-    return Suspect(kind, ways, max(first.p_value, family), (first.source, first.target))
+def _suspect(kind: str, pairs: Sequence[Pair], family: float) -> Suspect:
+    ways: Ways = {}
+    for pair in pairs:
+        ways.setdefault(pair.source, pair.target)
+    return Suspect(kind, ways, max(pairs[0].p_value, family))

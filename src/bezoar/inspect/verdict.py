@@ -20,9 +20,7 @@ _LIMITS = (
     "Backdoors that lead from several labels together, or that need two triggers at once, are not looked for.",
 )
 _WITHOUT_DATA = "Without clean images only the largest margin of each label was looked at, and nothing could be confirmed."
-_WITHOUT_PAIRS = (
-    "Backdoors from one label to another were not looked for: too few clean images of each label."
-)
+_WITHOUT_PAIRS = "Backdoors from one label to another were not looked for: there were too few images, or the budget was spent."
 
 
 def severity(case: Case, alpha: float, n_labels: int) -> Severity | None:
@@ -42,7 +40,7 @@ def verdict(findings: Sequence[Finding], looked: Triage, alpha: float, n_images:
     limits = list(_LIMITS)
     if n_images is None:
         limits.insert(0, _WITHOUT_DATA)
-    elif not looked.pairs:
+    elif "source" not in looked.statistics:
         limits.insert(0, _WITHOUT_PAIRS)
     status, summary = _decided(findings, alpha, looked, n_images)
     return Verdict(status, alpha, _p_value(findings, looked), summary, tuple(limits))

@@ -15,27 +15,34 @@ _STEPS = 150
 
 
 def recover(
-    network: nn.Module, images: torch.Tensor, target: int, *, kind: Kind, seed: int, steps: int = _STEPS
+    network: nn.Module,
+    images: torch.Tensor,
+    target: int | torch.Tensor,
+    *,
+    kind: Kind,
+    seed: int,
+    steps: int = _STEPS,
 ) -> Trigger:
-    """The smallest trigger found that sends images (N, C, H, W), of any other label, to `target`.
+    """The smallest trigger found that sends images (N, C, H, W) to the label `target`, or each to its own of `target` (N,).
 
     InputError when the network gives them all that label as they are.
     """
     shape = (images.shape[1], images.shape[2], images.shape[3])
     fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
     images = images.to(fast.device, torch.float32)
+    targets = torch.as_tensor(target, device=fast.device).expand(len(images))
     with torch.no_grad():
         own = torch.cat([fast(batch).argmax(1) for batch in images.split(at_once(images))])
-    rows = torch.nonzero(own != target)[:, 0]
+    rows = torch.nonzero(own != targets)[:, 0]
     if not len(rows):
         raise InputError(
-            f"the network gives every image label {target} as it is; give images of other labels"
+            f"the network gives every image label {int(targets[0])} as it is; give images of other labels"
         )
     search = Search.begin(
         fast,
         images,
         rows[None],
-        Towards(torch.full((1, len(images)), target, device=fast.device)),
+        Towards(targets[None]),
         kind,
         per_step=min(_PER_STEP, len(rows)),
         seed=seed,
