@@ -103,8 +103,8 @@ def _check(entries: list[zipfile.ZipInfo], path: Path) -> None:
                 f"{path}: two records have the name {quoted(name)}; readers would see two models"
             )
         seen.add(name)
-        if entry.flag_bits & 1:
-            raise InputError(f"{path}: {quoted(name)} is encrypted")
+        if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"{path}: {quoted(name)} is encrypted, or compressed as no exporter does it")
         if entry.file_size > max(_SMALL, entry.compress_size * _MAX_RATIO):
             raise LimitError(
                 f"{path}: {quoted(name)} grows from {entry.compress_size:,} to {entry.file_size:,} bytes: "
