@@ -243,7 +243,7 @@ _SYMBOLIC: dict[str, Callable[..., Any]] = {  # arithmetic on sizes, and what ex
     "math.floor": SCALAR["floor"],
     "math.ceil": SCALAR["ceil"],
     "math.trunc": lambda value: checked(math.trunc(value)),
-    "_operator.getitem": lambda items, index: items[index],
+    "_operator.getitem": lambda items, index: checked(items[index]),
     **{
         f"_operator.{name}": SCALAR[name]
         for name in (

@@ -18,7 +18,8 @@ from bezoar.models.opening.fused import encoder_layer, multi_head_attention
 from bezoar.models.opening.limits import quoted
 
 _MAX_INTEGER = 2**63
-_MAX_LENGTH = 100_000  # of a list that a graph makes
+MAX_LENGTH = 100_000  # of a list that a graph makes, with all lists in it
+_MAX_DEPTH = 100  # of such a list
 
 _NAMES = """
     abs acos acosh adaptive_avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool2d adaptive_avg_pool3d
@@ -94,12 +95,22 @@ def _evaluating(function: Callable[..., Any], option: str, position: int, own: b
 
 
 def checked(value: Any) -> Any:
-    """A number or list that a graph computed; InputError where it is larger than any shape needs."""
+    """A number or list that a graph computed; InputError where it is larger than any shape needs.
+
+    A list counts as often as it stands in others: comparing, printing or hashing one that is there twice, twice, ... never ends.
+    """
     if type(value) is int and not -_MAX_INTEGER <= value < _MAX_INTEGER:
         raise InputError("its graph computes an integer of more than 64 bits")
-    if isinstance(value, list) and len(value) > _MAX_LENGTH:
-        raise InputError(f"its graph makes a list of {len(value):,} values")
-    return value
+    level, count = [value], 0
+    for _ in range(_MAX_DEPTH):
+        level = [item for item in level if isinstance(item, list | tuple | dict)]
+        count += sum(map(len, level))
+        if not level:
+            return value
+        if count > MAX_LENGTH:
+            raise InputError(f"its graph makes a list of more than {MAX_LENGTH:,} values")
+        level = [item for items in level for item in (items.values() if isinstance(items, dict) else items)]
+    raise InputError("its graph nests lists deeper than any network needs")
 
 
 def _power(base: float, exponent: float) -> float:
@@ -121,7 +132,7 @@ def _numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _add(first: Any, second: Any, alpha: int = 1) -> Any:
-    if isinstance(first, list) and isinstance(second, list) and len(first) + len(second) <= _MAX_LENGTH:
+    if isinstance(first, list) and isinstance(second, list) and len(first) + len(second) <= MAX_LENGTH:
         return first + second
     return _numbers(lambda a, b, c: a + b * c)(first, second, alpha)
 

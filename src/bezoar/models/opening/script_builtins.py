@@ -12,7 +12,7 @@ import torch
 
 from bezoar.errors import InputError
 from bezoar.models.opening.limits import quoted
-from bezoar.models.opening.operators import SCALAR
+from bezoar.models.opening.operators import MAX_LENGTH, SCALAR, checked
 
 
 def _slice(items: Any, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
@@ -29,6 +29,20 @@ def _size(tensor: Any, axis: int | None = None) -> Any:
 
 def _set_item(items: Any, key: Any, value: Any) -> None:
     items[key] = value
+    checked(items)
+
+
+def _append(items: Any, item: Any) -> None:
+    items.append(item)
+    if isinstance(item, list | tuple | dict):
+        checked(items)
+
+
+def _range(*bounds: Any) -> Any:
+    found = range(*bounds)
+    if len(found) > MAX_LENGTH:
+        raise InputError(f"its code counts over {len(found):,} steps")
+    return found
 
 
 LISTS: dict[str, Callable[..., Any]] = {  # of lists, and facts about tensors
@@ -36,7 +50,7 @@ LISTS: dict[str, Callable[..., Any]] = {  # of lists, and facts about tensors
     "size": _size,
     "dim": lambda tensor: tensor.dim(),
     "numel": lambda tensor: tensor.numel(),
-    "append": lambda items, item: items.append(item),
+    "append": _append,
     "format": lambda text, *_: text,
     "__is__": lambda a, b: a is b,
     "__isnot__": lambda a, b: a is not b,
@@ -74,7 +88,7 @@ BUILTINS: dict[str, Callable[..., Any]] = {
     "bool": bool,
     "str": lambda value: "",  # only for messages
     "len": len,
-    "range": range,
+    "range": _range,
 }
 PRIMITIVES: dict[str, Callable[..., Any]] = {
     "ops.prim.NumToTensor": torch.tensor,

@@ -99,7 +99,10 @@ class Code:
         """Names of the tensors of class `owner` that training changes."""
         for item in getattr(self.definition(owner), "body", []):
             if isinstance(item, ast.Assign) and _dotted(item.targets[0]) == "__parameters__":
-                return {str(name) for name in ast.literal_eval(item.value)}
+                try:
+                    return {str(name) for name in ast.literal_eval(item.value)}
+                except (ValueError, TypeError, RecursionError) as error:
+                    raise InputError(f"its code lists the parameters of {quoted(owner)} wrongly") from error
         return set()
 
 
@@ -179,7 +182,7 @@ class Interpreter:
             case ast.Constant(value=value):
                 return value
             case ast.Attribute(value=ast.Name(id="CONSTANTS"), attr=name):
-                return self._tensor(self._constants[int(name.removeprefix("c"))])
+                return checked(self._tensor(self._constants[int(name.removeprefix("c"))]))
             case ast.Attribute(value=value, attr=name):
                 owner = _dotted(value)
                 if owner.startswith("__torch__"):
@@ -188,9 +191,9 @@ class Interpreter:
             case ast.Call(func=function, args=arguments, keywords=keywords):
                 return self._apply(function, arguments, keywords, names)
             case ast.List(elts=items):
-                return [self._evaluate(item, names) for item in items]
+                return checked([self._evaluate(item, names) for item in items])
             case ast.Tuple(elts=items):
-                return tuple(self._evaluate(item, names) for item in items)
+                return checked(tuple(self._evaluate(item, names) for item in items))
             case ast.Dict(keys=[], values=[]):
                 return {}
             case ast.UnaryOp(op=ast.USub(), operand=operand):
@@ -206,7 +209,7 @@ class Interpreter:
         if name == "training":
             return False
         if name in owner.state:
-            return self._tensor(owner.state[name])
+            return checked(self._tensor(owner.state[name]))
         return self._evaluate(self._code.constant(owner.name, name), {})
 
     def _apply(
