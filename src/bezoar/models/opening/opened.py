@@ -35,7 +35,8 @@ _FAILURES = (
     AssertionError,
     MemoryError,
 )
-_LARGE = 2**28  # bytes of a tensor for which it is worth asking how much memory there is
+_LARGE = 2**28  # bytes of new tensors after which it is worth asking how much memory there is
+_MAX_CLASSES = 2**20
 _SUM = 1e-3  # by which a softmax may miss 1
 
 
@@ -169,6 +170,8 @@ def _logits(output: Any) -> torch.Tensor:
         output = next(iter(output.values() if isinstance(output, Mapping) else output))
     if not isinstance(output, torch.Tensor):
         raise InputError(f"the model gives a {type(output).__name__}, no tensor")
+    if output.is_complex() or output.is_meta:
+        raise InputError("the model gives complex numbers, or none")
     if output.dim() == 4 and output.shape[2:] == (1, 1):
         output = output.flatten(1)
     if output.dim() != 2:
@@ -190,6 +193,10 @@ def _probe(body: Body, preprocessing: Preprocessing, path: Path) -> torch.Tensor
             f"{path}: is no image classifier: it gives shape {tuple(outputs.shape)} for {_PROBES} images, not "
             f"({_PROBES}, K) with K >= 2"
         )
+    if outputs.shape[1] > _MAX_CLASSES:
+        raise LimitError(
+            f"{path}: has {outputs.shape[1]:,} outputs; at most {_MAX_CLASSES:,} labels are inspected"
+        )
     if not bool(torch.isfinite(outputs).all()):
         raise InputError(f"{path}: the model gives NaN or infinity for grey images; the model cannot work")
     return outputs
@@ -210,6 +217,10 @@ def _with_outputs(
 class _Allocations(TorchDispatchMode):  # type: ignore[misc]
     """Within this block LimitError before an operator makes a tensor that does not fit into memory."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._unasked = 0  # bytes
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         size = 0
         with contextlib.suppress(*_FAILURES):  # shapes that depend on values are not known before
@@ -218,10 +229,13 @@ class _Allocations(TorchDispatchMode):  # type: ignore[misc]
                 options["device"] = torch.device("meta")
             shapes = function(*_shapes(args), **options)
             size = sum(leaf.nbytes for leaf in tree_leaves(shapes) if isinstance(leaf, torch.Tensor))
-        if size > _LARGE and size > available_bytes():
-            raise LimitError(
-                f"the model makes a tensor of {gigabytes(size)}; this machine has {gigabytes(available_bytes())} free"
-            )
+        self._unasked += size
+        if self._unasked > _LARGE:
+            self._unasked = 0
+            if size + _LARGE > (free := available_bytes()):
+                raise LimitError(
+                    f"the model makes a tensor of {gigabytes(size)}; this machine has {gigabytes(free)} free"
+                )
         return function(*args, **(kwargs or {}))
 
 
