@@ -7,15 +7,15 @@ name and a state, its tensors become views of storages that the caller provides,
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from bezoar.errors import InputError
 from bezoar.models.opening.limits import first_line, quoted
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Object:
     """An instance of the class `name`, with its attributes."""
 
@@ -48,6 +48,10 @@ class _Name:
 
 
 _MARK = object()
+_REBUILT = ("parameter", "tensor", "tensor_v3", "sparse_tensor", "meta_tensor_no_storage")
+_OPAQUE = {f"torch._utils _rebuild_{kind}" for kind in _REBUILT} | {
+    "torch Size", "torch device", "torch.serialization _get_layout", "collections Counter", "_codecs encode",
+}  # fmt: skip
 _LISTS = {f"torch.jit._pickle build_{kind}list" for kind in ("int", "bool", "double", "tensor")}
 
 
@@ -56,7 +60,19 @@ def read_pickle(content: bytes, where: str, folder: str) -> Any:
 
     InputError for anything else in it.
     """
-    machine = _Machine(where, folder)
+    return _value(content, _Machine(where, folder))
+
+
+def check_weights(stream: BinaryIO, where: str) -> None:
+    """InputError unless the next pickle in `stream` describes tensors and plain values, whatever it wraps them in.
+
+    `torch.load(weights_only=True)` runs nothing either, but makes arrays as large as a pickle says, and looks nested keys up.
+    """
+    _value(stream, _Machine(where, "", _OPAQUE))
+
+
+def _value(content: bytes | BinaryIO, machine: _Machine) -> Any:
+    where = machine.where
     try:
         for opcode, argument, _ in pickletools.genops(content):
             if opcode.name == "STOP":
@@ -86,9 +102,10 @@ def names_in(content: bytes) -> list[str]:
 
 
 class _Machine:
-    def __init__(self, where: str, folder: str) -> None:
+    def __init__(self, where: str, folder: str, opaque: Set[str] = frozenset()) -> None:
         self.stack: list[Any] = []
-        self._where, self._folder = where, folder
+        self.where = where
+        self._folder, self._opaque = folder, opaque
         self._memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
@@ -116,7 +133,7 @@ class _Machine:
             _ACTIONS[name](self)
         elif name not in ("PROTO", "FRAME"):
             raise InputError(
-                f"{self._where}: has the pickle instruction {name}, which torch does not write here"
+                f"{self.where}: has the pickle instruction {name}, which torch does not write here"
             )
 
     def _popped(self, count: int) -> list[Any]:
@@ -146,10 +163,16 @@ class _Machine:
 
     def _set_items(self) -> None:
         items = self._marked()
-        self._last(dict).update(zip(items[::2], items[1::2], strict=True))
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._set(key, value)
 
     def _set_item(self) -> None:
-        key, value = self._popped(2)
+        self._set(*self._popped(2))
+
+    def _set(self, key: Any, value: Any) -> None:
+        """Keys are texts and numbers: looking a nested tuple up can take years, or overflow the stack."""
+        if not isinstance(key, str | int | float):
+            raise TypeError("a dictionary has keys that are neither texts nor numbers")
         self._last(dict)[key] = value
 
     def _last(self, kind: type) -> Any:
@@ -165,14 +188,20 @@ class _Machine:
 
     def _build(self) -> None:
         state = self.stack.pop()
+        if isinstance(self.stack[-1], dict):
+            return  # the versions of layers, beside the weights
         target = self._last(Object)
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             raise TypeError("the state of an object is no dictionary")
         target.state.update(state)
 
     def _persistent(self) -> None:
-        kind, storage, key, _, numel = self.stack.pop()
-        if kind != "storage" or not isinstance(storage, _Name) or not storage.name.startswith("torch "):
+        kind, storage, key, _, numel = self.stack.pop()[:5]
+        if (
+            kind != "storage"
+            or not isinstance(storage, _Name)
+            or not storage.name.startswith(("torch ", "torch.storage "))
+        ):
             raise ValueError("no storage")
         if not isinstance(key, str) or not isinstance(numel, int):
             raise TypeError("no storage")
@@ -195,14 +224,16 @@ class _Machine:
             storage, offset, size, stride = arguments[:4]
             if not isinstance(storage, Storage) or not _are_sizes(offset, *size, *stride):
                 raise ValueError("no tensor")
-            self.stack.append(StoredTensor(storage, offset, size, stride))
+            self.stack.append(StoredTensor(storage, offset, tuple(size), tuple(stride)))
+        elif name and name in self._opaque:
+            self.stack.append(Object(name))
         else:
             raise self._refused(function)
 
     def _refused(self, what: Any) -> InputError:
         name = what.name.replace(" ", ".") if isinstance(what, _Name) else type(what).__name__
         return InputError(
-            f"{self._where}: its pickle calls {quoted(name)}, which no tensor needs; nothing was run"
+            f"{self.where}: its pickle calls {quoted(name)}, which no tensor needs; nothing was run"
         )
 
 
@@ -218,6 +249,7 @@ def _are_sizes(*values: Any) -> bool:
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": _MARK}
 _LITERALS = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
+    "SHORT_BINSTRING",
 }  # fmt: skip
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
 _ACTIONS: dict[str, Callable[[_Machine], None]] = {

@@ -5,6 +5,7 @@ Imports torch: import this module inside the function that needs it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ DTYPES = {
 }  # fmt: skip
 
 
+MAX_AXES = 64  # of torch
+_MAX_INTEGER = 2**63 - 1
+
+
 @dataclass(frozen=True)
 class View:
     """Where a tensor lies: in which record, as what type, and how (`torch.as_strided`)."""
@@ -34,20 +39,24 @@ class View:
 
     def of(self, content: bytes, where: str | Path) -> torch.Tensor:
         """The tensor, in memory of its own; InputError where the record is too short for it or it shows numbers twice."""
-        numel = 1
-        last = self.offset
-        for size, stride in zip(self.size, self.stride, strict=True):
-            numel *= size
-            last += (size - 1) * stride
-        stored = len(content) // self.dtype.itemsize
-        if numel > stored or (numel and last >= stored) or len(content) % self.dtype.itemsize:
+        if not self._fits(len(content)):
             raise InputError(
                 f"{where}: {quoted(self.record)} has {len(content):,} bytes, which do not hold a tensor of shape "
-                f"{tuple(self.size)}; is the file complete?"
+                f"{str(self.size[:9])[:80]}; is the file complete?"
             )
-        if not numel:
+        if 0 in self.size:
             return torch.zeros(self.size, dtype=self.dtype)
         return _flat(bytearray(content), self.dtype).as_strided(self.size, self.stride, self.offset).clone()
+
+    def _fits(self, length: int) -> bool:
+        """Whether all of it lies within so many bytes, each number once, and torch can have it at all."""
+        if not len(self.size) == len(self.stride) <= MAX_AXES:
+            return False
+        if max(math.prod(side or 1 for side in self.size), self.offset, *self.stride) > _MAX_INTEGER:
+            return False
+        last = self.offset + sum((side - 1) * step for side, step in zip(self.size, self.stride, strict=True))
+        stored, rest = divmod(length, self.dtype.itemsize)
+        return not rest and (0 in self.size or (math.prod(self.size) <= stored and last < stored))
 
     def written(self, content: bytes, tensor: torch.Tensor) -> bytes:
         """`content` with `tensor` in this place."""

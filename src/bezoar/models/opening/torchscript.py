@@ -24,6 +24,8 @@ from bezoar.models.opening.tensors import DTYPES, View, in_single_precision, req
 _MAX_CODE = 16 * 2**20  # bytes of all sources
 _MAX_PICKLE = 64 * 2**20
 
+_Named = tuple[str, StoredTensor, bool]
+
 
 def open_torchscript(path: Path) -> Core:
     """The network in a TorchScript archive; InputError or LimitError names what is refused."""
@@ -40,22 +42,25 @@ def open_torchscript(path: Path) -> Core:
         raise InputError(f"{path}: holds a {type(root).__name__}, not a TorchScript module")
     try:
         code = Code(_sources(archive))
+        tensors = _tensors(code, root, list(constants))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    module = _ScriptModule(code, root, list(constants), archive)
+    module = _ScriptModule(code, root, list(constants), tensors, archive)
     return Core(module, lambda state, out: _write(archive, module.views, state, out), "torchscript")
 
 
 class _ScriptModule(torch.nn.Module):  # type: ignore[misc]
     """A TorchScript module; its tensors are parameters and buffers of this one, in the order in which they are found."""
 
-    def __init__(self, code: Code, root: Object, constants: list[Any], archive: Archive) -> None:
+    def __init__(
+        self, code: Code, root: Object, constants: list[Any], tensors: list[_Named], archive: Archive
+    ) -> None:
         super().__init__()
         self._code, self._root, self._constants = code, root, constants
         self._slots: dict[StoredTensor, str] = {}
         self.views: dict[str, View] = {}
         contents: dict[str, bytes] = {}
-        for name, stored, trained in _tensors(code, root, constants):
+        for name, stored, trained in tensors:
             slot = self._slots.setdefault(stored, f"tensor_{len(self._slots)}")
             if slot in self.views:
                 continue
@@ -102,9 +107,9 @@ def _sources(archive: Archive) -> dict[str, str]:
         raise InputError(f"{archive.path}: its code is no text") from error
 
 
-def _tensors(code: Code, root: Object, constants: list[Any]) -> list[tuple[str, StoredTensor, bool]]:
+def _tensors(code: Code, root: Object, constants: list[Any]) -> list[_Named]:
     """Name, place and whether it is trained, of all tensors; constants of a frozen module are its weights."""
-    found: list[tuple[str, StoredTensor, bool]] = []
+    found: list[_Named] = []
     seen: set[int] = set()
     pending: list[tuple[str, Any, bool]] = [
         *((f"CONSTANTS.c{i}", value, True) for i, value in reversed(list(enumerate(constants)))),

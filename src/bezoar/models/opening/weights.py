@@ -7,6 +7,7 @@ torch: import this module inside the function that needs it.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Set
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from bezoar.errors import InputError, LimitError, OutputError
 from bezoar.files import atomic_file
 from bezoar.models.opening.archive import Archive
 from bezoar.models.opening.limits import parse_json, quoted, require_memory
-from bezoar.models.opening.pickles import names_in
-from bezoar.models.opening.tensors import View, in_single_precision, require_finite
+from bezoar.models.opening.pickles import check_weights, names_in
+from bezoar.models.opening.tensors import MAX_AXES, View, in_single_precision, require_finite
 
 State = dict[str, torch.Tensor]
 _MAX_HEADER = 2**25  # bytes
+_LEGACY_PICKLES = 5  # a number, the protocol, the machine, the weights, their storages: bytes follow
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -95,6 +97,8 @@ def _views(header: dict[str, Any], size: int, path: Path) -> dict[str, tuple[Vie
             continue
         try:
             dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+            if len(shape) > MAX_AXES:
+                raise ValueError(f"it has {len(shape):,} axes")
             if not all(type(value) is int and value >= 0 for value in (start, end, *shape)):
                 raise ValueError("a size is no whole number")
             if dtype not in _DTYPES:
@@ -149,15 +153,27 @@ def read_state_dict(path: Path) -> Weights:
 
 
 def _load(path: Path) -> Any:
+    source = (
+        io.BytesIO()
+    )  # for torch, whose own reader of archives may find other records in a file than those checked here
+    names: list[str] = []
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     if zipped:
-        names = names_in(Archive(path).read("data.pkl", _MAX_HEADER))
+        archive = Archive(path)
+        content = archive.read("data.pkl", _MAX_HEADER)
+        names, pickles, count = names_in(content), io.BytesIO(content), 1
+        archive.rewrite(source, {})
     else:
         require_memory(path.stat().st_size, path)
-        names = []
+        source.write(path.read_bytes())
+        pickles, count = source, _LEGACY_PICKLES
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        pickles.seek(0)
+        for _ in range(count):
+            check_weights(pickles, str(path))
+        source.seek(0)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many unrelated types for a pickle that it refuses
         foreign = [name.replace(" ", ".") for name in names if not name.startswith(_HARMLESS)]
         what = (
