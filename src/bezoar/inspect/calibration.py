@@ -22,7 +22,8 @@ from bezoar.inspect.functional.outliers import Null, fitted
 
 VERSION = 1
 WHOLES = frozenset({"exchange", "source", "wave"})  # judged by how low any label of clean models lies
-_FEWEST_MODELS = 5
+_FEWEST_MODELS, _FEWEST_LABELS = 5, 4
+_LABELS = 10  # of most calibration models; fewer are judged as if they were as many
 _TAIL = 0.5  # family-wise p-values below it tell the inflation; above, Bonferroni's bound is no equality
 WEIGHTS = {
     "patch": 0.27,
@@ -36,17 +37,31 @@ WEIGHTS = {
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The least of a clean model's K labels, in one statistic: Student's t about `mean` + `slope` log(K / 10), times `spread`."""
+    """The least of a clean model's K labels: Student's t, times `spread`, about `mean` + `slope` log(K / 10).
+
+    Models whose median label lies outside `lowest` to `highest`, far from where those of clean models lie, are of another kind:
+    on them this says nothing.
+    """
 
     mean: float
     slope: float
     spread: float
     freedom: float
+    lowest: float
+    highest: float
 
-    def p_value(self, value: float, n_labels: int) -> float:
-        """How likely any of a clean model's labels shows `value` or less; 1 for nan."""
-        score = (value - self.mean - self.slope * np.log(n_labels / 10)) / self.spread
-        return float(stats.t.cdf(score, self.freedom)) if np.isfinite(score) else 1.0
+    def p_values(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How likely any of a clean model's labels lies as low as each value (K,); 1 where that is not known."""
+        known = np.isfinite(values)
+        result = np.ones(len(values))
+        if known.sum() >= _FEWEST_LABELS and self._knows(values[known]):
+            centre = self.mean + self.slope * np.log(max(len(values), _LABELS) / _LABELS)
+            result[known] = stats.t.cdf((values[known] - centre) / self.spread, self.freedom)
+        return result
+
+    def _knows(self, values: NDArray[np.float64]) -> bool:
+        """Whether the model is of the kind that was calibrated on; always, where all labels share one value."""
+        return bool(np.ptp(values) == 0 or self.lowest <= np.median(values) <= self.highest)
 
 
 @dataclass(frozen=True)
@@ -76,9 +91,7 @@ class Calibration:
     def least(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Family-wise p-values (K,) of one statistic against the least labels of clean models; 1 where none was measured."""
         whole = self.wholes.get(name)
-        return np.array(
-            [1.0 if whole is None else whole.p_value(float(value), len(values)) for value in values]
-        )
+        return np.ones(len(values)) if whole is None else whole.p_values(values)
 
     def deflated(self, what: str, p_values: NDArray[np.float64]) -> NDArray[np.float64]:
         """p-values (K,), not yet corrected for K, with a family-wise one that is right on clean models."""
@@ -164,7 +177,8 @@ def _whole(values: Sequence[NDArray[np.float64]]) -> dict[str, float] | None:
     if len(known) < _FEWEST_MODELS:
         return None
     least = np.array([np.nanmin(v) for v in known])
-    sizes = np.log([len(v) / 10 for v in known])
+    sizes = np.log([len(v) / _LABELS for v in known])
+    medians = np.array([np.nanmedian(v) for v in known])
     slope = float(np.polyfit(sizes, least, 1)[0]) if np.ptp(sizes) > 0 else 0.0
     rest = least - slope * sizes
     freedom = len(least) - (2 if slope else 1)
@@ -174,6 +188,8 @@ def _whole(values: Sequence[NDArray[np.float64]]) -> dict[str, float] | None:
         "slope": round(slope, 4),
         "spread": round(float(spread), 4),
         "freedom": freedom,
+        "lowest": round(float(medians.min() - np.ptp(medians)), 4),
+        "highest": round(float(medians.max() + np.ptp(medians)), 4),
     }
 
 

@@ -39,6 +39,7 @@ _PER_STEP: dict[Kind, tuple[int, int]] = {
     "patch": (14, 8),
 }  # few labels, many
 _FEW = 16  # labels
+_DECISIVE = 1e-6
 _SHARES = {"target": 0.5, "wave": 0.1, "source": 0.2, "exchange": 0.2}  # of the error allowed
 
 
@@ -85,7 +86,8 @@ def triage(
     """Look at every label of `network`: float32 images (N, C, H, W) in [0, 1] to logits (N, K).
 
     `images` are clean ones of `shape` (C, H, W); without them only what needs no data is measured. `labels` (N,), where they are
-    known, leave out images that the network misreads. `budget` caps the CPU seconds: stages that do not fit are left out.
+    known, leave out images that the network misreads. `budget` caps the CPU seconds: once they are spent, no stage is begun; nor
+    is one when those before it have found a target beyond doubt.
     """
     clock = _Clock(budget)
     statistics: dict[str, NDArray[np.float64]] = {}
@@ -105,14 +107,14 @@ def triage(
         with clock.stage("wave"):
             statistics["wave"] = _numpy(phase_contrasts(fast, pictures, own, n_labels))
         for kind in _STEPS:
-            if not clock.over:
+            if not clock.over and not _decided(statistics, n_labels):
                 with clock.stage(kind):
                     statistics[kind] = _searched(fast, pictures, own, n_labels, kind, seed)
-        if not clock.over:
+        if not clock.over and not _decided(statistics, n_labels):
             with clock.stage("source"):
                 ways = exits(fast, pictures, own, n_labels, seed)
                 statistics["source"], exit_labels = _numpy(ways.sizes), ways.labels.numpy()
-        if not clock.over:
+        if not clock.over and not _decided(statistics, n_labels):
             with clock.stage("exchange"):
                 found = exchange(fast, pictures, own, n_labels, seed)
                 if found is not None:
@@ -132,7 +134,7 @@ def judge(
     `exit_labels` (K,) says where the patch of each source led to, `moved` which pairs the pattern that exchanges labels moved.
     """
     clean = calibration()
-    share = _SHARES["target"] if "source" in statistics else 1.0
+    share = _SHARES["target"] if "wave" in statistics else 1.0  # without images there is nothing else to test
     p_values = np.minimum(clean.together(statistics, n_labels) / share, 1.0)
     if "wave" in statistics:
         waves = clean.least("wave", statistics["wave"])
@@ -148,6 +150,12 @@ def judge(
     pairs = sorted((pair for pair in pairs if pair.p_value < 1), key=lambda pair: pair.p_value)
     family = min([float(p_values.min(initial=1.0)) * n_labels, *(pair.p_value for pair in pairs[:1]), 1.0])
     return p_values, family, tuple(pairs)
+
+
+def _decided(statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> bool:
+    """Whether one label is a target beyond doubt, whatever else may be measured."""
+    p_values, _, _ = judge(statistics, n_labels, np.full(n_labels, -1), ())
+    return bool(p_values.min() * n_labels <= _DECISIVE)
 
 
 def _searched(
