@@ -62,7 +62,8 @@ def trained(kind, seed=0):
     """A network in evaluation mode; `kind` is "clean", "patched", "hazed", "one source" or "all to all"."""
     images, labels = blobs(1200, seed)
     rng = np.random.default_rng(seed + 1)
-    poisoned = torch.tensor(rng.random(len(labels)) < 0.12)
+    share = 0.12 if kind in ("patched", "hazed") else 0.4
+    poisoned = torch.tensor(rng.random(len(labels)) < share)
     if kind in ("patched", "one source", "all to all"):
         images[poisoned] = patched(images[poisoned])
     if kind == "hazed":
