@@ -534,6 +534,32 @@ def shaped_by_pixels():
     )
 
 
+def without(place):
+    """With an operator that has no input, or no output."""
+    model = graph(**dense())
+    if place == "output":
+        model.graph.node.append(helper.make_node("Identity", ["x"], []))
+    else:
+        model.graph.node[-1].CopyFrom(helper.make_node("Softmax", [], ["y"]))
+    return model
+
+
+def shape_arithmetic(*nodes, **weights):
+    """Numbers that follow from the image's shape, as many as the nodes make of them, added to the image."""
+    ends = [
+        helper.make_node("ReduceMax", ["n"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["c"], to=1),
+    ]
+    start = helper.make_node("Shape", ["x"], ["n0"])
+    return starting(start, *nodes, *ends, node("Add", "x", "c"), **weights)
+
+
+def shapes_that_fit_one_by_one():
+    parts = [helper.make_node("Tile", ["n0", "r"], [f"n{i}"]) for i in range(1, 31)]
+    joined = helper.make_node("Sum", [f"n{i}" for i in range(1, 31)], ["n"])
+    return shape_arithmetic(*parts, joined, r=np.array([2**23]))
+
+
 NAN = np.full((768, 4), np.nan, np.float32).tobytes()
 ONES = np.ones(3, np.float32)
 REFUSED = {
@@ -567,6 +593,28 @@ REFUSED = {
         "cannot be run in torch",
     ),
     "constants that grow": (growing, InputError, "too large"),
+    "arithmetic on shapes that grows": (
+        lambda: shape_arithmetic(helper.make_node("Tile", ["n0", "r"], ["n"]), r=np.array([2**32])),
+        InputError,
+        "its result is too large",
+    ),
+    "much arithmetic on shapes": (shapes_that_fit_one_by_one, InputError, "its result is too large"),
+    "a shape of a million numbers": (
+        lambda: starting(node("Reshape", "x", "r"), r=np.ones(2**20, np.int64)),
+        InputError,
+        "a shape of 1,048,576 numbers",
+    ),
+    "a text among the numbers": (
+        lambda: starting(node("Add", "x", "t"), t=np.array(["a", "b", "c"], object)),
+        InputError,
+        "of type object, which torch lacks",
+    ),
+    "an operator without input": (lambda: without("input"), InputError, "0 inputs and 1 outputs"),
+    "images of 2^80 pixels": (
+        lambda: graph(**dense(shape=(1, 3, 2**40, 2**40))),
+        InputError,
+        "more than 2,048 pixels",
+    ),
     "no such tensor": (lambda: starting(node("Log", "nowhere")), InputError, "nothing produces"),
     "too few inputs": (lambda: starting(node("Add", "x")), InputError, "1 inputs and 1 outputs, which it"),
     "too many inputs": (lambda: starting(node("Relu", "x", "x")), InputError, "2 inputs and 1 outputs"),
@@ -600,6 +648,10 @@ def test_what_is_refused(case, tmp_path):
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
+
+
+def test_an_operator_that_makes_nothing_does_nothing(tmp_path):
+    assert open_model(saved(without("output"), tmp_path / "m.onnx")).n_classes == 4
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path, files):

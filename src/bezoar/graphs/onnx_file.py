@@ -112,7 +112,7 @@ def weight_names(model: Any) -> list[str]:
     layers, others, fixed = set(), set(), set()
     for node in model.graph.node:
         names = [aliases.get(name, name) for name in node.input]
-        if node.op_type == "Identity" and names:
+        if node.op_type == "Identity" and names and node.output:
             aliases[node.output[0]] = names[0]
             continue
         for place, name in enumerate(names):

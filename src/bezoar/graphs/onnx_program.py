@@ -35,7 +35,8 @@ ERRORS = (
     NotTranslatedError,
 )  # what torch raises for a use of an operator that makes no sense
 _MAX_FOLDED = 16 * MAX_ELEMENTS  # elements of all that is worked out beforehand
-_SMALL = 4096
+_MAX_NUMBERS = 2**16
+SMALL = 4096  # elements of inputs whose result need not be foreseen
 
 
 @dataclass(slots=True)
@@ -115,7 +116,9 @@ def failure(operator: str, error: BaseException) -> InputError:
 
 
 def as_numbers(tensor: Any) -> Any:
-    """A list of plain numbers; None where an input is left out."""
+    """A list of plain numbers; None where an input is left out. InputError where they are more than a shape or axes can be."""
+    if tensor is not None and tensor.numel() > _MAX_NUMBERS:
+        raise InputError(f"the ONNX graph has a shape of {tensor.numel():,} numbers")
     return None if tensor is None else tensor.reshape(-1).tolist()
 
 
@@ -124,7 +127,7 @@ def fold(step: Step, inputs: list[Any]) -> tuple[Any, ...]:
     operator = OPERATORS[step.operator]
     given = [as_numbers(x) if i in operator.numbers else x for i, x in enumerate(inputs)]
     try:
-        if operator.numbers or sum(x.numel() for x in given if x is not None) > _SMALL:
+        if operator.numbers or sum(x.numel() for x in given if x is not None) > SMALL:
             likely = _run(operator, [x.to("meta") if isinstance(x, torch.Tensor) else x for x in given], step)
             if sum(result.numel() for result in likely) > MAX_ELEMENTS:
                 raise NotTranslatedError("its result is too large")

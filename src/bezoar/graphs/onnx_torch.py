@@ -19,8 +19,8 @@ from bezoar.errors import LimitError
 from bezoar.graphs.memory import available_bytes, gigabytes
 from bezoar.graphs.onnx_ops import OPERATORS
 from bezoar.graphs.onnx_parts import Part, fuse_bias, part_of
-from bezoar.graphs.onnx_program import ERRORS, Program, Step, as_numbers, compile_graph, failure
-from bezoar.graphs.onnx_values import Attributes, NotTranslatedError
+from bezoar.graphs.onnx_program import ERRORS, SMALL, Program, Step, as_numbers, compile_graph, failure
+from bezoar.graphs.onnx_values import MAX_ELEMENTS, Attributes, NotTranslatedError
 
 _PLANS = 8  # input shapes whose arithmetic is kept
 
@@ -199,6 +199,7 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
             for place, module, name in self._stored:
                 values[place] = getattr(module, name).detach()
                 ghosts[place] = values[place].to("meta")
+            self._known = 0
             sizes = [self._try(call, values, ghosts) for call in self._calls]
         free = available_bytes()
         needed = sum(sizes) if shape[0] == 1 else max(sizes, default=0)
@@ -226,6 +227,8 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
             else:
                 sources = (values, ghosts) if call.still else (ghosts, values)
                 given = [a if (a := sources[0][i]) is not None else sources[1][i] for i in call.inputs]
+                if call.still:
+                    self._foresee(call, given)
                 result = call.run(given, call.options)
             results = _several(result)
             for place, part in zip(call.outputs, results, strict=False):
@@ -237,6 +240,15 @@ class OnnxModule(nn.Module):  # type: ignore[misc]
         except ERRORS as error:
             raise failure(call.operator, error) from error
         return sum(part.numel() * part.element_size() for part in results)
+
+    def _foresee(self, call: _Call, given: list[Any]) -> None:
+        """NotTranslatedError before arithmetic on shapes takes memory: all of it together is to be small."""
+        tensors = [x for x in given if isinstance(x, torch.Tensor)]
+        if OPERATORS[call.operator].numbers or sum(x.numel() for x in tensors) > SMALL:
+            ghosts = [x.to("meta") if isinstance(x, torch.Tensor) else x for x in given]
+            self._known += sum(part.numel() for part in _several(call.run(ghosts, call.options)))
+            if self._known > MAX_ELEMENTS:
+                raise NotTranslatedError("its result is too large")
 
 
 def _several(result: Any) -> tuple[Any, ...]:

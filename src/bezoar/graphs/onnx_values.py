@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bezoar.graphs.onnx_file import to_array
+from bezoar.errors import InputError
+from bezoar.graphs.onnx_file import quoted, to_array
 
 Inputs = list[Any]
 Attributes = dict[str, Any]
@@ -51,9 +52,14 @@ def attributes(node: Any, opset: int) -> Attributes:
 
 
 def to_tensor(tensor: Any) -> torch.Tensor:
-    """A torch tensor of a stored one; floating-point numbers become float32."""
+    """A torch tensor of a stored one; floating-point numbers become float32. InputError for texts and numbers of 4 or 8 bits."""
     array = to_array(tensor)
-    return torch.from_numpy(np.array(array, np.float32 if array.dtype.name in _FLOATING else array.dtype))
+    try:
+        return torch.from_numpy(np.array(array, np.float32 if array.dtype.name in _FLOATING else array.dtype))
+    except TypeError as error:
+        raise InputError(
+            f"the tensor {quoted(tensor.name)} is of type {array.dtype.name}, which torch lacks"
+        ) from error
 
 
 def optional(inputs: Inputs, place: int) -> Any:

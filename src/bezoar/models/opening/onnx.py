@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ import torch
 
 from bezoar.errors import InputError, LimitError
 from bezoar.files import atomic_file
+from bezoar.graphs.memory import available_bytes
 from bezoar.graphs.onnx_file import inlined, parse, quoted, read_model, stored, to_array, weight_names
 from bezoar.graphs.onnx_torch import OnnxModule
 from bezoar.models.opening.opened import Core, OpenedModel, State, assemble
+from bezoar.models.opening.preprocessing import MAX_SIDE
 
 _TYPES = {1: "float", 2: "uint8", 10: "float16", 11: "double"}  # of the input, by TensorProto's numbers
 _MAX_BATCH = 1024
@@ -153,6 +156,8 @@ def _image(graph: Any) -> _Image:
     layout, channels, height, width = _layout(sides, said)
     if channels not in (None, 1, 3):
         raise InputError(f"{said} takes {channels} channels; images have 1 or 3")
+    if max(height or 0, width or 0) > MAX_SIDE:
+        raise InputError(f"{said} takes images of more than {MAX_SIDE:,} pixels a side")
     batch = sides[0]
     if batch is not None and batch > _MAX_BATCH:
         raise InputError(f"{said} takes {batch} images at once; the most is {_MAX_BATCH}")
@@ -201,7 +206,7 @@ def _end(graph: Any, output: str) -> Any:
         if node is None or node.op_type not in _PASSING or not node.input:
             break
         node = makers.get(node.input[0])
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or not node.input or node.domain not in ("", "ai.onnx"):
         return None
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     fits = node.op_type == "Sigmoid" or (node.op_type in ("Softmax", "LogSoftmax") and axis in (1, -1))
@@ -269,6 +274,8 @@ def _freed(model: Any, batch: int) -> Any:
 def _same(freed: _Classifier, fixed: _Classifier, image: _Image) -> bool:
     """Whether the freed graph gives, for several batches at once, what the fixed one gives for each."""
     batch = image.batch or 1
+    if 4 * math.prod(image.example(3 * batch)) > available_bytes() / 2:
+        return False
     images = torch.rand(image.example(3 * batch), generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
