@@ -373,3 +373,34 @@ def test_options_that_do_not_fit(tmp_path):
     for name in ("resnet18", "timm:../x", "torchvision:resnet18?x=y", "timm:hf-hub:a/b"):
         with pytest.raises(UsageError, match="architecture"):
             opened(tmp_path / "w.pt", architecture=name)
+
+
+class InPlace(nn.Module):
+    """Normalises its input in place, as many forward passes do."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3 * SIZE * SIZE, K)
+
+    def forward(self, x):
+        x.sub_(0.5).div_(0.25)
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.pt2"])
+def test_a_network_that_works_in_place_leaves_the_images_alone(tmp_path, name):
+    module, x = InPlace().eval(), torch.rand(2, 3, SIZE, SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if name == "m.pt":
+            torch.jit.trace(module, x.clone()).save(tmp_path / name)
+        else:
+            torch.export.save(torch.export.export(module, (x.clone(),)), tmp_path / name)
+    network, images = (
+        open_model(tmp_path / name, preprocessing={"size": SIZE}).network(),
+        x.clone().requires_grad_(),
+    )
+    network(images).sum().backward()
+    assert torch.equal(images, x)
+    assert images.grad.abs().max() > 0
+    assert torch.allclose(network(images), module(x.clone()), atol=1e-5)

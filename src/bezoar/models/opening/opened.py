@@ -133,7 +133,8 @@ def assemble(path: Path, core: Core, n_classes: int | None, options: Mapping[str
 class Body(torch.nn.Module):  # type: ignore[misc]
     """`core`, called with as many images as it takes, giving (N, K); whatever goes wrong in it is one line.
 
-    A network that gives several tensors (auxiliary heads, hidden states) gives its logits first.
+    A network that gives several tensors (auxiliary heads, hidden states) gives its logits first; one that normalises its input in
+    place gets a copy of its own.
     """
 
     def __init__(self, core: torch.nn.Module, where: Path, batch: int | None) -> None:
@@ -144,7 +145,7 @@ class Body(torch.nn.Module):  # type: ignore[misc]
         """What the file's network gives for images that are preprocessed already."""
         try:
             if self._batch is None:
-                return _logits(self.core(images))
+                return _logits(self.core(images.clone()))
             parts = [self._padded(part) for part in images.split(self._batch)]
             return torch.cat(parts)
         except InputError as error:
@@ -160,7 +161,7 @@ class Body(torch.nn.Module):  # type: ignore[misc]
     def _padded(self, images: torch.Tensor) -> torch.Tensor:
         missing = (self._batch or 0) - len(images)
         padded = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-        return _logits(self.core(padded))[: len(images)]
+        return _logits(self.core(padded.clone()))[: len(images)]
 
 
 def _logits(output: Any) -> torch.Tensor:
