@@ -161,9 +161,12 @@ def _compressed(folder: Path) -> None:
 
 def _huge_header(folder: Path) -> None:
     """A member whose header promises more than any machine holds."""
+    _header(folder, b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000, 1000), }")
+
+
+def _header(folder: Path, header: bytes) -> None:
     with zipfile.ZipFile(folder / "triggers.npz") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000, 1000), }"
     members["pattern_0.npy"] = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with zipfile.ZipFile(folder / "triggers.npz", "w") as archive:
         for name, data in members.items():
@@ -209,6 +212,8 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "mask above 1": _arrays(mask_0=np.full((8, 9), 2, np.float32)),
     "compressed": _compressed,
     "huge header": _huge_header,
+    "nested header": lambda folder: _header(folder, b"-" * 9000 + b"1"),
+    "open header": lambda folder: _header(folder, b"(" * 9000),
     "pickle": _pickled,
 }
 

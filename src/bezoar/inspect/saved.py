@@ -17,6 +17,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -202,7 +203,13 @@ def _array(archive: zipfile.ZipFile, path: Path, name: str, shape: tuple[int, ..
     stream = io.BytesIO(archive.read(info))
     try:
         header = npy.read_array_header_1_0(stream) if npy.read_magic(stream) == (1, 0) else None
-    except ValueError as error:
+    except (
+        ValueError,
+        SyntaxError,
+        MemoryError,
+        RecursionError,
+        TokenError,
+    ) as error:  # NumPy parses it as Python
         raise InputError(f"{path}: {name} has a malformed header ({error!r:.120})") from error
     if header != (shape, False, np.dtype("<f4")):
         raise InputError(f"{path}: {name} is no float32 array of shape {shape}; inspect the model again")
