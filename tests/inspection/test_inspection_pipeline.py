@@ -81,7 +81,7 @@ def test_clean_networks_are_not_called_backdoored(seed: int) -> None:
 
 
 def test_two_labels_are_undecided_but_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inquiry, "_STEPS", 60)
+    monkeypatch.setattr(inquiry, "_STEPS", 40)
     result = bezoar.inspect(badnets(2), clean_data(2))
     assert result.verdict.status is Status.UNDECIDED
     assert "2 labels" in result.verdict.summary

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bezoar.inspect.inquiry import Case
 from bezoar.inspect.result import Finding, Severity, Status, Verdict
 from bezoar.inspect.suspects import FEWEST_LABELS
@@ -40,7 +42,7 @@ def verdict(findings: Sequence[Finding], looked: Triage, alpha: float, n_images:
     limits = list(_LIMITS)
     if n_images is None:
         limits.insert(0, _WITHOUT_DATA)
-    elif "source" not in looked.statistics:
+    elif not np.isfinite(looked.statistics.get("source", np.nan)).any():
         limits.insert(0, _WITHOUT_PAIRS)
     status, summary = _decided(findings, alpha, looked, n_images)
     return Verdict(status, alpha, _p_value(findings, looked), summary, tuple(limits))
