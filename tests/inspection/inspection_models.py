@@ -31,7 +31,7 @@ class InMemory:
     n_classes: int
     class_names: tuple[str, ...] | None = None
     path: Path = Path("model.pt")
-    format: str = "factory"
+    format: str = "pt2"
     digest: str = "0" * 64
     architecture: str | None = None
     preprocessing: Preprocessing = field(default_factory=lambda: Preprocessing(3, SIDE, SIDE, (0.0,), (1.0,)))

@@ -17,7 +17,7 @@ import torch
 
 import bezoar
 from bezoar.data import Dataset
-from bezoar.errors import UsageError
+from bezoar.errors import InputError, UsageError
 from bezoar.inspect.clean_images import CleanImages, clean_images
 from bezoar.inspect.findings import told
 from bezoar.inspect.functional.folding import prepare
@@ -26,6 +26,7 @@ from bezoar.inspect.result import Finding, InspectionResult, LabelReport, Severi
 from bezoar.inspect.suspects import FEWEST_LABELS, Suspect, suspects
 from bezoar.inspect.triage import Triage, triage
 from bezoar.inspect.verdict import severity, verdict
+from bezoar.models.threads import threads_for
 from bezoar.progress import track
 from bezoar.seeds import generator
 
@@ -59,6 +60,19 @@ def inspect(
     Raises InputError where the model or the dataset cannot be used, or do not fit together.
 
     """
+    with threads_for(model.preprocessing.height, model.preprocessing.width):
+        return _inspected(model, dataset, classes, alpha, seed, budget, images)
+
+
+def _inspected(
+    model: Model,
+    dataset: Dataset | None,
+    classes: Sequence[str] | None,
+    alpha: float,
+    seed: int,
+    budget: float | None,
+    images: int | None,
+) -> InspectionResult:
     names = _names(model, dataset, classes)
     clock = _Clock(budget)
     clean = None
@@ -81,7 +95,10 @@ def inspect(
         budget=clock.left,
     )
     clock.add(looked.seconds, looked.cpu_seconds)
-    names = _names(model, dataset, classes)
+    if np.isnan(looked.statistics["margin"]).any():
+        raise InputError(
+            f"{model.path}: for some images its answers, or their gradients, are no numbers; it cannot be inspected"
+        )
     found = suspects(looked)
     findings: list[Finding] = []
     with clock("evidence"):

@@ -26,6 +26,7 @@ from bezoar.inspect.functional.pruning import prune
 from bezoar.inspect.functional.unlearning import LARGEST, Lure, answers, unlearn
 from bezoar.inspect.result import Finding, InspectionResult, Severity
 from bezoar.inspect.trigger import Kind, Trigger
+from bezoar.models.threads import threads_for
 from bezoar.progress import Bar, track
 from bezoar.seeds import generator
 
@@ -116,15 +117,15 @@ def repair(
     clean = clean_images(model, dataset, limit=images, seed=seed, classes=classes)
     model = model.with_preprocessing(clean.preprocessing)
     lures = [_lure(finding, finding.trigger, model) for finding in found if finding.trigger is not None]
-    network = model.trainable()
-    return cleanse(
-        network,
-        clean.images,
-        torch.from_numpy(clean.labels),
-        lures,
-        titles=[finding.title for finding in found],
-        seed=seed,
-    )
+    with threads_for(model.preprocessing.height, model.preprocessing.width):
+        return cleanse(
+            model.trainable(),
+            clean.images,
+            torch.from_numpy(clean.labels),
+            lures,
+            titles=[finding.title for finding in found],
+            seed=seed,
+        )
 
 
 def repairable(inspection: InspectionResult) -> tuple[Finding, ...]:

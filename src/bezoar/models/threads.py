@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from bezoar.errors import MissingExtraError
+
+_SMALL = 64 * 64  # pixels: up to this, more threads than one gain nothing
+
+
+def threads_for(height: int, width: int) -> AbstractContextManager[None]:
+    """`one_thread` for small images; for others a block in which nothing changes."""
+    return one_thread() if height * width <= _SMALL else nullcontext()
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Model(Protocol):
 
     Attributes:
         path: file or folder.
-        format: "onnx", "pt2", "torchscript", "safetensors", "state-dict", "hf", "factory".
+        format: "onnx", "pt2", "torchscript", "safetensors", "state-dict", "hf".
         digest: SHA-256 of the file, hex; of a folder, of its files' names and digests.
         architecture: its name where the weights came without a graph, else None.
         n_classes: K.
