@@ -85,6 +85,11 @@ def test_what_stands_out_without_being_confirmed_is_undecided() -> None:
     assert any("Without clean images" in limit for limit in free.limits)
 
 
+def test_what_stands_out_and_was_dismissed_is_not_called_clean() -> None:
+    looked = Triage({}, np.full(5, 0.004), 1e-4, (Pair(1, 2, 1e-4),))
+    assert verdict([], looked, 0.01, 300).status is Status.UNDECIDED
+
+
 def test_nothing_significant_is_clean_and_says_what_it_does_not_see() -> None:
     result = judged(case(0.03, evidence()))
     assert result.status is Status.CLEAN

@@ -51,4 +51,4 @@ def test_pairs_with_many_targets_are_a_shift_of_labels() -> None:
 
 def test_a_pair_towards_a_suspected_label_is_told_once() -> None:
     found = suspects(triage([0.5, 0.001, 0.9, 0.8, 0.3], (Pair(0, 1, 1e-3),)))
-    assert [suspect.kind for suspect in found] == ["all-to-one"]
+    assert [(suspect.kind, suspect.p_value) for suspect in found] == [("all-to-one", 1e-3)]

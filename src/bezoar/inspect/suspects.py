@@ -66,11 +66,15 @@ def turned(ways: Ways, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def suspects(looked: Triage) -> list[Suspect]:
     """The suspects of a triage, most significant first.
 
-    A label's own family-wise p-value is its p-value times their number, and not less than that of the whole model. Among very few
-    labels none can stand out, so every one is a suspect.
+    A label's own family-wise p-value is its p-value times their number, or that of a pair that leads to it, and not less than that
+    of the whole model. Among very few labels none can stand out, so every one is a suspect.
     """
     n_labels = len(looked.p_values)
-    corrected = np.maximum(np.minimum(looked.p_values * n_labels, 1), looked.family)
+    corrected = np.minimum(looked.p_values * n_labels, 1)
+    in_doubt = corrected <= IN_DOUBT
+    for pair in looked.pairs:
+        corrected[pair.target] = min(corrected[pair.target], pair.p_value)
+    corrected = np.maximum(corrected, looked.family)
     found = [
         Suspect(
             "all-to-one",
@@ -79,7 +83,7 @@ def suspects(looked: Triage) -> list[Suspect]:
             _promising(looked, int(label)),
         )
         for label in np.argsort(looked.p_values, kind="stable")[:_MOST]
-        if n_labels < FEWEST_LABELS or corrected[label] <= IN_DOUBT
+        if n_labels < FEWEST_LABELS or in_doubt[label]
     ]
     taken = {suspect.target for suspect in found}
     return found + _of_pairs([pair for pair in looked.pairs if pair.target not in taken], looked.family)

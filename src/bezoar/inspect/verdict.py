@@ -81,11 +81,11 @@ def _decided(
             Status.UNDECIDED,
             f"Only {n_images} clean images can be used: too few to call a model clean. Give at least {FEWEST_IMAGES}.",
         )
-    if any(finding.p_value <= alpha and finding.severity is Severity.REVIEW for finding in findings):
+    if _p_value(findings, looked) <= alpha:
         advice = " Give clean images to confirm or dismiss it." if n_images is None else ""
         return (
             Status.UNDECIDED,
-            f"A label stands out as a backdoor's target would, but that could not be confirmed.{advice}",
+            f"Something stands out as a backdoor would, but that could not be confirmed.{advice}",
         )
     return Status.CLEAN, f"No backdoor was found. {_looked(findings)}".strip()
 
