@@ -15,7 +15,7 @@ from bezoar.inspect.functional.combination import combined  # noqa: E402
 from bezoar.inspect.functional.exchange import exchange  # noqa: E402
 from bezoar.inspect.functional.folding import prepare  # noqa: E402
 from bezoar.inspect.functional.sources import exits  # noqa: E402
-from bezoar.inspect.functional.waves import phase_contrasts  # noqa: E402
+from bezoar.inspect.functional.waves import faintest_wave, phase_contrasts  # noqa: E402
 
 IMAGES, TRUE = blobs(240, 40)
 
@@ -86,6 +86,16 @@ def test_a_wave_of_one_phase_stands_out_and_texture_does_not():
     values = phase_contrasts(Wavy(), images, torch.zeros(12, dtype=torch.int64), 5)
     assert values.argmin() == 3
     assert values[3] < values[[0, 1, 2, 4]].min() - 0.5
+
+
+def test_the_faintest_wave_that_is_enough_is_recovered():
+    images, towards = torch.full((40, 3, 16, 16), 0.5), torch.full((40,), 3)
+    found = faintest_wave(Wavy(), images, towards)
+    assert found.kind == "shift"
+    assert (Wavy()(found.apply(images)).argmax(1) == 3).all()
+    strengths = np.abs(np.fft.rfft2(found.pattern[0]))
+    assert np.unravel_index(strengths.argmax(), strengths.shape) == (0, 6)
+    assert 0.04 < np.abs(found.pattern).max() < 0.13  # 50 times the amplitude has to exceed 4
 
 
 def test_combined_evidence_holds_its_level_under_correlation():

@@ -33,12 +33,12 @@ def test_the_kind_that_sets_a_label_apart_is_tried_first() -> None:
     found = suspects(
         triage([1, 1, 1, 1, 1e-4], patch=spread, shift=[*spread[:4], -3.0], warp=[*spread[:4], 0.0])
     )
-    assert found[0].triggers == ("shift", "warp", "patch")
+    assert found[0].triggers == ("shift", "warp", "patch", "wave")
 
 
-def test_pairs_with_one_target_are_told_together() -> None:
+def test_of_pairs_with_one_target_the_most_significant_is_looked_into() -> None:
     found = suspects(triage([0.5] * 6, (Pair(3, 1, 1e-4), Pair(4, 1, 0.02), Pair(5, 2, 0.5))))
-    assert found == [Suspect("source-specific", {3: 1, 4: 1}, 1e-4)]
+    assert found == [Suspect("source-specific", {3: 1}, 1e-4)]
     assert found[0].target == 1
 
 

@@ -1,4 +1,4 @@
-"""One suspect examined: triggers of each kind are recovered, shown to held-out images, and held against rivals. Loads torch.
+"""One suspect examined: triggers of each form are recovered, shown to held-out images, and held against rivals. Loads torch.
 
 Kinds are tried in turn until one is confirmed, the most promising first. All this is done for suspects only.
 """
@@ -6,21 +6,21 @@ Kinds are tried in turn until one is confirmed, the most promising first. All th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bezoar.inspect.evidence import Evidence, against, logits, predictions, tried
+from bezoar.inspect.evidence import WORKS, Evidence, against, logits, predictions, tried
 from bezoar.inspect.functional.folding import Prepared
 from bezoar.inspect.functional.inversion import recover
 from bezoar.inspect.pictures import trigger_pictures
 from bezoar.inspect.result import Picture
 from bezoar.inspect.shortcuts import is_shortcut, nearest, reaches
 from bezoar.inspect.suspects import Suspect, Ways, turned, ways_to
-from bezoar.inspect.trigger import Kind, Trigger
+from bezoar.inspect.trigger import Form, Trigger
 from bezoar.seeds import generator
 
 FEWEST_TESTED = 10  # held-out images: with fewer, no test reaches its level
@@ -50,7 +50,7 @@ class Case:
 
     Attributes:
         suspect: who.
-        evidence: of the kind of trigger that explains most; None where there is none.
+        evidence: of the form of trigger that explains most; None where there is none.
         why_not: why there is none, in words.
         shortcut: whether it is a pair of classes that are nearly alike.
 
@@ -95,10 +95,10 @@ class Inquiry:
         if not self._can_recover(suspect.ways):
             return Case(suspect, why_not="there were too few images to recover it from")
         best: Evidence | None = None
-        for kind in suspect.triggers:
+        for form in suspect.triggers:
             if not self.in_time():
                 break
-            evidence = self._of_kind(kind, suspect)
+            evidence = self._of_form(form, suspect)
             if best is None or _strength(evidence) > _strength(best):
                 best = evidence
             if best.confirmed:
@@ -108,7 +108,9 @@ class Inquiry:
         if suspect.kind != "source-specific":
             return Case(suspect, best)
         source, target = next(iter(suspect.ways.items()))
-        return Case(suspect, best, shortcut=is_shortcut(best, self._reaches, source, target))
+        if is_shortcut(best, self._reaches, source, target):
+            return Case(suspect, best, shortcut=True)
+        return Case(self._widened(suspect, best.trigger, target), best)
 
     def pictures(self, case: Case, names: Sequence[str]) -> tuple[Picture, ...]:
         """What was recovered, and held-out images that it flips, of as many labels as there are."""
@@ -130,21 +132,31 @@ class Inquiry:
             [names[label] for label in after[chosen]],
         )
 
-    def _of_kind(self, kind: Kind, suspect: Suspect) -> Evidence:
+    def _of_form(self, form: Form, suspect: Suspect) -> Evidence:
         shown = self.held_out.take(self._shown(suspect.ways))
-        trigger = self._recovered(kind, suspect.ways)
-        rng = generator(self.seed, "evidence", kind, *suspect.ways.values())
+        trigger = self._recovered(form, suspect.ways)
+        rng = generator(self.seed, "evidence", form, *suspect.ways.values())
         evidence = tried(self.network, trigger, shown.images, turned(suspect.ways, shown.labels), rng)
         if not evidence.works:
             return evidence
         for target, ways in self._rivals(suspect):
-            rival, shown = self._recovered(kind, ways), self.held_out.take(self._shown(ways))
+            rival, shown = self._recovered(form, ways), self.held_out.take(self._shown(ways))
             evidence = against(
                 evidence, rival, target, self.network, shown.images, turned(ways, shown.labels)
             )
             if not evidence.confirmed:
                 break  # one that comes near is enough
         return evidence
+
+    def _widened(self, suspect: Suspect, trigger: Trigger, target: int) -> Suspect:
+        """The suspect with all labels whose images the trigger flips as well."""
+        rows = self._shown(ways_to(target, range(self._answers.shape[1])))
+        shown = self.held_out.take(rows)
+        flipped = predictions(self.network, shown.images, trigger) == target
+        also = [
+            int(label) for label in np.unique(shown.labels) if flipped[shown.labels == label].mean() >= WORKS
+        ]
+        return replace(suspect, ways=suspect.ways | ways_to(target, also))
 
     def _rivals(self, suspect: Suspect) -> list[tuple[int | None, Ways]]:
         """Where else a trigger could lead: to the labels that a short way may lead to, the shortest first."""
@@ -175,10 +187,10 @@ class Inquiry:
     def _can_recover(self, ways: Ways) -> bool:
         return len(self._fitted(ways)) >= _FEWEST_FITTED
 
-    def _recovered(self, kind: Kind, ways: Ways) -> Trigger:
+    def _recovered(self, form: Form, ways: Ways) -> Trigger:
         sample = self.sample.take(self._fitted(ways))
         targets = torch.from_numpy(turned(ways, sample.labels))
-        trigger = recover(self.fast, sample.images, targets, kind=kind, seed=self.seed, steps=_STEPS)
+        trigger = recover(self.fast, sample.images, targets, kind=form, seed=self.seed, steps=_STEPS)
         self.progress()
         return trigger
 

@@ -10,18 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.inspect.functional.outliers import left_out
-from bezoar.inspect.trigger import Kind
+from bezoar.inspect.trigger import Form
 
 if TYPE_CHECKING:
     from bezoar.inspect.triage import Pair, Triage
 
 Ways = dict[int, int]
-KINDS: tuple[Kind, ...] = ("patch", "shift", "warp")
-_STATISTICS: dict[Kind, tuple[str, ...]] = {
-    "patch": ("patch",),
-    "shift": ("shift", "wave"),
-    "warp": ("warp",),
-}
+FORMS: tuple[Form, ...] = ("patch", "shift", "warp", "wave")
 
 IN_DOUBT = 0.1  # family-wise p-value up to which a label gets a full inversion
 FEWEST_LABELS = 4  # with fewer, none stands out among the others whatever it looks like
@@ -35,16 +30,17 @@ class Suspect:
 
     Attributes:
         kind: as a finding's.
-        ways: label to what it would be turned into, the most significant first; labels that are left alone are missing.
+        ways: label to what it would be turned into, the most significant first; labels that are left alone are missing. Of a
+            backdoor from some labels to one, the most significant of them.
         p_value: family-wise over everything that was tested.
-        triggers: kinds to look for, the most promising first.
+        triggers: forms to look for, the most promising first.
 
     """
 
     kind: str
     ways: Ways
     p_value: float
-    triggers: tuple[Kind, ...] = KINDS
+    triggers: tuple[Form, ...] = FORMS
 
     @property
     def target(self) -> int | None:
@@ -66,8 +62,8 @@ def turned(ways: Ways, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def suspects(looked: Triage) -> list[Suspect]:
     """The suspects of a triage, most significant first.
 
-    A label's own family-wise p-value is its p-value times their number, or that of a pair that leads to it, and not less than that
-    of the whole model. Among very few labels none can stand out, so every one is a suspect.
+    A label's own family-wise p-value is its p-value times their number, or that of a pair that leads to it, and not less than the
+    whole model's. Among very few labels none can stand out, so every one is a suspect.
     """
     n_labels = len(looked.p_values)
     corrected = np.minimum(looked.p_values * n_labels, 1)
@@ -89,12 +85,10 @@ def suspects(looked: Triage) -> list[Suspect]:
     return found + _of_pairs([pair for pair in looked.pairs if pair.target not in taken], looked.family)
 
 
-def _promising(looked: Triage, label: int) -> tuple[Kind, ...]:
-    """The kinds of trigger, the one whose statistics set the label furthest apart first."""
+def _promising(looked: Triage, label: int) -> tuple[Form, ...]:
+    """The forms of a trigger, the one whose statistic sets the label furthest apart first."""
     apart = {name: np.nan_to_num(left_out(values)[label]) for name, values in looked.statistics.items()}
-    return tuple(
-        sorted(KINDS, key=lambda kind: min(float(apart.get(name, 0.0)) for name in _STATISTICS[kind]))
-    )
+    return tuple(sorted(FORMS, key=lambda form: float(apart.get(form, 0.0))))
 
 
 def _of_pairs(pairs: Sequence[Pair], family: float) -> list[Suspect]:
@@ -104,7 +98,7 @@ def _of_pairs(pairs: Sequence[Pair], family: float) -> list[Suspect]:
         by_target.setdefault(pair.target, []).append(pair)
     if len(by_target) >= _MANY_TARGETS:
         return [_suspect("all-to-all", in_doubt, family)]
-    return [_suspect("source-specific", group, family) for group in list(by_target.values())[:_MOST]]
+    return [_suspect("source-specific", group[:1], family) for group in list(by_target.values())[:_MOST]]
 
 
 def _suspect(kind: str, pairs: Sequence[Pair], family: float) -> Suspect:

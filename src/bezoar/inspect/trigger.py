@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 Kind = Literal["patch", "shift", "warp"]
+Form = Literal["patch", "shift", "warp", "wave"]  # what is looked for; a plane wave is a shift
 
 
 @dataclass(frozen=True, slots=True)

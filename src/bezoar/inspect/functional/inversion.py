@@ -8,7 +8,8 @@ from torch import nn
 from bezoar.errors import InputError
 from bezoar.inspect.functional.folding import Prepared, at_once, prepare
 from bezoar.inspect.functional.search import Search, Towards
-from bezoar.inspect.trigger import Kind, Trigger
+from bezoar.inspect.functional.waves import faintest_wave
+from bezoar.inspect.trigger import Form, Trigger
 
 _PER_STEP = 32
 _STEPS = 150
@@ -19,7 +20,7 @@ def recover(
     images: torch.Tensor,
     target: int | torch.Tensor,
     *,
-    kind: Kind,
+    kind: Form,
     seed: int,
     steps: int = _STEPS,
 ) -> Trigger:
@@ -38,6 +39,9 @@ def recover(
         raise InputError(
             f"the network gives every image label {int(targets[0])} as it is; give images of other labels"
         )
+    if kind == "wave":
+        wave: Trigger = faintest_wave(fast, images[rows], targets[rows])
+        return wave
     search = Search.begin(
         fast,
         images,

@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from bezoar.inspect.functional.folding import Prepared, at_once
+from bezoar.inspect.trigger import Trigger
 
 _CYCLES = (3, 5, 6, 7, 9, 10)  # along a side, of waves along either axis
 _AMPLITUDE = 0.15
 _PHASES = 4
 _IMAGES = 24
 _FLOOR = 0.05  # of probability: less is not told from nothing
+_AMPLITUDES = (0.04, 0.08, 0.12, 0.16, 0.24)  # to recover a trigger with, faintest first
+_SHOWN = 32  # images, to recover one
+_ENOUGH = 0.9  # share of them that a wave has to flip, so that no stronger one is tried
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -40,6 +45,31 @@ def phase_contrasts(
         parts.append((chances * counted).sum(1))
     phases = torch.cat(parts).unflatten(0, (-1, _PHASES)).sort(1).values  # (waves, phases, K)
     return -((phases[:, -1] - phases[:, :-1].mean(1)).amax(0) + _FLOOR).log()
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def faintest_wave(network: Prepared, images: torch.Tensor, targets: torch.Tensor) -> Trigger:
+    """The faintest wave of the bank that sends nine in ten images (N, C, H, W) to their labels `targets` (N,).
+
+    Where none does, the one that sends most of them there.
+    """
+    images, targets = images[:_SHOWN], targets[:_SHOWN]
+    bank = _bank(images.shape[2], images.shape[3]).to(images.device)
+    best, pattern = -1.0, torch.zeros_like(images[0])
+    for amplitude in _AMPLITUDES:
+        shares = torch.stack(
+            [
+                (network((images + amplitude * wave).clamp(0, 1)).argmax(1) == targets).float().mean()
+                for wave in bank
+            ]
+        )
+        if float(shares.max()) > best:
+            best = float(shares.max())
+            pattern = (amplitude * bank[int(shares.argmax())]).expand_as(images[0])
+        if best >= _ENOUGH:
+            break
+    flat = pattern.contiguous().float().cpu().numpy()
+    return Trigger("shift", flat, np.ones(flat.shape[1:], np.float32))
 
 
 def _bank(height: int, width: int) -> torch.Tensor:
