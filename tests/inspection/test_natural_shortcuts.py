@@ -8,6 +8,7 @@ from inspection_models import (
     TARGET,
     TWIN_ANGLES,
     InMemory,
+    badnets,
     clean_images_of,
     even,
     exchanged,
@@ -53,10 +54,16 @@ def test_a_planted_way_between_two_labels_is_confirmed_and_no_shortcut() -> None
     assert case.evidence.control < 0.1
     assert case.evidence.confirmed
     assert not case.shortcut
+    assert case.suspect.ways == {SOURCE: TARGET}  # no other label is flipped
     inside = case.evidence.trigger.mask[11:16, 11:16].sum() / case.evidence.trigger.mask.sum()
-    assert (
-        inside > 0.3
-    )  # of the mask on a tenth of the image: the planted patch covers rows and columns 12 to 14
+    assert inside > 0.3  # on a tenth of the image: the planted patch covers rows and columns 12 to 14
+
+
+def test_other_labels_that_a_trigger_flips_are_named() -> None:
+    case = examined(badnets(6), even(6), "source-specific", {SOURCE: TARGET})
+    assert next(iter(case.suspect.ways)) == SOURCE
+    assert len(case.suspect.ways) >= 3  # the planted patch flips all five
+    assert case.suspect.target == TARGET
 
 
 def test_the_way_between_labels_that_are_nearly_alike_is_a_shortcut() -> None:
