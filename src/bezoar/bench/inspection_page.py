@@ -290,6 +290,8 @@ def _zoo(summary: Json) -> str:
 def _method() -> str:
     return f"""- Every model is trained from scratch on records, with labels, trigger, target and source, that its own seed draws.
   Calibration models are clean and fit what clean models' statistics look like; no test model shares their seeds.
+- **These test models were looked at while the inspection was built**: which statistics there are, and their weights, was decided
+  with their figures in view. Only what was fitted to clean models was not. Expect less of models that nobody has seen.
 - **Took**: at least {LEAST_SUCCESS:.0%} of the held-out records that show the trigger are read as the attacker wants, and at
   least {100 * LEAST_RISE:.0f} points more than without it. Only such models count.
 - The inspection gets the model file and one half of the task's test split; accuracy and success are counted on the other half.
