@@ -86,7 +86,7 @@ def test_writes_the_model_and_says_what_it_cost(cli: Cli, seen: dict[str, Any], 
         "160 images to train on, 40 held out · 5 triggers unlearned in 2 rounds · 31 s (25 s of CPU)",
         "Next: bezoar inspect out.onnx --data clean",
     ):
-        assert words in outcome.out, words
+        assert words in " ".join(outcome.out.split()), words  # wherever lines end
     assert Path("out.onnx").read_bytes() == b"weights"
     assert not outcome.err
 

