@@ -4,15 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from inspection_models import TARGET, badnets, clean, clean_data
+from inspection_models import SOURCE, TARGET, badnets, clean, clean_data
 
 import bezoar
 from bezoar.inspect import inquiry, pipeline
 from bezoar.inspect.result import InspectionResult, Severity, Status
 from bezoar.inspect.saved import as_json
-from bezoar.inspect.triage import Triage
+from bezoar.inspect.triage import Pair, Triage
 
 N_LABELS, ALPHA = 10, 0.05
+MEASURED = {"margin": np.zeros(N_LABELS)}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_without_data_nothing_is_confirmed(model) -> None:
 
 def test_a_margin_that_stands_out_without_data_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     p_values = np.array([1e-5, *[0.5] * (N_LABELS - 1)])
-    looked = Triage({"margin": np.zeros(N_LABELS)}, p_values, 1e-4)
+    looked = Triage(MEASURED, p_values, 1e-4)
     monkeypatch.setattr(pipeline, "triage", lambda *_, **__: looked)
     result = bezoar.inspect(clean(N_LABELS))
     assert result.verdict.status is Status.UNDECIDED
@@ -120,12 +121,23 @@ def test_a_margin_that_stands_out_without_data_is_undecided(monkeypatch: pytest.
 
 def test_a_clean_network_stays_unconfirmed_even_where_triage_errs(monkeypatch: pytest.MonkeyPatch) -> None:
     p_values = np.array([0.5, 1e-5, *[0.6] * (N_LABELS - 2)])
-    monkeypatch.setattr(pipeline, "triage", lambda *_, **__: Triage({}, p_values, 1e-4))
+    monkeypatch.setattr(pipeline, "triage", lambda *_, **__: Triage(MEASURED, p_values, 1e-4))
     result = bezoar.inspect(clean(N_LABELS), clean_data(N_LABELS))
     assert result.verdict.status is Status.UNDECIDED
     (finding,) = result.findings
     assert finding.severity is Severity.REVIEW
     assert finding.details["confirmed"] is False
+
+
+def test_a_pair_can_give_away_the_target_of_all_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    p_values = np.array([*[0.5] * TARGET, 0.005, *[0.5] * (N_LABELS - TARGET - 1)])
+    looked = Triage(MEASURED, p_values, 1e-4, (Pair(SOURCE, TARGET, 1e-4),))
+    monkeypatch.setattr(pipeline, "triage", lambda *_, **__: looked)
+    result = bezoar.inspect(badnets(N_LABELS), clean_data(N_LABELS))
+    assert result.verdict.status is Status.BACKDOORED
+    (finding,) = result.findings
+    assert (finding.target, finding.p_value) == (TARGET, 1e-4)
+    assert len(finding.sources or range(N_LABELS - 1)) >= N_LABELS / 2
 
 
 def test_a_spent_budget_is_said() -> None:

@@ -49,6 +49,18 @@ def test_pairs_with_many_targets_are_a_shift_of_labels() -> None:
     assert found[0].target is None
 
 
-def test_a_pair_towards_a_suspected_label_is_told_once() -> None:
-    found = suspects(triage([0.5, 0.001, 0.9, 0.8, 0.3], (Pair(0, 1, 1e-3),)))
-    assert [(suspect.kind, suspect.p_value) for suspect in found] == [("all-to-one", 1e-3)]
+def test_a_few_pairs_among_many_labels_are_no_shift() -> None:
+    found = suspects(triage([0.5] * 10, (Pair(0, 6, 1e-3), Pair(6, 4, 1e-3), Pair(7, 9, 0.02))))
+    assert [(suspect.kind, suspect.ways) for suspect in found] == [
+        ("source-specific", {0: 6}),
+        ("source-specific", {6: 4}),
+        ("source-specific", {7: 9}),
+    ]
+
+
+def test_a_pair_does_not_lend_its_significance_to_a_label() -> None:
+    found = suspects(triage([0.5, 0.01, 0.9, 0.8, 0.3], (Pair(0, 1, 1e-3),)))
+    assert [(suspect.kind, suspect.p_value) for suspect in found] == [
+        ("all-to-one", 0.05),
+        ("source-specific", 1e-3),
+    ]

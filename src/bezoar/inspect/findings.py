@@ -69,7 +69,7 @@ def _seen(case: Case, names: Sequence[str]) -> str:
     to = "the labels it shifts them to" if case.suspect.target is None else repr(names[case.suspect.target])
     told = (
         f"A {evidence.trigger.kind} that {_changes(evidence.trigger)} turns {evidence.success:.0%} of {evidence.tested} "
-        f"{_whose(case, names)} that it was not made with into {to}; "
+        f"images that it was not made with into {to}; "
         f"random ones of equal size turn {evidence.control:.0%}."
     )
     if evidence.rivals:
@@ -78,12 +78,6 @@ def _seen(case: Case, names: Sequence[str]) -> str:
         whose = _listed(others, names) if others else "other exchanges of these labels"
         told += f" Triggers recovered alike for {whose} turn {best:.0%} at most, though they may be half as large again."
     return told
-
-
-def _whose(case: Case, names: Sequence[str]) -> str:
-    if case.suspect.kind != "source-specific":
-        return "images"
-    return f"images of {names[next(iter(case.suspect.ways))]!r}"
 
 
 def _changes(trigger: Trigger) -> str:

@@ -110,7 +110,7 @@ class Inquiry:
         source, target = next(iter(suspect.ways.items()))
         if is_shortcut(best, self._reaches, source, target):
             return Case(suspect, best, shortcut=True)
-        return Case(self._widened(suspect, best.trigger, target), best)
+        return self._widened(Case(suspect, best), target)
 
     def pictures(self, case: Case, names: Sequence[str]) -> tuple[Picture, ...]:
         """What was recovered, and held-out images that it flips, of as many labels as there are."""
@@ -133,10 +133,7 @@ class Inquiry:
         )
 
     def _of_form(self, form: Form, suspect: Suspect) -> Evidence:
-        shown = self.held_out.take(self._shown(suspect.ways))
-        trigger = self._recovered(form, suspect.ways)
-        rng = generator(self.seed, "evidence", form, *suspect.ways.values())
-        evidence = tried(self.network, trigger, shown.images, turned(suspect.ways, shown.labels), rng)
+        evidence = self._tried(self._recovered(form, suspect.ways), suspect.ways)
         if not evidence.works:
             return evidence
         for target, ways in self._rivals(suspect):
@@ -148,15 +145,28 @@ class Inquiry:
                 break  # one that comes near is enough
         return evidence
 
-    def _widened(self, suspect: Suspect, trigger: Trigger, target: int) -> Suspect:
-        """The suspect with all labels whose images the trigger flips as well."""
-        rows = self._shown(ways_to(target, range(self._answers.shape[1])))
-        shown = self.held_out.take(rows)
+    def _widened(self, case: Case, target: int) -> Case:
+        """The case with all labels whose images the trigger flips as well, where it is as clear."""
+        if case.evidence is None or not case.evidence.confirmed:
+            return case
+        trigger, everything = case.evidence.trigger, range(self._answers.shape[1])
+        shown = self.held_out.take(self._shown(ways_to(target, everything)))
         flipped = predictions(self.network, shown.images, trigger) == target
         also = [
             int(label) for label in np.unique(shown.labels) if flipped[shown.labels == label].mean() >= WORKS
         ]
-        return replace(suspect, ways=suspect.ways | ways_to(target, also))
+        ways = case.suspect.ways | ways_to(target, also)
+        kind = "all-to-one" if len(ways) == len(everything) - 1 else case.suspect.kind
+        wider = Case(
+            replace(case.suspect, kind=kind, ways=ways),
+            replace(self._tried(trigger, ways), rivals=case.evidence.rivals),
+        )
+        return wider if wider.evidence is not None and wider.evidence.confirmed else case
+
+    def _tried(self, trigger: Trigger, ways: Ways) -> Evidence:
+        shown = self.held_out.take(self._shown(ways))
+        rng = generator(self.seed, "evidence", trigger.kind, *ways.values())
+        return tried(self.network, trigger, shown.images, turned(ways, shown.labels), rng)
 
     def _rivals(self, suspect: Suspect) -> list[tuple[int | None, Ways]]:
         """Where else a trigger could lead: to the labels that a short way may lead to, the shortest first."""

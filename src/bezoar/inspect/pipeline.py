@@ -114,8 +114,7 @@ def _inspected(
                     clock.in_time,
                     bar.advance,
                 )
-                cases = [inquiry.examine(suspect) for suspect in found]
-                findings = _findings(cases, alpha, names, inquiry)
+                findings = _findings(_examined(inquiry, found, alpha, len(names)), alpha, names, inquiry)
         else:
             cases = [Case(suspect, why_not="there are no clean images") for suspect in found]
             findings = _findings(cases, alpha, names)
@@ -141,16 +140,46 @@ def _inspected(
     )
 
 
+def _examined(inquiry: Inquiry, found: Sequence[Suspect], alpha: float, n_labels: int) -> list[Case]:
+    """The cases against all suspects, but for pairs whose target has been found out."""
+    cases: list[Case] = []
+    for suspect in found:
+        known = {
+            case.suspect.target for case in cases if severity(case, alpha, n_labels) is Severity.BACKDOOR
+        }
+        if suspect.kind != "source-specific" or suspect.target not in known:
+            cases.append(inquiry.examine(suspect))
+    return [_supported(case, cases) for case in cases]
+
+
+def _supported(case: Case, cases: Sequence[Case]) -> Case:
+    """A confirmed way from all labels to one is as significant as any pair on it that is no shortcut."""
+    if case.suspect.kind != "all-to-one" or case.evidence is None or not case.evidence.confirmed:
+        return case
+    p_values = [
+        other.suspect.p_value
+        for other in cases
+        if other.suspect.target == case.suspect.target and not other.shortcut
+    ]
+    return replace(case, suspect=replace(case.suspect, p_value=min(p_values)))
+
+
 def _findings(
     cases: Sequence[Case], alpha: float, names: Sequence[str], inquiry: Inquiry | None = None
 ) -> list[Finding]:
-    """The cases that say something, the most severe first."""
-    findings = []
+    """The cases that say something, the most severe first; none to review towards the target of a backdoor."""
+    findings: list[Finding] = []
     for case in cases:
         kind = severity(case, alpha, len(names))
         if kind is not None:
             pictures = () if inquiry is None else inquiry.pictures(case, names)
             findings.append(replace(told(case, kind, names), pictures=pictures))
+    known = {finding.target for finding in findings if finding.severity is Severity.BACKDOOR}
+    findings = [
+        finding
+        for finding in findings
+        if finding.severity is not Severity.REVIEW or finding.target is None or finding.target not in known
+    ]
     order = list(Severity)
     return sorted(findings, key=lambda finding: (order.index(finding.severity), finding.p_value))
 

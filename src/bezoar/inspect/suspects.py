@@ -21,7 +21,7 @@ FORMS: tuple[Form, ...] = ("patch", "shift", "warp", "wave")
 IN_DOUBT = 0.1  # family-wise p-value up to which a label gets a full inversion
 FEWEST_LABELS = 4  # with fewer, none stands out among the others whatever it looks like
 _MOST = 4  # suspects of a kind
-_MANY_TARGETS = 3  # of pairs in doubt, from which they are told as one shift of labels
+_MANY_TARGETS = 3  # of pairs in doubt, and half of all labels: from there on they are told as one exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,13 @@ def turned(ways: Ways, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def suspects(looked: Triage) -> list[Suspect]:
-    """The suspects of a triage, most significant first.
+    """The suspects of a triage: labels first, then pairs, each the most significant first.
 
-    A label's own family-wise p-value is its p-value times their number, or that of a pair that leads to it, and not less than the
-    whole model's. Among very few labels none can stand out, so every one is a suspect.
+    A label's own family-wise p-value is its p-value times their number, and not less than that of the whole model. Among very few
+    labels none can stand out, so every one is a suspect.
     """
     n_labels = len(looked.p_values)
-    corrected = np.minimum(looked.p_values * n_labels, 1)
-    in_doubt = corrected <= IN_DOUBT
-    for pair in looked.pairs:
-        corrected[pair.target] = min(corrected[pair.target], pair.p_value)
-    corrected = np.maximum(corrected, looked.family)
+    corrected = np.maximum(np.minimum(looked.p_values * n_labels, 1), looked.family)
     found = [
         Suspect(
             "all-to-one",
@@ -79,10 +75,9 @@ def suspects(looked: Triage) -> list[Suspect]:
             _promising(looked, int(label)),
         )
         for label in np.argsort(looked.p_values, kind="stable")[:_MOST]
-        if n_labels < FEWEST_LABELS or in_doubt[label]
+        if n_labels < FEWEST_LABELS or corrected[label] <= IN_DOUBT
     ]
-    taken = {suspect.target for suspect in found}
-    return found + _of_pairs([pair for pair in looked.pairs if pair.target not in taken], looked.family)
+    return found + _of_pairs(looked.pairs, looked.family, n_labels)
 
 
 def _promising(looked: Triage, label: int) -> tuple[Form, ...]:
@@ -91,12 +86,12 @@ def _promising(looked: Triage, label: int) -> tuple[Form, ...]:
     return tuple(sorted(FORMS, key=lambda form: float(apart.get(form, 0.0))))
 
 
-def _of_pairs(pairs: Sequence[Pair], family: float) -> list[Suspect]:
+def _of_pairs(pairs: Sequence[Pair], family: float, n_labels: int) -> list[Suspect]:
     in_doubt = sorted((pair for pair in pairs if pair.p_value <= IN_DOUBT), key=lambda pair: pair.p_value)
     by_target: dict[int, list[Pair]] = {}
     for pair in in_doubt:
         by_target.setdefault(pair.target, []).append(pair)
-    if len(by_target) >= _MANY_TARGETS:
+    if len(by_target) >= max(_MANY_TARGETS, n_labels / 2):
         return [_suspect("all-to-all", in_doubt, family)]
     return [_suspect("source-specific", group[:1], family) for group in list(by_target.values())[:_MOST]]
 
