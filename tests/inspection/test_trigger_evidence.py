@@ -80,6 +80,10 @@ def test_a_trigger_that_leads_elsewhere_at_the_same_size_confirms_nothing() -> N
     assert not other.confirmed
 
 
+def test_a_trigger_not_far_above_random_patterns_is_none() -> None:
+    assert not Evidence(patch(2, 2), 0.76, 0.59, 435, 1e-12).works
+
+
 def test_a_few_images_do_not_set_a_trigger_apart_from_a_rival() -> None:
     evidence = Evidence(patch(2, 2), 0.9, 0.0, 20, 1e-9, (Rival(1, 0.1, 0.45, 20),))
     assert evidence.works

@@ -20,7 +20,7 @@ from bezoar.inspect.trigger import Trigger
 
 WORKS = 0.5  # share of held-out images that a trigger has to flip to be called one
 LEEWAY = 1.5  # times its size, that rivals are cut to
-_AHEAD = 0.3  # by which its share has to exceed every rival's
+_AHEAD = 0.3  # by which its share has to exceed that of random patterns and of every rival
 _LEVEL = 0.001  # of the tests against random patterns and rivals
 _RANDOM = 10  # patterns
 _BATCH = 256
@@ -62,8 +62,9 @@ class Evidence:
 
     @property
     def works(self) -> bool:
-        """Whether it flips most images, and random patterns do not."""
-        return self.success >= WORKS and self.p_value <= _LEVEL
+        """Whether it flips most images, and random patterns clearly fewer."""
+        clearly = self.success - self.control >= _AHEAD and self.p_value <= _LEVEL
+        return self.success >= WORKS and clearly
 
     @property
     def ahead(self) -> float:
