@@ -57,3 +57,8 @@ class UsageError(BezoarError):
     """The call itself makes no sense: an unknown name, an option out of range."""
 
     exit_code = 64
+
+
+def quoted(text: object) -> str:
+    """Untrusted text for a message: quoted, printable, at most 80 characters."""
+    return ascii(str(text)[:80])

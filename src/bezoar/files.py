@@ -7,13 +7,14 @@ at all: a full disk, an exception or Ctrl-C leaves nothing behind. An existing p
 from __future__ import annotations
 
 import errno
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from bezoar.errors import InputError, LimitError, OutputError
 
@@ -31,6 +32,21 @@ def read_file(path: str | Path, limit: int) -> bytes:
     if len(data) > limit:
         raise LimitError(f"{path}: larger than {limit:,} bytes, the most that is read of such a file")
     return data
+
+
+def plain(value: Any) -> Any:
+    """JSON values: NumPy types are replaced by Python's, and numbers that are not finite by None. TypeError for anything else."""
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars, without importing it
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def refuse_existing(path: Path) -> None:

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import bezoar
 
-_PACKAGES = ("scan", "attacks", "embed", "models", "data")
+_PACKAGES = ("scan", "attacks", "embed", "graphs", "data")
 _MODULES = (
     "seeds.py",
+    "models/dynamics.py",
+    "models/surrogate.py",
+    "models/text.py",
+    "models/threads.py",
+    "models/train.py",
     "bench/cell.py",
     "bench/honest.py",
     "bench/packs.py",

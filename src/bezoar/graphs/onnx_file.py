@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bezoar.errors import InputError, LimitError, MissingExtraError
+from bezoar.errors import InputError, LimitError, MissingExtraError, quoted
 from bezoar.graphs.memory import available_bytes, gigabytes
 
 MAX_MODEL_BYTES = 2**31 - 1  # what protobuf can hold
@@ -142,11 +142,6 @@ def inlined(model: Any) -> Any:
         return inliner.inline_local_functions(model)
     except Exception as error:  # the inliner's exceptions come from C++ and share no narrower base
         raise InputError("the ONNX model's functions cannot be written out") from error
-
-
-def quoted(name: Any) -> str:
-    """A name from a file for a one-line message: escaped, and not too long."""
-    return repr(str(name)[:80])
 
 
 def _graphs(model: Any) -> Iterator[Any]:

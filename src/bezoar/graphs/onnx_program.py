@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError
-from bezoar.graphs.onnx_file import inlined, quoted, stored
+from bezoar.errors import InputError, quoted
+from bezoar.graphs.onnx_file import inlined, stored
 from bezoar.graphs.onnx_ops import OPERATORS
 from bezoar.graphs.onnx_values import (
     MAX_ELEMENTS,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bezoar.errors import InputError
-from bezoar.graphs.onnx_file import quoted, to_array
+from bezoar.errors import InputError, quoted
+from bezoar.graphs.onnx_file import to_array
 
 Inputs = list[Any]
 Attributes = dict[str, Any]

@@ -100,24 +100,16 @@ def _inspected(
             f"{model.path}: for some images its answers, or their gradients, are no numbers; it cannot be inspected"
         )
     found = suspects(looked)
-    findings: list[Finding] = []
-    with clock("evidence"):
-        if sample is not None and held_out is not None:
-            with track("recover triggers") as bar:
-                inquiry = Inquiry(
-                    network.to(fast.device),
-                    fast,
-                    sample,
-                    held_out,
-                    _cleared(looked, found),
-                    seed,
-                    clock.in_time,
-                    bar.advance,
-                )
-                findings = _findings(_examined(inquiry, found, alpha, len(names)), alpha, names, inquiry)
-        else:
+    with clock("evidence"), track("recover triggers") as bar:
+        if sample is None or held_out is None:
             cases = [Case(suspect, why_not="there are no clean images") for suspect in found]
             findings = _findings(cases, alpha, names)
+        else:
+            cleared = _cleared(looked, found)
+            inquiry = Inquiry(
+                network.to(fast.device), fast, sample, held_out, cleared, seed, clock.in_time, bar.advance
+            )
+            findings = _findings(_examined(inquiry, found, alpha, len(names)), alpha, names, inquiry)
     return InspectionResult(
         path=str(model.path),
         format=model.format,

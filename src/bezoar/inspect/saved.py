@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from bezoar.custody.signing.strict_json import parse_object
 from bezoar.errors import InputError, LimitError
-from bezoar.files import atomic_directory, read_file
+from bezoar.files import atomic_directory, plain, read_file
 from bezoar.inspect.result import Finding, InspectionResult, LabelReport, Severity, Status, Verdict
 from bezoar.inspect.trigger import Kind, Trigger
 
@@ -44,7 +44,7 @@ _Type = TypeVar("_Type")
 
 def as_json(result: InspectionResult) -> Json:
     """The inspection as JSON types only; NaN and infinities become null. Arrays and pictures are left out."""
-    document: Json = _plain(
+    document: Json = plain(
         {
             "schema": SCHEMA,
             "version": result.version,
@@ -135,21 +135,6 @@ def _finding(number: int, finding: Finding) -> Json:
         "tested": finding.tested,
         "details": finding.details,
     }
-
-
-def _plain(value: Any) -> Any:
-    """`value` with NumPy types replaced by Python's and non-finite numbers by None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def _check_depth(document: Json, path: Path) -> None:

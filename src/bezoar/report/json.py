@@ -6,8 +6,6 @@ assignment of records to findings is in `scores.parquet`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bezoar.errors import InputError
+from bezoar.files import plain
 from bezoar.scan.result import Depth, Finding, ScanResult, Sensitivity, Severity, Status, Unreadable, Verdict
 
 SCHEMA = "bezoar-scan-1"
@@ -100,23 +99,6 @@ def _finding(number: int, finding: Finding, keys: pa.ChunkedArray) -> Json:
         },
         "details": finding.details,
     }
-
-
-def plain(value: Any) -> Any:
-    """`value` with NumPy types replaced by Python's and non-finite numbers by None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 def _result(document: Any, scores: pa.Table) -> ScanResult:

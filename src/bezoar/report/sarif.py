@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bezoar.report.json import plain, to_json
+from bezoar.files import plain
+from bezoar.report.json import to_json
 from bezoar.report.rules import Rule, rule
 from bezoar.report.sarif_parts import Json, descriptor, digest, driver, encoded, log, message
 from bezoar.report.text import count, shown

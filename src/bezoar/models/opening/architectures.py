@@ -21,8 +21,8 @@ from urllib.parse import parse_qsl
 import torch
 from torch.nn.modules import module as registration
 
-from bezoar.errors import BezoarError, InputError, LimitError, MissingExtraError, UsageError
-from bezoar.models.opening.limits import first_line, quoted, require_memory
+from bezoar.errors import BezoarError, InputError, LimitError, MissingExtraError, UsageError, quoted
+from bezoar.models.opening.limits import first_line, require_memory
 from bezoar.models.opening.preprocessing import IMAGENET, from_timm
 from bezoar.models.opening.tensors import require_shapes
 from bezoar.models.opening.weights import Weights

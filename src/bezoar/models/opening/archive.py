@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from bezoar.errors import InputError, LimitError
-from bezoar.models.opening.limits import quoted, require_memory
+from bezoar.errors import InputError, LimitError, quoted
+from bezoar.models.opening.limits import require_memory
 
 _MAX_RECORDS = 100_000
 _MAX_NAME = 1024

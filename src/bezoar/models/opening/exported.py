@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError
+from bezoar.errors import InputError, quoted
 from bezoar.files import atomic_file
 from bezoar.models.opening.archive import Archive
 from bezoar.models.opening.exported_graph import DTYPES, Program, read_program, size_of
-from bezoar.models.opening.limits import MAX_JSON, parse_json, quoted
+from bezoar.models.opening.limits import MAX_JSON, parse_json
 from bezoar.models.opening.opened import Core, State
 from bezoar.models.opening.tensors import View, in_single_precision, require_finite
 

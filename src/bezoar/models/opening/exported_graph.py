@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError
-from bezoar.models.opening.limits import quoted
+from bezoar.errors import InputError, quoted
 from bezoar.models.opening.operators import SCALAR, aten, checked
 
 DTYPES = {

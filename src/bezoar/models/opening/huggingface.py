@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import BezoarError, InputError, LimitError, MissingExtraError
+from bezoar.errors import BezoarError, InputError, LimitError, MissingExtraError, quoted
 from bezoar.files import atomic_directory, read_file
 from bezoar.models.opening.architectures import Architecture, architecture, fitted, within_memory
-from bezoar.models.opening.limits import first_line, parse_json, quoted
+from bezoar.models.opening.limits import first_line, parse_json
 from bezoar.models.opening.opened import Core, State
 from bezoar.models.opening.preprocessing import from_hugging_face, from_timm
 from bezoar.models.opening.weights import Weights, read_safetensors

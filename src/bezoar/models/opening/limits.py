@@ -44,11 +44,6 @@ def first_line(error: BaseException) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
 
 
-def quoted(text: object) -> str:
-    """Untrusted text for a message: quoted, printable, at most 80 characters."""
-    return ascii(str(text)[:80])
-
-
 def digest(path: Path) -> str:
     """SHA-256 (hex) of a file; of a folder, of its files' names and digests."""
     if not path.is_dir():

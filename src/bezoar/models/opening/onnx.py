@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bezoar.errors import InputError, LimitError
+from bezoar.errors import InputError, LimitError, quoted
 from bezoar.files import atomic_file
 from bezoar.graphs.memory import available_bytes
-from bezoar.graphs.onnx_file import inlined, parse, quoted, read_model, stored, to_array, weight_names
+from bezoar.graphs.onnx_file import inlined, parse, read_model, stored, to_array, weight_names
 from bezoar.graphs.onnx_torch import OnnxModule
 from bezoar.models.opening.opened import Core, OpenedModel, State, assemble
 from bezoar.models.opening.preprocessing import MAX_SIDE

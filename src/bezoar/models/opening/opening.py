@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bezoar.errors import InputError, MissingExtraError, UnknownFormatError, UsageError
-from bezoar.models.opening.limits import quoted
+from bezoar.errors import InputError, MissingExtraError, UnknownFormatError, UsageError, quoted
 from bezoar.models.opening.model import Model
 
 if TYPE_CHECKING:

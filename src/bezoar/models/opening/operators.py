@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError
+from bezoar.errors import InputError, quoted
 from bezoar.models.opening.fused import encoder_layer, multi_head_attention
-from bezoar.models.opening.limits import quoted
 
 _MAX_INTEGER = 2**63
 MAX_LENGTH = 100_000  # of a list that a graph makes, with all lists in it

@@ -11,8 +11,8 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from bezoar.errors import InputError
-from bezoar.models.opening.limits import first_line, quoted
+from bezoar.errors import InputError, quoted
+from bezoar.models.opening.limits import first_line
 
 
 @dataclass(eq=False, repr=False)

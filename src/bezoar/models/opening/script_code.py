@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError
-from bezoar.models.opening.limits import first_line, quoted
+from bezoar.errors import InputError, quoted
+from bezoar.models.opening.limits import first_line
 from bezoar.models.opening.operators import ATEN, SCALAR, aten, checked
 from bezoar.models.opening.pickles import Object
 from bezoar.models.opening.script_builtins import BUILTINS, LISTS, PRIMITIVES, PYTHON

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError
-from bezoar.models.opening.limits import quoted
+from bezoar.errors import InputError, quoted
 
 DTYPES = {
     "ByteStorage": torch.uint8, "CharStorage": torch.int8, "ShortStorage": torch.int16, "IntStorage": torch.int32,

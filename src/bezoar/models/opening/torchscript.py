@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError, LimitError
+from bezoar.errors import InputError, LimitError, quoted
 from bezoar.files import atomic_file
 from bezoar.models.opening.archive import Archive
-from bezoar.models.opening.limits import quoted
 from bezoar.models.opening.opened import Core, State
 from bezoar.models.opening.pickles import Object, StoredTensor, read_pickle
 from bezoar.models.opening.script_code import Code, Interpreter

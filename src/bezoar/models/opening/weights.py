@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from bezoar.errors import InputError, LimitError, OutputError
+from bezoar.errors import InputError, LimitError, OutputError, quoted
 from bezoar.files import atomic_file
 from bezoar.models.opening.archive import Archive
-from bezoar.models.opening.limits import parse_json, quoted, require_memory
+from bezoar.models.opening.limits import parse_json, require_memory
 from bezoar.models.opening.pickles import check_weights, names_in
 from bezoar.models.opening.tensors import MAX_AXES, View, in_single_precision, require_finite
 
