@@ -85,15 +85,18 @@ def _inspected(
         shape = (model.preprocessing.channels, model.preprocessing.height, model.preprocessing.width)
         fast = prepare(network, shape, seed)
     sample, held_out = (None, None) if clean is None else _halves(clean, fast.device, seed)
-    looked = triage(
-        fast,
-        shape,
-        model.n_classes,
-        None if sample is None else sample.images,
-        None if sample is None else sample.labels,
-        seed=seed,
-        budget=clock.left,
-    )
+    pictures, labels = (None, None) if sample is None else (sample.images, sample.labels)
+    with track("look at every label") as bar:
+        looked = triage(
+            fast,
+            shape,
+            model.n_classes,
+            pictures,
+            labels,
+            seed=seed,
+            budget=clock.left,
+            stage_done=bar.advance,
+        )
     clock.add(looked.seconds, looked.cpu_seconds)
     if np.isnan(looked.statistics["margin"]).any():
         raise InputError(

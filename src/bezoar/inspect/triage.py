@@ -10,7 +10,7 @@ all labels.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -82,14 +82,15 @@ def triage(
     *,
     seed: int,
     budget: float | None = None,
+    stage_done: Callable[[], None] = lambda: None,
 ) -> Triage:
     """Look at every label of `network`: float32 images (N, C, H, W) in [0, 1] to logits (N, K).
 
     `images` are clean ones of `shape` (C, H, W); without them only what needs no data is measured. `labels` (N,), where they are
     known, leave out images that the network misreads. `budget` caps the CPU seconds: once they are spent, no stage is begun; nor
-    is one when those before it have found a target beyond doubt.
+    is one when those before it have found a target beyond doubt. `stage_done` is called after each.
     """
-    clock = _Clock(budget)
+    clock = _Clock(budget, stage_done)
     statistics: dict[str, NDArray[np.float64]] = {}
     exit_labels = np.full(n_labels, -1)
     moved: tuple[tuple[int, int], ...] = ()
@@ -197,10 +198,10 @@ def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
 
 
 class _Clock:
-    def __init__(self, budget: float | None) -> None:
+    def __init__(self, budget: float | None, stage_done: Callable[[], None]) -> None:
         self.seconds: dict[str, float] = {}
         self.cpu_seconds: dict[str, float] = {}
-        self._budget = budget
+        self._budget, self._stage_done = budget, stage_done
 
     @property
     def over(self) -> bool:
@@ -214,3 +215,4 @@ class _Clock:
         finally:
             self.seconds[name] = time.perf_counter() - wall
             self.cpu_seconds[name] = time.process_time() - cpu
+        self._stage_done()
