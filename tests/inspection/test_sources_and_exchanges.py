@@ -115,3 +115,10 @@ def test_evidence_that_agrees_is_stronger_and_what_is_missing_is_left_out():
     assert p[0] < 0.01 < p[1]
     assert p[2] == pytest.approx(0.2)
     assert combined(np.full((3, 2), np.nan), weights, alone).tolist() == [1, 1]
+
+
+def test_a_few_images_of_each_label_say_nothing_of_pairs():
+    network, own = called("one source")
+    few = torch.cat([torch.nonzero(own == label)[:7, 0] for label in range(LABELS)])
+    assert exits(network, IMAGES[few], own[few], LABELS, seed=0).sizes.isnan().all()
+    assert exchange(network, IMAGES[few], own[few], LABELS, 0) is None
