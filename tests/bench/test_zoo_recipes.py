@@ -8,8 +8,14 @@ from bezoar.bench.zoo.recipes import KINDS, SMOKE, Recipe, recipes
 from bezoar.bench.zoo.tasks import TASKS
 
 ALL = recipes()
+DEVELOPMENT = [recipe for recipe in recipes("development") if recipe.role == "development"]
 CLEAN = [recipe for recipe in ALL if recipe.poison is None]
 BACKDOORED = [recipe for recipe in ALL if recipe.poison is not None]
+
+
+def _kinds(chosen: list[Recipe]) -> Counter[str]:
+    """How many there are of each task, network, augmentation and poison."""
+    return Counter(str((r.task, r.architecture, r.augmented, r.poison)) for r in chosen)
 
 
 def _places(chosen: list[Recipe]) -> set[tuple[str, str]]:
@@ -23,6 +29,8 @@ def test_calibration_and_test_models_share_no_seed_and_every_place() -> None:
     assert len(testing) >= 22
     assert all(recipe.poison is None for recipe in calibrating)
     assert len({recipe.seed for recipe in ALL}) == len(ALL)
+    assert not {recipe.seed for recipe in ALL} & {recipe.seed for recipe in DEVELOPMENT}
+    assert _kinds(DEVELOPMENT) == _kinds([recipe for recipe in ALL if recipe.role == "test"])
     assert _places(calibrating) == _places(testing) == _places(ALL)
     assert (
         {recipe.augmented for recipe in calibrating}

@@ -21,7 +21,7 @@ def test_smoke_builds_inspects_calibrates_and_writes(cli: Cli, tmp_path: Path) -
     assert summary["measured"] == 4
     assert summary["modes"]["data"]["backdoored"] == 1
     assert "# Benchmark of the inspection" in page.read_text()
-    assert all(f"{recipe.name}: " in done.err for recipe in SMOKE)
+    assert [recipe.role for recipe in SMOKE if f"{recipe.name}: " in done.err] == ["test", "test"]
 
     again = cli(*given)
     assert again.code == 0, again.err

@@ -67,6 +67,10 @@ def _introduction(summary: Json) -> str:
     ]
     if summary["measured"] < summary["planned"]:
         lines.append("**The benchmark is not complete**: what is not measured claims nothing.")
+    if any(row["role"] == "development" for row in summary["models"]):
+        lines.append(
+            "**These are development models**, which the code was written with: expect less of others."
+        )
     parts = ", ".join(f"`{code(version)}` ({n:,})" for version, n in summary["versions"].items())
     machines = ", ".join(map(inert, summary["machines"]))
     libraries = "; ".join(map(inert, summary["libraries"]))
@@ -105,7 +109,9 @@ def _auroc(value: Json | None) -> str:
 def _map(summary: Json) -> str:
     """Rows are kinds of attack, columns tasks and architectures."""
     models = [
-        row for row in summary["models"] if row["role"] == "test" and (row["kind"] is None or row["took"])
+        row
+        for row in summary["models"]
+        if row["role"] != "calibration" and (row["kind"] is None or row["took"])
     ]
     if not models:
         return "Not measured."
@@ -289,9 +295,9 @@ def _zoo(summary: Json) -> str:
 
 def _method() -> str:
     return f"""- Every model is trained from scratch on records, with labels, trigger, target and source, that its own seed draws.
-  Calibration models are clean and fit what clean models' statistics look like; no test model shares their seeds.
-- **These test models were looked at while the inspection was built**: which statistics there are, and their weights, was decided
-  with their figures in view. Only what was fitted to clean models was not. Expect less of models that nobody has seen.
+  Calibration models are clean and fit what clean models' statistics look like; no other model shares their seeds.
+- Which statistics there are, and their weights, was decided with the figures of *development* models in view. Test models
+  are made by the same recipes under other seeds, and the code was fixed before they were inspected.
 - **Took**: at least {LEAST_SUCCESS:.0%} of the held-out records that show the trigger are read as the attacker wants, and at
   least {100 * LEAST_RISE:.0f} points more than without it. Only such models count.
 - The inspection gets the model file and one half of the task's test split; accuracy and success are counted on the other half.

@@ -27,8 +27,8 @@ _REQUIRED = {
 
 
 def plan(recipes: Sequence[Recipe], zoo: Path, repair: int) -> list[Inspection]:
-    """All test models, with clean images and without, then `repair` of those whose attack took, kind by kind in turn."""
-    tested = [recipe.name for recipe in recipes if recipe.role == "test"]
+    """All judged models, with clean images and without, then `repair` of those whose attack took, kind by kind in turn."""
+    tested = [recipe.name for recipe in recipes if recipe.role != "calibration"]
     return [
         *(Inspection(name, "data") for name in tested),
         *(Inspection(name, "data-free") for name in tested),

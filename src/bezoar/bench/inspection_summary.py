@@ -76,7 +76,7 @@ def _rightly(finding: Json, true: Json) -> bool:
 
 
 def _mode(rows: list[Json]) -> Json:
-    tested = [row for row in rows if row["role"] == "test"]
+    tested = [row for row in rows if row["role"] != "calibration"]
     clean = [row for row in tested if row["kind"] is None]
     took = [row for row in tested if row["took"]]
     missed = [row for row in took if not row["detected"]]
@@ -150,7 +150,7 @@ def _zoo(rows: list[Json]) -> list[Json]:
                 "architecture": architecture,
                 "classes": members[0]["classes"],
                 "calibration": sum(row["role"] == "calibration" for row in members),
-                "clean": sum(row["role"] == "test" and row["kind"] is None for row in members),
+                "clean": sum(row["role"] != "calibration" and row["kind"] is None for row in members),
                 "took": sum(bool(row["took"]) for row in poisoned),
                 "not_taken": [row for row in poisoned if not row["took"]],
                 "success": _median(row["success"] for row in poisoned if row["took"]),

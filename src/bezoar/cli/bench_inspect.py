@@ -47,6 +47,11 @@ _MOST_BASELINE_BYTES = 2**24
     help="Instead run triage on the calibration models, and write what clean models look like to FILE.",
 )
 @click.option(
+    "--development",
+    is_flag=True,
+    help="Inspect the models that the code was developed with, in place of the test models.",
+)
+@click.option(
     "--repair",
     type=click.IntRange(min=0),
     default=0,
@@ -66,6 +71,7 @@ def command(
     results: Path | None,
     build_only: bool,
     calibrate: Path | None,
+    development: bool,
     repair: int,
     jobs: int | None,
     keep: bool,
@@ -88,7 +94,9 @@ def command(
         if smoke:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             zoo, results = zoo or scratch / "zoo", results or scratch / "smoke.jsonl"
-        folder, log, chosen = zoo or default_folder(), results or _RESULTS, SMOKE if smoke else recipes()
+        folder, log = zoo or default_folder(), results or _RESULTS
+        chosen = SMOKE if smoke else recipes("development" if development else "test")
+        chosen = [recipe for recipe in chosen if (recipe.role == "calibration") == (calibrate is not None)]
         refuse_same_file(log, page)
         packs = None if smoke else data_folder()
         try:

@@ -1,7 +1,9 @@
 """Which models the zoo holds: of each its task, its architecture, its seed, and what was done to its data.
 
-Calibration models are clean, and none of their seeds is a test model's; every task and architecture is among both. Names
-say nothing of what a model is: that stands in its record alone.
+Calibration models are clean: what clean models show is fitted to them. Development models are there to be looked at while
+statistics are chosen; test models are their twins under other seeds, which nobody looks at before the figures are made. Every
+task and architecture is among all three, and no two share a seed. Names say nothing of what a model is: that stands in its
+record alone.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
-Role = Literal["calibration", "test"]
+Role = Literal["calibration", "development", "test"]
 Place = tuple[str, str]  # task and architecture
 
 KINDS = {
@@ -59,6 +61,7 @@ _GR, _GV = ("gtsrb", "resnet"), ("gtsrb", "vgg")
 _FR, _FV, _FT, _FM = (("fashion", architecture) for architecture in ("resnet", "vgg", "vit", "mlp"))
 _PLACES: tuple[Place, ...] = (_CR, _GR, _FT, _GV, _CV, _FR, _FM, _FV)
 _CLEAN_OF_EACH = 3
+_UNSEEN = 100  # is added to the seeds of test models
 
 _PATCH, _NOISE = Poison("badnets", 0.05), Poison("blended-noise", 0.05)
 _SMOOTH = Poison("blended-smooth", 0.05)
@@ -90,13 +93,13 @@ _BACKDOORED: tuple[tuple[Place, Poison], ...] = (
 )  # fmt: skip
 
 
-def recipes() -> list[Recipe]:
-    """All models in the order in which they are built: something of each early, then all in turn."""
+def recipes(judging: Role = "test") -> list[Recipe]:
+    """The calibration models and those of `judging`, as they are built: something of each early, then all in turn."""
     clean = [*_PLACES] * _CLEAN_OF_EACH
-    drawn: list[_Drawn] = [(place, "test", poison) for place, poison in _EARLY]
-    backdoored: list[_Drawn] = [(place, "test", poison) for place, poison in _BACKDOORED]
+    drawn: list[_Drawn] = [(place, judging, poison) for place, poison in _EARLY]
+    backdoored: list[_Drawn] = [(place, judging, poison) for place, poison in _BACKDOORED]
     calibrating: list[_Drawn] = [(place, "calibration", None) for place in clean]
-    testing: list[_Drawn] = [(place, "test", None) for place in clean[2:]]  # two were early
+    testing: list[_Drawn] = [(place, judging, None) for place in clean[2:]]  # two were early
     for turn in zip_longest(backdoored, calibrating, testing):
         drawn += [each for each in turn if each is not None]
     return list(_numbered(drawn))
@@ -105,7 +108,8 @@ def recipes() -> list[Recipe]:
 def _numbered(drawn: list[_Drawn]) -> Iterator[Recipe]:
     """Every other model of a place and kind is trained with augmentation."""
     seen: dict[Any, int] = {}
-    for seed, ((task, architecture), role, poison) in enumerate(drawn):
+    for number, ((task, architecture), role, poison) in enumerate(drawn):
+        seed = number + _UNSEEN * (role == "test")
         kind = (task, architecture, role, poison is None)
         seen[kind] = seen.get(kind, 0) + 1
         name = f"{task}-{architecture}-{seed:03}"
