@@ -106,7 +106,8 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(STEP) 'installing the development tools'
-	@$(PIP) install --editable '.[torch,onnx,dev]'
+	@$(PIP) freeze --exclude-editable | grep '^torch==' >$(VENV)/torch.txt # the newest torchvision would bring another
+	@$(PIP) install --constraint $(VENV)/torch.txt --editable '.[torch,onnx,dev]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml
