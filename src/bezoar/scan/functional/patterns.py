@@ -13,14 +13,12 @@ number of records of the same label that show that patch at a displaced position
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from bezoar.scan.functional.counts import excess
@@ -37,6 +35,7 @@ NEAR_DUPLICATE = 0.9  # correlation of thumbnails above which two records count 
 MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
 MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
 MIN_COUNT = 4  # smaller groups say nothing
+_BLOCK = 300  # records of several labels that are compared in one product
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +106,22 @@ def by_likeness(thumbs: NDArray[np.float32]) -> Independence:
         some = linked.any(axis=1)
         if not some.any():  # as a rule
             return len(indices)
-        groups, _ = connected_components(csr_array(linked[np.ix_(some, some)]), directed=False)
-        return len(indices) - int(some.sum()) + int(groups)
+        return len(indices) - int(some.sum()) + _components(linked[np.ix_(some, some)])
 
     return count
+
+
+def _components(linked: NDArray[np.bool_]) -> int:
+    """How many connected components a graph (n, n) has; it is small, so that setting up a sparse one would take longest."""
+    left = np.ones(len(linked), dtype=bool)
+    components = 0
+    while left.any():
+        reached = np.flatnonzero(left)[:1]
+        while len(reached):
+            left[reached] = False
+            reached = np.flatnonzero(linked[reached].any(axis=0) & left)
+        components += 1
+    return components
 
 
 def by_group(groups: NDArray[np.int64]) -> Independence:
@@ -161,18 +172,26 @@ def peaks_at(
     """One `Peak` per tolerance at one window position (see `peaks`)."""
     window = table[top : top + size + 2, left : left + size + 2]
     isolated = _most_isolated(window, size, _sides_inside(table, top, left, size))
-    best: dict[float, tuple[int, int, NDArray[np.int64]]] = {}
-    for label in np.unique(labels[isolated]):
-        group = isolated[labels[isolated] == label]
-        if len(group) < MIN_COUNT:
-            continue
-        for tolerance, (seed, members) in _densest(window[..., group], size).items():
-            if len(members) > len(best.get(tolerance, (0, 0, group[:0]))[2]):
-                best[tolerance] = (int(label), int(group[seed]), group[members])
-    return [
-        _score(table, labels, independent_of, top, left, size, t, *best.get(t, (-1, -1, isolated[:0])))
-        for t in TOLERANCES
-    ]
+    best = dict.fromkeys(TOLERANCES, (-1, isolated[:0]))
+    for rows in _whole_labels(isolated, labels):
+        for tolerance, (seed, members) in _densest(window[..., rows], labels[rows]).items():
+            if len(members) > len(best[tolerance][1]):
+                best[tolerance] = int(rows[seed]), rows[members]
+    return [_score(table, labels, independent_of, top, left, size, t, *best[t]) for t in TOLERANCES]
+
+
+def _whole_labels(rows: NDArray[np.int64], labels: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
+    """`rows` of labels that have enough of them, in blocks of about `_BLOCK`; no label is in two of them."""
+    size = np.bincount(labels[rows])
+    size[size < MIN_COUNT] = 0
+    rows = rows[size[labels[rows]] > 0]
+    ends = np.cumsum(size)
+    start = 0
+    while start < len(rows):
+        fitting = ends[ends <= start + _BLOCK]
+        end = int(fitting[-1]) if len(fitting) and fitting[-1] > start else int(ends[ends > start][0])
+        yield rows[start:end]
+        start = end
 
 
 def _sides_inside(table: Table, top: int, left: int, size: int) -> tuple[bool, bool, bool, bool]:
@@ -208,30 +227,29 @@ def isolation_of(window: Table, sides: tuple[bool, bool, bool, bool]) -> NDArray
     return least / np.float32(inner[..., 0].size)
 
 
-def _densest(window: Table, size: int) -> dict[float, tuple[int, NDArray[np.int64]]]:
-    """Per tolerance: the record with most look-alikes in other surroundings, and those look-alikes (itself too)."""
+def _densest(window: Table, labels: NDArray[np.int32]) -> dict[float, tuple[int, NDArray[np.int64]]]:
+    """Per tolerance: the record with most look-alikes of its label in other surroundings, and those look-alikes (itself too)."""
     inside = np.zeros(window.shape[:2], dtype=bool)
     inside[1:-1, 1:-1] = True
-    same = _squared_distances(window[inside])
-    differs = _squared_distances(window[~inside]) >= RING_DISTANCE**2
+    patches, rings = (window[which].reshape(-1, len(labels)) for which in (inside, ~inside))
+    same, around = _squared_distances(patches), _squared_distances(rings)
+    differ = (around >= RING_DISTANCE**2 * len(rings)) & (labels[:, None] == labels)
     found = {}
     for tolerance in TOLERANCES:
-        equal = differs & (same <= tolerance**2)
-        seed = int(equal.sum(axis=1).argmax())
+        equal = differ & (same <= tolerance**2 * len(patches))
+        seed = int(equal.sum(axis=1, dtype=np.int32).argmax())
         equal[seed, seed] = True
-        found[tolerance] = (seed, np.flatnonzero(equal[seed]))
+        found[tolerance] = seed, np.flatnonzero(equal[seed])
     return found
 
 
-def _squared_distances(pixels: Table) -> NDArray[np.float32]:
-    """Pairwise mean squared differences (M, M) of pixel columns (pixels, 3, M)."""
-    flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.float32)
-    squares = np.einsum("ij,ij->j", flat, flat)
-    product = flat.T @ flat
-    product *= -2.0
-    product += squares[:, None]
-    product += squares
-    return np.asarray(product / np.float32(len(flat)))
+def _squared_distances(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pairwise squared differences (M, M) of pixel columns (values, M), summed: whole numbers that float32 holds exactly."""
+    flat = pixels.astype(np.float32)
+    squares = np.einsum("ij,ij->j", flat, flat)[None]
+    ones = np.ones_like(squares)
+    product = np.concatenate([flat, squares, ones]).T @ np.concatenate([-2 * flat, ones, squares])
+    return np.asarray(product, dtype=np.float32)
 
 
 def _score(
@@ -242,12 +260,12 @@ def _score(
     left: int,
     size: int,
     tolerance: float,
-    label: int,
     seed: int,
     members: NDArray[np.int64],
 ) -> Peak:
     """Turn a group of look-alikes into a `Peak`: count near-duplicates once, subtract the displaced background."""
     independent, background = len(members), 0
+    label = int(labels[seed]) if len(members) else -1
     if independent >= MIN_COUNT:
         independent = independent_of(members)
         first, last = np.searchsorted(labels, [label, label + 1])
