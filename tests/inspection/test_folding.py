@@ -107,7 +107,7 @@ def test_an_exported_graph_loses_its_normalisations():
 
 
 def test_bfloat16_is_given_up_where_it_changes_the_answers(monkeypatch):
-    monkeypatch.setattr(folding, "_has_bfloat16", lambda device: True)
+    monkeypatch.setattr(folding, "has_bfloat16", lambda device: True)
     delicate = nn.Sequential(nn.Flatten(), nn.Linear(768, 3, bias=False))
     with torch.no_grad():
         delicate[1].weight[:] = (

@@ -19,7 +19,7 @@ KINDS = ["patch", "shift", "warp"]
 
 @pytest.fixture
 def ready(monkeypatch):
-    monkeypatch.setattr("bezoar.inspect.functional.folding._has_bfloat16", lambda device: False)
+    monkeypatch.setattr("bezoar.inspect.functional.folding.has_bfloat16", lambda device: False)
     images, _ = blobs(60, 50)
     network = prepare(trained("patched"), SHAPE, 0)
     with torch.no_grad():

@@ -15,6 +15,7 @@ _PACKAGES = ("scan", "attacks", "embed", "graphs", "data")
 _MODULES = (
     "seeds.py",
     "models/dynamics.py",
+    "models/precision.py",
     "models/surrogate.py",
     "models/text.py",
     "models/threads.py",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bezoar.errors import InputError, MissingExtraError, UsageError
+from bezoar.models.precision import has_bfloat16
 from bezoar.progress import track
 from bezoar.seeds import generator
 
@@ -156,8 +157,9 @@ def _fit(
     batches = max(1, n // _BATCH)  # the few records left over in one epoch come up in another
     module.to(memory_format=torch.channels_last)
     weights = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(weights, lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=epochs * batches)
+    half = has_bfloat16(torch.device("cpu"))
     rng = generator(seed, "train")
     module.train()
     with track("train", epochs * batches) as bar:
@@ -165,7 +167,9 @@ def _fit(
             for rows in np.array_split(rng.permutation(n)[: batches * _BATCH], batches):
                 inputs = to_tensor(shifted(rng, images[rows]))
                 inputs *= torch.from_numpy(rng.uniform(0.8, 1.2, (len(rows), 1, 1, 1)).astype(np.float32))
-                loss = torch.nn.functional.cross_entropy(module(inputs), torch.from_numpy(targets[rows]))
+                with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                    logits = module(inputs)
+                loss = torch.nn.functional.cross_entropy(logits.float(), torch.from_numpy(targets[rows]))
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -176,10 +180,11 @@ def _fit(
 def shifted(rng: np.random.Generator, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Each image shifted by up to `_MAX_SHIFT` pixels both ways; its border pixels fill the gap."""
     n, height, width, _ = images.shape
-    shift = rng.integers(-_MAX_SHIFT, _MAX_SHIFT + 1, (2, n, 1))
-    y = np.clip(np.arange(height) + shift[0], 0, height - 1)
-    x = np.clip(np.arange(width) + shift[1], 0, width - 1)
-    return np.asarray(images[np.arange(n)[:, None, None], y[:, :, None], x[:, None, :]])
+    top, left = rng.integers(0, 2 * _MAX_SHIFT + 1, (2, n))
+    margin = (_MAX_SHIFT, _MAX_SHIFT)
+    padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    return np.moveaxis(windows[np.arange(n), top, left], 1, 3)
 
 
 def to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from bezoar.inspect.functional.graph_folding import fold_graph
+from bezoar.models.precision import has_bfloat16
 
 _PROBES = 4
 _PIXELS = {"cpu": 2**19, "cuda": 2**24}  # of images that go through a network at once: bounds memory
@@ -51,7 +52,7 @@ def prepare(network: nn.Module, shape: tuple[int, int, int], seed: int) -> Prepa
         folded = folded.to(device)
         if all(p.dim() <= 4 for p in folded.parameters()):
             folded = folded.to(memory_format=torch.channels_last)
-        fast = Prepared(folded, device, half=_has_bfloat16(device))
+        fast = Prepared(folded, device, half=has_bfloat16(device))
         if not _agree(fast(probe.to(device)).cpu(), wanted, _SIMILAR):
             fast = Prepared(folded, device, half=False)
     fast.eval()
@@ -70,13 +71,6 @@ def _agree(answers: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> boo
     centred = [logits.float() - logits.float().mean(1, keepdim=True) for logits in (answers, wanted)]
     spread = centred[1].std().clamp(min=1e-6)
     return bool(gap <= tolerance or (centred[0] - centred[1]).abs().max() <= tolerance * spread)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """A property of the machine, not a timing: the same machine gives the same answer, and the same triggers."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _copied(network: nn.Module) -> nn.Module:
