@@ -83,7 +83,7 @@ class Wavy(torch.nn.Module):
 
 def test_a_wave_of_one_phase_stands_out_and_texture_does_not():
     images = torch.full((12, 3, 16, 16), 0.5)
-    values = phase_contrasts(Wavy(), images, torch.zeros(12, dtype=torch.int64), 5)
+    values = phase_contrasts(Wavy(), images, torch.zeros(12, dtype=torch.int64))
     assert values.argmin() == 3
     assert values[3] < values[[0, 1, 2, 4]].min() - 0.5
 

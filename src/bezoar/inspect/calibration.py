@@ -26,13 +26,16 @@ _FEWEST_MODELS, _FEWEST_LABELS = 5, 4
 _LABELS = 10  # of most calibration models; fewer are judged as if they were as many
 _TAIL = 0.5  # family-wise p-values below it tell the inflation; above, Bonferroni's bound is no equality
 WEIGHTS = {
-    "patch": 0.27,
-    "shift": 0.27,
-    "warp": 0.26,
-    "wave": 0.1,
-    "margin": 0.05,
-    "latent": 0.05,
-}  # of the error allowed; the last two have natural outliers
+    "patch": 0.3,
+    "shift": 0.2,
+    "wave": 0.12,
+    "warp": 0.1,
+    "noise": 0.1,
+    "shade": 0.05,
+    "speck": 0.05,
+    "margin": 0.04,
+    "latent": 0.04,
+}  # of the error allowed; least where effects are large or clean models have outliers
 
 
 @dataclass(frozen=True, slots=True)

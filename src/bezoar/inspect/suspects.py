@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from bezoar.inspect.triage import Pair, Triage
 
 Ways = dict[int, int]
-FORMS: tuple[Form, ...] = ("patch", "shift", "warp", "wave")
+SIGNS: dict[Form, tuple[str, ...]] = {
+    "patch": ("patch", "speck"),
+    "shift": ("shift", "noise", "shade"),
+    "warp": ("warp",),
+    "wave": ("wave",),
+}  # of each form of trigger, the statistics that speak for it
+FORMS = tuple(SIGNS)
 
 IN_DOUBT = 0.1  # family-wise p-value up to which a label gets a full inversion
 FEWEST_LABELS = 4  # with fewer, none stands out among the others whatever it looks like
@@ -81,9 +87,9 @@ def suspects(looked: Triage) -> list[Suspect]:
 
 
 def _promising(looked: Triage, label: int) -> tuple[Form, ...]:
-    """The forms of a trigger, the one whose statistic sets the label furthest apart first."""
+    """The forms of a trigger, the one whose statistics set the label furthest apart first."""
     apart = {name: np.nan_to_num(left_out(values)[label]) for name, values in looked.statistics.items()}
-    return tuple(sorted(FORMS, key=lambda form: float(apart.get(form, 0.0))))
+    return tuple(sorted(FORMS, key=lambda form: min(float(apart.get(sign, 0.0)) for sign in SIGNS[form])))
 
 
 def _of_pairs(pairs: Sequence[Pair], family: float, n_labels: int) -> list[Suspect]:

@@ -2,9 +2,9 @@
 
 Small = suspicious, on a log scale. For a label as target: `latent`, how far features must move (no gradient); `margin`, how sure
 the network can be made of it (no data); `patch`, how small a mask is enough; `shift` and `warp`, how reluctantly images flip
-under a pattern that is added to all of them, and under a smooth warp; `wave`, how little the phase of a plane wave matters. For a
-label as source: `source`, how small a mask leads away from it. For the whole model: `exchange`, how badly one pattern exchanges
-all labels.
+under a pattern that is added to all of them, and under a smooth warp; `wave`, how little the phase of a plane wave matters;
+`noise`, `shade` and `speck`, how far from it random patterns leave images (no gradient). For a label as source: `source`, how
+small a mask leads away from it. For the whole model: `exchange`, how badly one pattern exchanges all labels.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bezoar.inspect.functional.folding import Prepared, at_once, prepare
 from bezoar.inspect.functional.head import last_layer
 from bezoar.inspect.functional.latent import shortest_moves
 from bezoar.inspect.functional.margin import largest_margins
+from bezoar.inspect.functional.random_patterns import distances
 from bezoar.inspect.functional.search import Search, Towards
 from bezoar.inspect.functional.sources import exits
 from bezoar.inspect.functional.waves import phase_contrasts
@@ -40,7 +41,7 @@ _PER_STEP: dict[Kind, tuple[int, int]] = {
 }  # few labels, many
 _FEW = 16  # labels
 _DECISIVE = 1e-6
-_SHARES = {"target": 0.5, "wave": 0.1, "source": 0.2, "exchange": 0.2}  # of the error allowed
+_SHARES = {"target": 0.6, "wave": 0.05, "source": 0.2, "exchange": 0.15}  # of the error allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,10 @@ def triage(
             if head is not None:
                 statistics["latent"] = _numpy(shortest_moves(head.features, head.weight, head.bias))
         with clock.stage("wave"):
-            statistics["wave"] = _numpy(phase_contrasts(fast, pictures, own, n_labels))
+            statistics["wave"] = _numpy(phase_contrasts(fast, pictures, own))
+        with clock.stage("random"):
+            near = distances(fast, pictures, own, seed)
+            statistics |= {name: _numpy(values) for name, values in near.items()}
         for kind in _STEPS:
             if not clock.over and not _decided(statistics, n_labels):
                 with clock.stage(kind):

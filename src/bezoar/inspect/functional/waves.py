@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from bezoar.inspect.functional.folding import Prepared, at_once
+from bezoar.inspect.functional.random_patterns import mean_of_others
 from bezoar.inspect.trigger import Trigger
 
 _CYCLES = (3, 5, 6, 7, 9, 10)  # along a side, of waves along either axis
@@ -27,22 +28,18 @@ _ENOUGH = 0.9  # share of them that a wave has to flip, so that no stronger one 
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def phase_contrasts(
-    network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int
-) -> torch.Tensor:
+def phase_contrasts(network: Prepared, images: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """-log of how much one phase of one wave adds to each label's probability beyond its other phases (K,).
 
     Of images (N, C, H, W) that the network gives the labels `own` (N,); those of a label itself do not count for it.
     """
     images, own = images[:_IMAGES], own[:_IMAGES]
-    counted = (own[:, None] != torch.arange(n_labels, device=own.device)).float()  # (n, K)
-    counted = counted / counted.sum(0).clamp(min=1)
     parts = []
     some = max(1, at_once(images) // len(images))
     for waves in _bank(images.shape[2], images.shape[3]).to(images.device).split(some):
         stamped = (images + _AMPLITUDE * waves[:, None, None]).clamp(0, 1)
         chances = network(stamped.flatten(0, 1)).softmax(1).unflatten(0, stamped.shape[:2])
-        parts.append((chances * counted).sum(1))
+        parts.append(mean_of_others(chances, own))
     phases = torch.cat(parts).unflatten(0, (-1, _PHASES)).sort(1).values  # (waves, phases, K)
     return -((phases[:, -1] - phases[:, :-1].mean(1)).amax(0) + _FLOOR).log()
 
