@@ -10,9 +10,11 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 from planted_networks import SHAPE, untrained  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from bezoar.inspect.functional import folding  # noqa: E402
 from bezoar.inspect.functional.folding import prepare  # noqa: E402
+from bezoar.models.opening import open_model  # noqa: E402
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -26,6 +28,8 @@ def lived_in(network):
             module.running_var = 0.5 + torch.rand(n, generator=DRAW)
             module.weight = nn.Parameter(torch.randn(n, generator=DRAW))
             module.bias = nn.Parameter(torch.randn(n, generator=DRAW))
+    if isinstance(network, Pooled):
+        network.settle()
     return network.eval().requires_grad_(False)
 
 
@@ -58,8 +62,38 @@ class Twice(nn.Module):
         return self.head(x.flatten(1))
 
 
+class Attention(nn.Module):
+    """Pixels of a row look at each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(768, 4)
+
+    def forward(self, x):
+        return self.head(nn.functional.scaled_dot_product_attention(x, x.flip(1), x * x).flatten(1))
+
+
+class Pooled(nn.Module):
+    """Between convolution and normalisation stands a max pooling, which a change of sign would turn round."""
+
+    def __init__(self, sign):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        self.head, self.sign = nn.Linear(3 * 8 * 8, 5), sign
+
+    def settle(self):
+        self.norm.weight = nn.Parameter(self.norm.weight.abs() * torch.tensor([1.0, 1.0, self.sign]))
+
+    def forward(self, x):
+        return self.head(self.norm(nn.functional.max_pool2d(self.conv(x), 2)).relu().flatten(1))
+
+
 NETWORKS = {
     "plain": untrained,
+    "pooled": lambda: Pooled(1.0),
+    "turned": lambda: Pooled(-1.0),
+    "tiles": lambda: nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.GELU(), nn.Flatten(), nn.Linear(96, 4)),
+    "attention": Attention,
     "residual": lambda: Residual(shared=False),
     "two readers": lambda: Residual(shared=True),
     "used twice": Twice,
@@ -67,8 +101,22 @@ NETWORKS = {
 }
 
 
-def normalisations(network):
-    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+class Calls(TorchDispatchMode):
+    """What is called in the end, whoever asked for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def calls(network, images, part):
+    with Calls() as seen:
+        network(images)
+    return sum(part in name for name in seen.names)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -88,22 +136,32 @@ def test_answers_stay_the_same(name, form):
     assert torch.allclose(network(images), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "left"), [("plain", 0), ("residual", 0), ("two readers", 1), ("used twice", 2)]
-)
-def test_folds_what_can_be_folded(name, left):
+FOLDED = {"plain": 0, "pooled": 0, "turned": 1, "residual": 0, "two readers": 1, "used twice": 2, "tiles": 0}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.parametrize("form", ["eager", "exported", "file"])
+def test_folds_what_can_be_folded(name, form, tmp_path):
     network = lived_in(NETWORKS[name]())
     before = copy.deepcopy(network.state_dict())
-    assert normalisations(prepare(network, SHAPE, 0).network) == left
+    images = torch.rand((4, *SHAPE), generator=DRAW)
+    asked = network
+    if form != "eager":
+        program = torch.export.export(network, (images,))
+        asked = program.module()
+    if form == "file":
+        torch.export.save(program, tmp_path / "a.pt2")
+        asked = open_model(tmp_path / "a.pt2", preprocessing={"mean": 0.0, "std": 1.0}).network()
+    assert calls(prepare(asked, SHAPE, 0).network, images, "batch_norm") == FOLDED[name]
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
-def test_an_exported_graph_loses_its_normalisations():
-    network = lived_in(untrained())
-    program = torch.export.export(network, (torch.zeros(4, *SHAPE),)).module()
-    ops = [str(node.target) for node in prepare(program, SHAPE, 0).network.graph.nodes]
-    assert sum(op.startswith("aten.conv2d") for op in ops) == 2
-    assert not any("batch_norm" in op for op in ops)
+def test_windows_side_by_side_and_attention_are_products():
+    images = torch.rand((4, *SHAPE), generator=DRAW)
+    assert calls(prepare(NETWORKS["tiles"](), SHAPE, 0).network, images, "convolution") == 0
+    attention = NETWORKS["attention"]()
+    assert calls(attention, images, "flash") == 1
+    assert calls(prepare(attention, SHAPE, 0).network, images, "flash") == 0
 
 
 def test_bfloat16_is_given_up_where_it_changes_the_answers(monkeypatch):
