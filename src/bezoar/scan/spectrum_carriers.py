@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.functional.patterns import thumbnails
-from bezoar.scan.functional.spectrum import Planes, Whitening, Whitenings, class_means, sinusoids
+from bezoar.scan.functional.spectrum import Planes, Whitening, Whitenings, class_means
 from bezoar.scan.functional.spectrum_mixture import Mode, along_wave, bounded, settled, shares
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import look_alikes
@@ -76,7 +76,7 @@ class Signal:
 
 
 def examined(
-    scene: Scene, flat: Planes, whitenings: Whitenings, shape: tuple[int, int], item: Found, p_value: float
+    scene: Scene, flat: Planes, whitenings: Whitenings, item: Found, p_value: float
 ) -> Signal | None:
     """The signal behind a mode, in all records of the label; None where it is a part of what the classes show.
 
@@ -88,7 +88,7 @@ def examined(
     white = bounded(whitening.whitened(flat[rows]))
     started = np.isin(rows, item.rows)
     if item.mode is not None and item.mode.wave is not None:
-        carries = along_wave(white, sinusoids(whitening, shape), item.mode.wave, started)
+        carries = along_wave(white, whitening.sinusoids, item.mode.wave, started)
     else:
         carries = settled(white, started)
     sides = [carries]

@@ -15,7 +15,6 @@ from bezoar.scan.functional.spectrum import (
     Planes,
     Whitenings,
     planes,
-    sinusoids,
     to_image,
 )
 from bezoar.scan.functional.spectrum_mixture import (
@@ -23,6 +22,7 @@ from bezoar.scan.functional.spectrum_mixture import (
     bounded,
     groups,
     modes,
+    products,
 )
 from bezoar.scan.result import Finding, Picture, Sensitivity, Severity
 from bezoar.scan.scene import Evidence, Scene
@@ -48,7 +48,7 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     rng = generator(scene.seed, "spectrum")
     fitted = np.sort(rng.permutation(len(flat))[:_FITTED])
     whitenings = Whitenings(flat[fitted], scene.labels[fitted], shape)
-    found, tests = _searched(scene, flat, whitenings, shape, rng)
+    found, tests = _searched(scene, flat, whitenings, rng)
     findings = []
     taken = np.zeros(len(flat), dtype=bool)
     for p_value, item in sorted(
@@ -56,7 +56,7 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     ):
         if p_value > alpha or item.independent < MIN_RECORDS:
             continue
-        signal = examined(scene, flat, whitenings, shape, item, p_value)
+        signal = examined(scene, flat, whitenings, item, p_value)
         if signal is None or taken[signal.carriers].mean() >= 0.5:
             continue
         taken[signal.carriers] = True
@@ -70,7 +70,6 @@ def _searched(
     scene: Scene,
     flat: Planes,
     whitenings: Whitenings,
-    shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[list[Found], dict[bool, int]]:
     """What was found under every label, and how many were tested in all: modes (False), groups that look foreign (True)."""
@@ -83,8 +82,8 @@ def _searched(
             rows = np.flatnonzero(scene.labels == label)
             rows = np.sort(rng.permutation(rows)[:_SEARCHED])
             whitening = whitenings.of(label)
-            white, waves = bounded(whitening.whitened(flat[rows])), sinusoids(whitening, shape)
-            more, tested = _searched_in(scene, label, rows, white, foreign, waves, rng)
+            white = bounded(whitening.whitened(flat[rows]))
+            more, tested = _searched_in(scene, label, rows, white, foreign, whitening.sinusoids, rng)
             found += more
             for kind in tests:
                 tests[kind] += tested[kind]
@@ -102,14 +101,15 @@ def _searched_in(
     rng: np.random.Generator,
 ) -> tuple[list[Found], dict[bool, int]]:
     """The same for one label, whose `rows` are whitened in `white` and of which those in `foreign` look mislabelled."""
-    best, tested = modes(white, waves, _counted(scene, rows), rng, foreign[rows])
+    gram = products(white)
+    best, tested = modes(white, gram, waves, _counted(scene, rows), rng, foreign[rows])
     found = [
         Found(
             label, rows[np.r_[mode.members, mode.carriers]], mode.log_p, mode.independent, mode.expected, mode
         )
         for mode in best[:_LOOKED_AT]
     ]
-    apart = [rows[group] for group in groups(white, rng)]
+    apart = [rows[group] for group in groups(gram, rng)]
     judged = [_foreign(scene, label, rows, group, foreign) for group in apart]
     found += sorted(filter(None, judged), key=lambda item: item.log_p)[:_LOOKED_AT]
     return found, {False: tested, True: len(apart)}
@@ -144,8 +144,8 @@ def _sensitivity(
         foreign = scene.space.votes.margin > 0
         foreign[hosts] = vote(scene.space.neighbours, relabelled, n_labels, hosts).margin > 0
         whitening = whitenings.of(label)
-        white, waves = bounded(whitening.whitened(planted[kept])), sinusoids(whitening, shape)
-        seen, more = _searched_in(scene, label, rows[kept], white, foreign, waves, rng)
+        white = bounded(whitening.whitened(planted[kept]))
+        seen, more = _searched_in(scene, label, rows[kept], white, foreign, whitening.sinusoids, rng)
         all_tests = {kind: tests[kind] + more[kind] for kind in tests}
         return any(
             item.p_value(all_tests) <= level

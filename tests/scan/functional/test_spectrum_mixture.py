@@ -3,7 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bezoar.scan.functional.spectrum_mixture import Wave, along_wave, bounded, groups, modes, settled, shares
+from bezoar.scan.functional.spectrum_mixture import (
+    Wave,
+    along_wave,
+    bounded,
+    groups,
+    modes,
+    products,
+    settled,
+    shares,
+)
 
 N, D = 300, 200
 
@@ -30,7 +39,8 @@ def everyone(rows: np.ndarray) -> int:
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_in_records_that_vary_by_degrees(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    found, tests = modes(bounded(natural(seed)), waves(rng), everyone, rng)
+    rows = bounded(natural(seed))
+    found, tests = modes(rows, products(rows), waves(rng), everyone, rng)
     assert tests > 0
     assert min((mode.log_p for mode in found), default=0.0) + np.log(tests) > np.log(0.01)
 
@@ -43,7 +53,7 @@ def test_a_shared_signal_is_found_and_its_carriers_with_it(seed: int, carriers: 
     signal = rng.normal(size=D)
     rows[:carriers] += (strength * signal / np.linalg.norm(signal)).astype(np.float32)
     rows = bounded(rows)
-    found, tests = modes(rows, waves(rng), everyone, rng)
+    found, tests = modes(rows, products(rows), waves(rng), everyone, rng)
     best = found[0]
     assert best.log_p + np.log(tests) < np.log(1e-3)
     start = np.zeros(N, dtype=bool)
@@ -57,7 +67,8 @@ def test_a_wave_is_found_where_a_mean_of_its_carriers_drowns_in_noise() -> None:
     rng = np.random.default_rng(0)
     rows, pairs = natural(0), waves(rng)
     rows[:40] += 7 * pairs[7, 1]
-    found, tests = modes(bounded(rows), pairs, everyone, rng)
+    rows = bounded(rows)
+    found, tests = modes(rows, products(rows), pairs, everyone, rng)
     wave = next(mode for mode in found if mode.wave is not None)
     assert wave.wave is not None
     assert wave.wave.pair == 7
@@ -69,7 +80,8 @@ def test_a_wave_that_comes_at_opposite_phases_is_no_mode() -> None:
     rows, pairs = natural(0), waves(rng)
     rows[:40] += 7 * pairs[7, 1]
     rows[40:80] -= 7 * pairs[7, 1]
-    found, tests = modes(bounded(rows), pairs, everyone, rng)
+    rows = bounded(rows)
+    found, tests = modes(rows, products(rows), pairs, everyone, rng)
     of_waves = [mode.log_p for mode in found if mode.wave is not None]
     assert min(of_waves, default=0.0) + np.log(tests) > np.log(0.01)
 
@@ -91,7 +103,8 @@ def test_copies_of_few_records_count_as_few() -> None:
     rows[:30] = rows[rng.integers(30, 33, 30)] * 1.01  # thirty copies of three records
     source = np.arange(N)
     source[:30] = 30
-    found, _ = modes(bounded(rows), waves(rng), lambda some: len(np.unique(source[some])), rng)
+    rows = bounded(rows)
+    found, _ = modes(rows, products(rows), waves(rng), lambda some: len(np.unique(source[some])), rng)
     assert all(mode.independent < 5 for mode in found if mode.log_p < np.log(1e-6))
 
 
@@ -109,7 +122,8 @@ def test_a_template_leaves_out_the_record_that_it_judges() -> None:
 
 def test_few_records_are_not_searched() -> None:
     rng = np.random.default_rng(0)
-    assert modes(bounded(natural(0)[:6]), waves(rng), everyone, rng) == ([], 0)
+    rows = bounded(natural(0)[:6])
+    assert modes(rows, products(rows), waves(rng), everyone, rng) == ([], 0)
 
 
 def planted(seed: int, carriers: int = 20, n: int = 200, strength: float = 12.0) -> np.ndarray:
@@ -130,7 +144,9 @@ def gap_of(rows: np.ndarray, group: np.ndarray) -> int:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_carriers_of_a_template_are_a_group_with_nothing_in_the_gap(seed: int) -> None:
     rows = bounded(planted(seed))
-    apart = [group for group in groups(rows, np.random.default_rng(seed)) if not gap_of(rows, group)]
+    apart = [
+        group for group in groups(products(rows), np.random.default_rng(seed)) if not gap_of(rows, group)
+    ]
     assert len(apart) == 1
     np.testing.assert_array_equal(np.flatnonzero(apart[0]), np.arange(20))
 
@@ -138,15 +154,15 @@ def test_the_carriers_of_a_template_are_a_group_with_nothing_in_the_gap(seed: in
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_that_vary_by_degrees_hold_no_minority_and_no_group_behind_an_empty_gap(seed: int) -> None:
     rows = bounded(planted(seed, 0))
-    for group in groups(rows, np.random.default_rng(seed)):
+    for group in groups(products(rows), np.random.default_rng(seed)):
         assert group.mean() > 0.25  # halves of a cloud: many rows stand between them
         assert 0.05 * group.sum() < gap_of(rows, group) <= 0.5 * group.sum()
 
 
 def test_groups_are_distinct_and_few_rows_hold_none() -> None:
     rows = bounded(planted(0))
-    found = groups(rows, np.random.default_rng(0))
+    found = groups(products(rows), np.random.default_rng(0))
     for i, one in enumerate(found):
         for other in found[:i]:
             assert (one & other).sum() < 0.8 * (one | other).sum()
-    assert groups(rows[:15], np.random.default_rng(0)) == []
+    assert groups(products(rows[:15]), np.random.default_rng(0)) == []

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
-from scipy.linalg import solve_triangular
+from scipy.fft import dct, dctn, idctn
+from scipy.linalg import cholesky, solve_triangular
 
 SIDE = 32  # images are averaged down to at most this side: it bounds the covariance
 _SHRINKAGE = 0.1  # towards the covariance that is diagonal in cosine space (natural images' nearly is)
@@ -55,18 +55,18 @@ class Whitening:
 
     Attributes:
         roots: float32 (3, D, D), lower triangular Cholesky factors of each plane's pooled within-class covariance.
+        sinusoids: float32 (m, 2, D), whitened sine and cosine of every whole frequency in brightness, unit length; the other
+            planes are zero.
 
     """
 
     roots: NDArray[np.float32]
+    sinusoids: NDArray[np.float32]
 
     def whitened(self, rows: Planes) -> NDArray[np.float32]:
         """Coordinates (n, 3 * D) of planes (n, 3, D)."""
         return np.concatenate(
-            [
-                solve_triangular(root, rows[:, plane].T, lower=True, check_finite=False).T
-                for plane, root in enumerate(self.roots)
-            ],
+            [_solved(root, rows[:, plane]) for plane, root in enumerate(self.roots)],
             axis=1,
         )
 
@@ -86,11 +86,16 @@ class Whitenings:
         self._fold = np.array([self._folds[label] for label in labels.tolist()])
         h, w = shape
         cosines = np.kron(dct(np.eye(h), norm="ortho", axis=0), dct(np.eye(w), norm="ortho", axis=0))
+        self._waves = _sinusoids(shape)
         self._scatter = self._scattered(np.ones(len(rows), dtype=bool))
         self._stationary = []
         for scatter in self._scatter:
-            spectrum = np.einsum("ij,ij->i", cosines @ scatter, cosines) / len(rows)
-            self._stationary.append((cosines.T * (_SHRINKAGE * spectrum + _FLOOR)) @ cosines)
+            transformed = dctn(scatter.reshape(h, w, -1), norm="ortho", axes=(0, 1)).reshape(scatter.shape)
+            spectrum = np.einsum("ij,ij->i", transformed, cosines) / len(rows)
+            weighed = (_SHRINKAGE * spectrum + _FLOOR)[:, None] * cosines
+            self._stationary.append(
+                idctn(weighed.reshape(h, w, -1), norm="ortho", axes=(0, 1)).reshape(scatter.shape)
+            )
         self._made: dict[int, Whitening] = {}
 
     def of(self, label: int) -> Whitening:
@@ -106,11 +111,18 @@ class Whitenings:
             inside[:] = False
         own = self._scattered(inside)
         count = int((~inside).sum())
-        roots = [
-            np.linalg.cholesky((1 - _SHRINKAGE) / count * (total - part) + stationary)
-            for total, part, stationary in zip(self._scatter, own, self._stationary, strict=True)
-        ]
-        return Whitening(np.array(roots, dtype=np.float32))
+        roots = np.array(
+            [
+                cholesky(
+                    (1 - _SHRINKAGE) / count * (total - part) + stationary, lower=True, check_finite=False
+                )
+                for total, part, stationary in zip(self._scatter, own, self._stationary, strict=True)
+            ],
+            dtype=np.float32,
+        )
+        waves = _solved(roots[0], self._waves)
+        waves /= np.linalg.norm(waves, axis=1, keepdims=True)
+        return Whitening(roots, waves.reshape(-1, 2, waves.shape[1]))
 
     def _scattered(self, chosen: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         parts = (np.ascontiguousarray(self._centred[chosen, plane]) for plane in range(3))
@@ -127,19 +139,23 @@ def class_means(
     return means
 
 
-def sinusoids(whitening: Whitening, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Whitened sine and cosine (m, 2, 3 * h * w) of every whole frequency in brightness, unit length."""
+def _sinusoids(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Sine and cosine (2 m, h * w) of every whole frequency of images of this shape, one after the other."""
     h, w = shape
     y, x = np.indices(shape) / np.array([h, w])[:, None, None]
-    waves = [
-        [2 * np.pi * (v * y + u * x)]
-        for v in range(-(h // 2) + 1, h // 2)
-        for u in range(w // 2)
-        if u > 0 or v > 0
-    ]
-    angle = np.array(waves).reshape(len(waves), h * w)
-    rows = np.zeros((2 * len(angle), 3, h * w), dtype=np.float32)
-    rows[0::2, 0], rows[1::2, 0] = np.sin(angle), np.cos(angle)
-    white = whitening.whitened(rows)
-    white /= np.linalg.norm(white, axis=1, keepdims=True)
-    return np.asarray(white.reshape(len(angle), 2, white.shape[1]))
+    angle = np.array(
+        [
+            2 * np.pi * (v * y + u * x)
+            for v in range(-(h // 2) + 1, h // 2)
+            for u in range(w // 2)
+            if u > 0 or v > 0
+        ]
+    ).reshape(-1, h * w)
+    rows = np.empty((2 * len(angle), h * w), dtype=np.float32)
+    rows[0::2], rows[1::2] = np.sin(angle), np.cos(angle)
+    return rows
+
+
+def _solved(root: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Coordinates (n, D) of `rows` (n, D) of one plane whose covariance has this root."""
+    return np.asarray(solve_triangular(root, rows.T, lower=True, check_finite=False).T)

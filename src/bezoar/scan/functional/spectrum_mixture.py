@@ -52,7 +52,7 @@ class Wave:
 
     def of(self, rows: Rows, sinusoids: NDArray[np.float32]) -> NDArray[np.float32]:
         """Projections (n,) of `rows` (n, D) themselves."""
-        return np.asarray(rows @ (self._turn().astype(np.float32) @ sinusoids[self.pair]))
+        return np.asarray(_plane(rows, sinusoids) @ (self._turn().astype(np.float32) @ sinusoids[self.pair]))
 
     def _turn(self) -> NDArray[np.float64]:
         return np.array([np.cos(self.phase), np.sin(self.phase)])
@@ -80,8 +80,14 @@ class Mode:
     log_p: float
 
 
+def products(rows: Rows) -> NDArray[np.float64]:
+    """Products (n, n) of bounded `rows` (n, D) with each other, which both searches start from."""
+    return np.asarray(rows @ rows.T, dtype=np.float64)
+
+
 def modes(
     rows: Rows,
+    gram: NDArray[np.float64],
     sinusoids: NDArray[np.float32],
     count: Count,
     rng: np.random.Generator,
@@ -89,7 +95,8 @@ def modes(
 ) -> tuple[list[Mode], int]:
     """Second modes among bounded `rows` (n, D) of one label, most significant first, and how many were tested.
 
-    `sinusoids` (m, 2, D) are pairs of whitened directions, a sine and a cosine each. `count` says how many independent
+    `gram` are their `products`. `sinusoids` (m, 2, d) are pairs of whitened directions, a sine and a cosine each, of the first d
+    columns. `count` says how many independent
     observations a set of rows is. Each half of the records is searched, the other one tested. `hint` (n,) is a group that the
     search starts from, too: whatever it is, the test does not know it.
     """
@@ -97,8 +104,8 @@ def modes(
         return [], 0
     order = rng.permutation(len(rows))
     halves = order[: len(rows) // 2], order[len(rows) // 2 :]
-    gram = np.asarray(rows @ rows.T, dtype=np.float64)
-    phases = np.einsum("nd,mkd->nmk", rows, sinusoids, optimize=True).astype(np.float64)
+    flat = sinusoids.reshape(-1, sinusoids.shape[2])
+    phases = (_plane(rows, sinusoids) @ flat.T).astype(np.float64).reshape(len(rows), -1, 2)
     found: list[Mode] = []
     for searched, tested in (halves, halves[::-1]):
         inner = gram[np.ix_(searched, searched)]
@@ -116,11 +123,11 @@ def modes(
     return sorted((mode for mode in found if mode.log_p < 0), key=lambda mode: mode.log_p), tests
 
 
-def groups(rows: Rows, rng: np.random.Generator) -> list[Mask]:
-    """Groups (n,) of bounded `rows` (n, D) that stand apart along some direction, with few records in the gap; untested."""
-    if len(rows) < 4 * _FEWEST:
+def groups(gram: NDArray[np.float64], rng: np.random.Generator) -> list[Mask]:
+    """Groups (n,) of rows of these `products` that stand apart along some direction, with few records in the gap; untested."""
+    if len(gram) < 4 * _FEWEST:
         return []
-    return list(_apart(np.asarray(rows @ rows.T, dtype=np.float64), rng))
+    return list(_apart(gram, rng))
 
 
 def _apart(gram: NDArray[np.float64], rng: np.random.Generator) -> Iterator[Mask]:
@@ -161,6 +168,11 @@ def settled(rows: Rows, carriers: Mask) -> Mask:
             break
         carriers = again
     return carriers
+
+
+def _plane(rows: Rows, sinusoids: NDArray[np.float32]) -> Rows:
+    """The columns (n, d) of `rows` that the sinusoids are of."""
+    return rows[:, : sinusoids.shape[2]]
 
 
 def _shares(dots: NDArray[np.float64], own: NDArray[np.float64], together: Masks) -> NDArray[np.float64]:
@@ -294,21 +306,26 @@ def _distinct(together: Masks) -> Masks:
     """The groups that are not much the same as an earlier one."""
     weights = together.astype(np.float32)
     shared, size = weights.T @ weights, weights.sum(axis=0)
-    alike = shared >= _ONE * (size[:, None] + size - shared)
+    return together[:, _first_of_each(shared >= _ONE * (size[:, None] + size - shared))]
+
+
+def _first_of_each(alike: NDArray[np.bool_]) -> list[int]:
+    """Which of g things, `alike` (g, g) pair by pair, are not like an earlier one of these."""
+    left = np.ones(len(alike), dtype=bool)
     kept: list[int] = []
-    for group in range(len(size)):
-        if not alike[group, kept].any():
-            kept.append(group)
-    return together[:, kept]
+    while left.any():
+        kept.append(int(left.argmax()))
+        left &= ~alike[kept[-1]]
+        left[kept[-1]] = False
+    return kept
 
 
 def _waves(phases: NDArray[np.float64]) -> list[tuple[Wave, Mask]]:
     """The sinusoids along which the searched records fall apart into two groups most clearly; `phases` (n, m, 2)."""
-    n, m = phases.shape[:2]
+    n = len(phases)
     angles = np.arange(_PHASES) * (np.pi / _PHASES)
-    apart = np.empty((_PHASES, m))
-    for i, angle in enumerate(angles):
-        apart[i] = _separation(phases[..., 0] * np.cos(angle) + phases[..., 1] * np.sin(angle))
+    sines, cosines = np.ascontiguousarray(phases.transpose(2, 1, 0))
+    apart = np.array([_separation(sines * np.cos(angle) + cosines * np.sin(angle)) for angle in angles])
     best = apart.argmax(axis=0)
     found = []
     for pair in np.argsort(-apart.max(axis=0), kind="stable")[:_WAVES].tolist():
@@ -322,17 +339,17 @@ def _waves(phases: NDArray[np.float64]) -> list[tuple[Wave, Mask]]:
 
 
 def _separation(score: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of the two groups of least variance within, per column of `score` (n, m), in standard deviations within."""
-    v = np.sort(score, axis=0)
-    n = len(v)
-    below = np.arange(1, n)[:, None]
-    total = np.cumsum(v, axis=0)[:-1]
-    distance = ((v.sum(axis=0) - total) / (n - below) - total / below)[_FEWEST - 1 : n - _FEWEST]
+    """Distance of the two groups of least variance within, per row of `score` (m, n), in standard deviations within."""
+    v = np.sort(score, axis=1)
+    n = v.shape[1]
+    below = np.arange(1, n)
+    total = np.cumsum(v, axis=1)[:, :-1]
+    distance = ((v.sum(axis=1)[:, None] - total) / (n - below) - total / below)[:, _FEWEST - 1 : n - _FEWEST]
     between = (below * (n - below) / n**2)[_FEWEST - 1 : n - _FEWEST] * distance**2
-    cut = between.argmax(axis=0)
-    column = np.arange(v.shape[1])
-    within = np.maximum(v.var(axis=0) - between[cut, column], 1e-12)
-    return np.asarray(distance[cut, column] / np.sqrt(within))
+    cut = between.argmax(axis=1)
+    row = np.arange(len(v))
+    within = np.maximum(v.var(axis=1) - between[row, cut], 1e-12)
+    return np.asarray(distance[row, cut] / np.sqrt(within))
 
 
 def _pursued(sphered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -352,12 +369,7 @@ def _pursued(sphered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
             w /= np.maximum(np.linalg.norm(w, axis=0), 1e-9)
         ends += [w, -w]
     every = np.concatenate(ends, axis=1)
-    cosine = every.T @ every
-    kept: list[int] = []
-    for candidate in range(every.shape[1]):
-        if not kept or cosine[candidate, kept].max() < _SAME:
-            kept.append(candidate)
-    return np.asarray(every[:, kept])
+    return np.asarray(every[:, _first_of_each(every.T @ every >= _SAME)])
 
 
 def _two_means(scores: NDArray[np.float64]) -> NDArray[np.float64]:
