@@ -33,12 +33,12 @@ from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
 _MOST_IMAGES = 512
-_STEPS: dict[Kind, int] = {"shift": 12, "warp": 12, "patch": 44}
-_PER_STEP: dict[Kind, tuple[int, int]] = {
-    "shift": (16, 16),
-    "warp": (16, 16),
-    "patch": (14, 8),
-}  # few labels, many
+_Plan = tuple[tuple[int, int], ...]  # steps, and how many images of each label they look at
+_PLANS: dict[Kind, tuple[_Plan, _Plan]] = {  # few labels, many; a patch is only on its way in its first steps
+    "shift": (((12, 10),), ((12, 8),)),
+    "warp": (((12, 10),), ((12, 8),)),
+    "patch": (((28, 6), (12, 14)), ((28, 4), (12, 10))),
+}
 _FEW = 16  # labels
 _DECISIVE = 1e-6
 _SHARES = {"target": 0.6, "wave": 0.05, "source": 0.2, "exchange": 0.15}  # of the error allowed
@@ -111,7 +111,7 @@ def triage(
         with clock.stage("random"):
             near = distances(fast, pictures, own, seed)
             statistics |= {name: _numpy(values) for name, values in near.items()}
-        for kind in _STEPS:
+        for kind in _PLANS:
             if not clock.over and not _decided(statistics, n_labels):
                 with clock.stage(kind):
                     statistics[kind] = _searched(fast, pictures, own, n_labels, kind, seed)
@@ -166,11 +166,12 @@ def _decided(statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> bo
 def _searched(
     network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, kind: Kind, seed: int
 ) -> NDArray[np.float64]:
-    per_step = _PER_STEP[kind][n_labels > _FEW]
+    plan = _PLANS[kind][n_labels > _FEW]
     labels = torch.arange(n_labels, device=images.device)[:, None].expand(-1, len(images))
-    search = Search.begin(
-        network, images, _pools(own, n_labels), Towards(labels), kind, per_step=per_step, seed=seed
-    ).run(_STEPS[kind])
+    pools = _pools(own, n_labels)
+    search = Search.begin(network, images, pools, Towards(labels), kind, per_step=plan[0][1], seed=seed)
+    for steps, per_step in plan:
+        search.run(steps, per_step)
     return _numpy(search.size if kind == "patch" else search.effort)
 
 

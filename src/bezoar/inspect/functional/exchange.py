@@ -20,7 +20,8 @@ from bezoar.seeds import generator
 
 _STEPS = 12
 _MOST_SOURCES = 64  # labels whose images are looked at
-_FEW = 16  # labels, up to which there are more images and more random exchanges
+_FEW = 16  # labels, up to which there are more images
+_RIVALS = 3  # random exchanges
 _SOFT = 0.5  # nats: how much better a label must be to get nearly all of a class
 _ROUNDS = 20
 
@@ -37,7 +38,7 @@ def exchange(
     network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, seed: int
 ) -> Exchange | None:
     """Of images (N, C, H, W) that the network gives the labels `own` (N,); None with fewer than four labels to look at."""
-    per_label, rivals = (3, 5) if n_labels <= _FEW else (2, 3)
+    per_label = 3 if n_labels <= _FEW else 2
     known, pools = pools_of_labels(own, n_labels, per_label * _STEPS)
     most = max(4, min(_MOST_SOURCES, 4 * at_once(images) // per_label))
     known, pools = known[:most], pools[:most]
@@ -48,7 +49,7 @@ def exchange(
     aim = _Open(own, known, n_labels)
     Search.begin(network, images, turns, aim, "shift", per_step=per_step, seed=seed).run(_STEPS)
     found = aim.settled()
-    maps = torch.stack([found, *_random(known, n_labels, rivals, seed)])
+    maps = torch.stack([found, *_random(known, n_labels, _RIVALS, seed)])
     search = Search.begin(
         network,
         images,

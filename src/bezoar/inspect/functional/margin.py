@@ -9,8 +9,8 @@ import torch
 
 from bezoar.inspect.functional.folding import Prepared, at_once
 
-_STARTS = 4
-_STEPS = 30
+_STARTS = 2
+_STEPS = 20
 _RATE = 0.1
 _DECAY = (0.9, 0.99)  # Adam's
 _LEAST = 1e-6  # logits: a label that nothing makes the first is as good as never said

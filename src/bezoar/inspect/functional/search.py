@@ -119,8 +119,9 @@ class Search:
         self._losses: list[torch.Tensor] = []
         self._success: list[torch.Tensor] = []
 
-    def run(self, steps: int) -> Search:
-        """Take that many steps."""
+    def run(self, steps: int, per_step: int | None = None) -> Search:
+        """Take that many steps, from now on with `per_step` images of each group."""
+        self.per_step = per_step or self.per_step
         for _ in range(steps):
             self._step()
         return self
@@ -152,13 +153,27 @@ class Search:
         """The smallest that met the goal in some step; the last where none did."""
         return triggers(self.kind, self._kept, self.images.shape[2:])
 
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def answers(self, rows: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (G, n, K) of images `rows` (G, n) under the triggers."""
+        parts = []
+        for group in torch.arange(len(rows), device=rows.device).split(self._groups(rows.shape[1])):
+            stamped, _ = stamp(
+                self.kind, {name: p[group] for name, p in self._kept.items()}, self.images[rows[group]]
+            )
+            parts.append(self.network(stamped.flatten(0, 1)).unflatten(0, stamped.shape[:2]))
+        return torch.cat(parts).log_softmax(2)
+
+    def _groups(self, per_step: int) -> int:
+        """How many may be looked at together."""
+        return max(1, at_once(self.images) // per_step)
+
     def _step(self) -> None:
         step, n = len(self._sizes), self.per_step
         turn = torch.arange(step * n, (step + 1) * n, device=self.images.device) % self.pools.shape[1]
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
-        some = max(1, at_once(self.images) // n)
-        groups = torch.arange(len(self.pools), device=self.images.device).split(some)
+        groups = torch.arange(len(self.pools), device=self.images.device).split(self._groups(n))
         parts = [self._forward(group, self.pools[group][:, turn]) for group in groups]
         sizes, losses, success = (torch.cat(values) for values in zip(*parts, strict=True))
         self._remember(sizes, success)

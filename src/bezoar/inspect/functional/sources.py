@@ -16,6 +16,7 @@ from bezoar.inspect.functional.search import Away, Search
 
 _PER_STEP = 6
 _STEPS = 36
+_LOOK = 16  # steps after which a further search goes on only where it is ahead of all before
 _ROUNDS = (3, 1)  # searches, each to a label where none before led; where labels are few, and many
 _FEW = 16
 _FEWEST = 8  # images of a label, to say anything about it: fewer are led anywhere in clean networks, too
@@ -31,19 +32,27 @@ class Exits:
 
 def exits(network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, seed: int) -> Exits:
     """Of images (N, C, H, W) that the network gives the labels `own` (N,)."""
-    sizes = torch.full((n_labels,), torch.nan)
-    labels = torch.full((n_labels,), -1)
     known, pools = pools_of_labels(own, n_labels, _PER_STEP * 4)
     barred = known[:, None]
+    least, ahead = (torch.full(known.shape, torch.inf, device=known.device) for _ in range(2))
+    ways = torch.full_like(known, -1)
     rounds = min(_ROUNDS[n_labels > _FEW], n_labels - 1)
     for _ in range(rounds if len(known) else 0):
         search = Search.begin(network, images, pools, Away(barred), "patch", per_step=_PER_STEP, seed=seed)
-        found = search.run(_STEPS).size.cpu()
-        reached = _reached(network, images[pools[:, :_PER_STEP]], search, barred)
-        smaller = ~(found >= sizes[known.cpu()])  # also where there is none yet
-        sizes[known.cpu()[smaller]] = found[smaller]
-        labels[known.cpu()[smaller]] = reached.cpu()[smaller]
+        early = search.run(_LOOK).size
+        reached = _reached(search, barred)
+        going = torch.nonzero(early < ahead)[:, 0]
+        ahead = torch.minimum(ahead, early)
+        if len(going):
+            search.keep(going)
+            found = search.run(_STEPS - _LOOK).size
+            reached[going] = _reached(search, barred[going])
+            smaller = going[found < least[going]]
+            least[going] = torch.minimum(least[going], found)
+            ways[smaller] = reached[smaller]
         barred = torch.cat([barred, reached[:, None]], 1)
+    sizes, labels = torch.full((n_labels,), torch.nan), torch.full((n_labels,), -1)
+    sizes[known.cpu()], labels[known.cpu()] = least.cpu(), ways.cpu()
     return Exits(sizes, labels)
 
 
@@ -56,12 +65,7 @@ def pools_of_labels(own: torch.Tensor, n_labels: int, length: int) -> tuple[torc
     return known, torch.stack(rows) if rows else own.new_empty((0, length))
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
-def _reached(network: Prepared, images: torch.Tensor, search: Search, barred: torch.Tensor) -> torch.Tensor:
-    """Where most of the probability of each group's images (S, n, C, H, W) lies under its trigger."""
-    found = []
-    for group, trigger, labels in zip(images, search.triggers, barred, strict=True):
-        chances = network(trigger.apply(group)).log_softmax(1).mean(0)
-        chances[labels] = -torch.inf
-        found.append(chances.argmax())
-    return torch.stack(found)
+def _reached(search: Search, barred: torch.Tensor) -> torch.Tensor:
+    """Where most of the probability of each group's images lies under its trigger (S,)."""
+    chances = search.answers(search.pools[:, :_PER_STEP])
+    return chances.mean(1).scatter(1, barred, -torch.inf).argmax(1)
