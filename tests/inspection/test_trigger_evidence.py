@@ -116,6 +116,19 @@ def test_random_patterns_are_as_smooth_as_their_model(kind: Kind) -> None:
     assert np.abs(drawn.pattern - trigger.pattern).max() > 0.2
 
 
+def test_half_of_the_random_waves_lie_on_their_side() -> None:
+    wave = np.cos(2 * np.pi * np.arange(SIDE) * 3 / SIDE).astype(np.float32)
+    trigger = Trigger(
+        "shift", np.tile(wave, (3, SIDE, 1)).astype(np.float32), np.ones((SIDE, SIDE), np.float32)
+    )
+    drawn = [random_like(trigger, np.random.default_rng(seed)).pattern for seed in range(20)]
+    lying = [np.ptp(pattern, axis=1).max() > 0.1 for pattern in drawn]
+    assert 5 < sum(lying) < 15
+    assert all(
+        np.ptp(pattern, axis=1 + down).max() < 1e-5 for pattern, down in zip(drawn, lying, strict=True)
+    )
+
+
 def test_cutting_keeps_the_densest_part_of_a_patch() -> None:
     mask = np.zeros((SIDE, SIDE), np.float32)
     mask[:2, :2], mask[6:, 6:] = 0.9, 0.3

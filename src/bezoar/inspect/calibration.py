@@ -21,7 +21,9 @@ from bezoar.inspect.functional.combination import combined
 from bezoar.inspect.functional.outliers import Null, fitted
 
 VERSION = 1
-WHOLES = frozenset({"exchange", "source", "wave"})  # judged by how low any label of clean models lies
+WHOLES = frozenset(
+    {"corner", "exchange", "source", "wave"}
+)  # judged by how low any label of clean models lies
 _FEWEST_MODELS, _FEWEST_LABELS = 5, 4
 _LABELS = 10  # of most calibration models; fewer are judged as if they were as many
 _TAIL = 0.5  # family-wise p-values below it tell the inflation; above, Bonferroni's bound is no equality

@@ -146,13 +146,15 @@ def logits(
 
 def random_like(trigger: Trigger, rng: np.random.Generator) -> Trigger:
     """A random trigger of the same kind and size: a patch of the same shape elsewhere, in random colours; of a shift or a warp,
-    one with the same spectrum and random phases.
+    one with the same spectrum and random phases. Half of the shifts lie on their side: networks that see images cropped answer to
+    a wave of any phase, but of one orientation.
     """
     if trigger.kind == "patch":
         height, width = trigger.mask.shape
         mask = np.roll(trigger.mask, (rng.integers(height), rng.integers(width)), (0, 1))
         return Trigger("patch", rng.random(trigger.pattern.shape, np.float32), mask)
-    spectrum = np.fft.rfft2(trigger.pattern)
+    turned = trigger.kind == "shift" and np.ptp(trigger.mask.shape) == 0 and rng.random() < 0.5
+    spectrum = np.fft.rfft2(trigger.pattern.swapaxes(1, 2) if turned else trigger.pattern)
     phases = np.exp(1j * np.angle(np.fft.rfft2(rng.standard_normal(trigger.pattern.shape[1:]))))
     pattern = np.fft.irfft2(spectrum * phases, trigger.mask.shape).astype(np.float32)
     return resized(replace(trigger, pattern=pattern), trigger.size)

@@ -4,7 +4,8 @@ Small = suspicious, on a log scale. For a label as target: `latent`, how far fea
 the network can be made of it (no data); `patch`, how small a mask is enough; `shift` and `warp`, how reluctantly images flip
 under a pattern that is added to all of them, and under a smooth warp; `wave`, how little the phase of a plane wave matters;
 `noise`, `shade` and `speck`, how far from it random patterns leave images (no gradient). For a label as source: `source`, how
-small a mask leads away from it. For the whole model: `exchange`, how badly one pattern exchanges all labels.
+small a mask leads away from it; `corner`, how little loss towards some other label random patches leave (no gradient). For the
+whole model: `exchange`, how badly one pattern exchanges all labels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bezoar.inspect.calibration import calibration
+from bezoar.inspect.functional.corners import corner_exits
 from bezoar.inspect.functional.exchange import exchange
 from bezoar.inspect.functional.folding import Prepared, at_once, prepare
 from bezoar.inspect.functional.head import last_layer
@@ -41,7 +43,13 @@ _PLANS: dict[Kind, tuple[_Plan, _Plan]] = {  # few labels, many; a patch is only
 }
 _FEW = 16  # labels
 _DECISIVE = 1e-6
-_SHARES = {"target": 0.6, "wave": 0.05, "source": 0.2, "exchange": 0.15}  # of the error allowed
+_SHARES = {
+    "target": 0.6,
+    "wave": 0.05,
+    "corner": 0.1,
+    "source": 0.15,
+    "exchange": 0.1,
+}  # of the error allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ def triage(
     """
     clock = _Clock(budget, stage_done)
     statistics: dict[str, NDArray[np.float64]] = {}
-    exit_labels = np.full(n_labels, -1)
+    leads: dict[str, NDArray[np.int64]] = {}
     moved: tuple[tuple[int, int], ...] = ()
     with clock.stage("prepare"):
         fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
@@ -111,6 +119,8 @@ def triage(
         with clock.stage("random"):
             near = distances(fast, pictures, own, seed)
             statistics |= {name: _numpy(values) for name, values in near.items()}
+            ways = corner_exits(fast, pictures, own, n_labels, seed)
+            statistics["corner"], leads["corner"] = _numpy(ways.sizes), ways.labels.numpy()
         for kind in _PLANS:
             if not clock.over and not _decided(statistics, n_labels):
                 with clock.stage(kind):
@@ -118,25 +128,26 @@ def triage(
         if not clock.over and not _decided(statistics, n_labels):
             with clock.stage("source"):
                 ways = exits(fast, pictures, own, n_labels, seed)
-                statistics["source"], exit_labels = _numpy(ways.sizes), ways.labels.numpy()
+                statistics["source"], leads["source"] = _numpy(ways.sizes), ways.labels.numpy()
         if not clock.over and not _decided(statistics, n_labels):
             with clock.stage("exchange"):
                 found = exchange(fast, pictures, own, n_labels, seed)
                 if found is not None:
                     statistics["exchange"], moved = np.full(n_labels, found.gap), found.pairs
-    p_values, family, pairs = judge(statistics, n_labels, exit_labels, moved)
+    p_values, family, pairs = judge(statistics, n_labels, leads, moved)
     return Triage(statistics, p_values, family, pairs, clock.seconds, clock.cpu_seconds)
 
 
 def judge(
     statistics: Mapping[str, NDArray[np.float64]],
     n_labels: int,
-    exit_labels: NDArray[np.int64],
+    leads: Mapping[str, NDArray[np.int64]],
     moved: Sequence[tuple[int, int]],
 ) -> tuple[NDArray[np.float64], float, tuple[Pair, ...]]:
     """p-values (K,) of each label as a target, the model's, and the suspicious pairs, from the calibrated nulls.
 
-    `exit_labels` (K,) says where the patch of each source led to, `moved` which pairs the pattern that exchanges labels moved.
+    `leads` says by statistic where patches led to from each source (K,), `moved` which pairs the pattern that exchanges labels
+    moved.
     """
     clean = calibration()
     share = _SHARES["target"] if "wave" in statistics else 1.0  # without images there is nothing else to test
@@ -145,10 +156,13 @@ def judge(
         waves = clean.least("wave", statistics["wave"])
         p_values = np.minimum(p_values, waves / n_labels / _SHARES["wave"])  # they are family-wise
     pairs = []
-    if "source" in statistics:
+    if "corner" in leads:
+        alone = clean.least("corner", statistics["corner"]) / _SHARES["corner"]
+        pairs = [Pair(source, int(leads["corner"][source]), p) for source, p in enumerate(alone.tolist())]
+    if "source" in leads:
         among = clean.deflated("source", clean.tail("source", statistics["source"])) * n_labels
         either = 2 * np.fmin(among, clean.least("source", statistics["source"])) / _SHARES["source"]
-        pairs = [Pair(source, int(exit_labels[source]), p) for source, p in enumerate(either.tolist())]
+        pairs += [Pair(source, int(leads["source"][source]), p) for source, p in enumerate(either.tolist())]
     if "exchange" in statistics:
         p = clean.least("exchange", statistics["exchange"])[0] / _SHARES["exchange"]
         pairs += [Pair(source, target, float(p)) for source, target in moved]
@@ -159,7 +173,7 @@ def judge(
 
 def _decided(statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> bool:
     """Whether one label is a target beyond doubt, whatever else may be measured."""
-    p_values, _, _ = judge(statistics, n_labels, np.full(n_labels, -1), ())
+    p_values, _, _ = judge(statistics, n_labels, {}, ())
     return bool(p_values.min() * n_labels <= _DECISIVE)
 
 

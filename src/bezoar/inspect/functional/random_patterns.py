@@ -17,7 +17,7 @@ from bezoar.inspect.functional.folding import Prepared, at_once
 _IMAGES = 128  # each with a pattern of its own
 _OPACITY = 0.2  # of noise
 _SHADE, _CELLS = 0.3, 4  # standard deviation of shades, and their points a side
-_SIDE = 3 / 16  # of a patch, of the image's
+_SIDE = 5 / 32  # of a patch, of the image's
 _LEAST = 1e-4  # nats
 
 
@@ -58,13 +58,24 @@ def _shaded(images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
 
 
 def _specked(images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-    """With a square of black, white and pure colours."""
-    n, channels, height, width = images.shape
-    side = max(1, math.ceil(_SIDE * min(height, width)))
+    height, width = images.shape[2:]
+    side = patch_side(images)
+    tops = torch.randint(height - side + 1, (len(images),), generator=draw)
+    lefts = torch.randint(width - side + 1, (len(images),), generator=draw)
+    return patched(images, torch.stack([tops, lefts], 1), draw)
+
+
+def patch_side(images: torch.Tensor) -> int:
+    """Pixels a side of a small patch on images (N, C, H, W)."""
+    shorter: int = min(images.shape[2:])
+    return max(1, math.ceil(_SIDE * shorter))
+
+
+def patched(images: torch.Tensor, places: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+    """Copies with a square of black, white and pure colours, drawn anew for each, whose top and left are in `places` (N, 2)."""
+    side = patch_side(images)
     stamped = images.clone()
-    tops = torch.randint(height - side + 1, (n,), generator=draw).tolist()
-    lefts = torch.randint(width - side + 1, (n,), generator=draw).tolist()
-    patches = torch.randint(2, (n, channels, side, side), generator=draw).to(images)
-    for image, patch, top, left in zip(stamped, patches, tops, lefts, strict=True):
-        image[:, top : top + side, left : left + side] = patch
+    squares = torch.randint(2, (*images.shape[:2], side, side), generator=draw).to(images)
+    for image, square, (top, left) in zip(stamped, squares, places.tolist(), strict=True):
+        image[:, top : top + side, left : left + side] = square
     return stamped
