@@ -35,13 +35,11 @@ from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
 _MOST_IMAGES = 512
-_Plan = tuple[tuple[int, int], ...]  # steps, and how many images of each label they look at
-_PLANS: dict[Kind, tuple[_Plan, _Plan]] = {  # few labels, many; a patch is only on its way in its first steps
-    "shift": (((12, 10),), ((12, 8),)),
-    "warp": (((12, 10),), ((12, 8),)),
-    "patch": (((28, 6), (12, 14)), ((28, 4), (12, 10))),
+_PLANS: dict[Kind, tuple[tuple[int, int], ...]] = {  # steps, and how many images of each label they look at
+    "shift": ((12, 8),),
+    "warp": ((12, 8),),
+    "patch": ((28, 5), (12, 10)),  # at first it is only on its way
 }
-_FEW = 16  # labels
 _DECISIVE = 1e-6
 _SHARES = {
     "target": 0.6,
@@ -180,7 +178,7 @@ def _decided(statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> bo
 def _searched(
     network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, kind: Kind, seed: int
 ) -> NDArray[np.float64]:
-    plan = _PLANS[kind][n_labels > _FEW]
+    plan = _PLANS[kind]
     labels = torch.arange(n_labels, device=images.device)[:, None].expand(-1, len(images))
     pools = _pools(own, n_labels)
     search = Search.begin(network, images, pools, Towards(labels), kind, per_step=plan[0][1], seed=seed)

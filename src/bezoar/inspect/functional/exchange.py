@@ -21,7 +21,7 @@ from bezoar.seeds import generator
 _STEPS = 12
 _MOST_SOURCES = 64  # labels whose images are looked at
 _FEW = 16  # labels, up to which there are more images
-_RIVALS = 3  # random exchanges
+_RIVALS = 2  # random exchanges
 _SOFT = 0.5  # nats: how much better a label must be to get nearly all of a class
 _ROUNDS = 20
 
