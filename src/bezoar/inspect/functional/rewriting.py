@@ -37,7 +37,7 @@ _FEW = 128  # tokens
 
 
 class Rewritten(nn.Module):  # type: ignore[misc]
-    """`network`, which is not changed, by cheaper calls, as `probe` (N, C, H, W) shows them to be possible."""
+    """`network`, which is not changed and must not move any more, by the cheaper calls that `probe` (N, C, H, W) shows."""
 
     def __init__(self, network: nn.Module, probe: torch.Tensor) -> None:
         super().__init__()
