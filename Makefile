@@ -53,7 +53,7 @@ lint: $(VENV)/.installed-dev
 # One BLAS thread each: the threads of two tests at a time would wait for each other.
 pytest: $(VENV)/.installed-dev
 	$(STEP) 'pytest'
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/scan_accept.py

@@ -23,3 +23,9 @@ def packs() -> Path:
     if not path.is_dir():
         pytest.skip(f"real data packs are not at {path} (set BEZOAR_DATA)")
     return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: a long test that starts last leaves the other workers idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
