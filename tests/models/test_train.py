@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bezoar.errors import InputError, UsageError
-from bezoar.models.train import train_classifier
+from bezoar.models.train import shifted, train_classifier
 
 torch = pytest.importorskip("torch")
 
@@ -22,7 +22,11 @@ def toy() -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), labels
 
 
-def test_learns_a_toy_problem(toy: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_learns_a_toy_problem(
+    toy: tuple[np.ndarray, np.ndarray], half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bezoar.models.train.has_bfloat16", lambda device: half)
     images, labels = toy
     images.setflags(write=False)  # a memory-mapped dataset is read-only
     model = train_classifier(images[:200], labels[:200], 3, epochs=8, seed=1)
@@ -41,6 +45,20 @@ def test_same_seed_same_network(toy: tuple[np.ndarray, np.ndarray]) -> None:
     )
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
+
+
+def test_an_image_is_shifted_and_its_border_fills_the_gap() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 5, 7, 3), dtype=np.uint8)
+    moved = shifted(np.random.default_rng(1), images)
+    found = set()
+    for image, result in zip(images, moved, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
+        places = [
+            (y, x) for y in range(5) for x in range(5) if (padded[y : y + 5, x : x + 7] == result).all()
+        ]
+        assert len(places) == 1
+        found.add(places[0])
+    assert len(found) > 15  # of 25
 
 
 def test_leaves_torch_as_it_was(toy: tuple[np.ndarray, np.ndarray]) -> None:

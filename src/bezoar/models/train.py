@@ -2,7 +2,7 @@
 
 Four convolutions with batch normalisation, trained with AdamW under the one-cycle schedule (Smith and Topin
 2019). Augmentation is light, shifts of up to two pixels and a change of brightness: heavy cropping would hide
-a small patch.
+a small patch. Products are taken in bfloat16 where the processor has instructions for it; weights stay float32.
 """
 
 from __future__ import annotations
