@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,27 +104,43 @@ def potency(
     """
     if "target_becomes" in copy.truth.details and encoder is not None and "encoder" in attack.needs:
         return _by_head(copy, train, test, Fitted(encoder), seed)
-    school = _School(test, seed)
+    school = _School(test, attack, seed)
     for _ in range(_ATTEMPTS):
         school.epochs += epochs
-        seen = _by_training(copy, train, test, attack, school)
+        seen = _by_training(copy, train, attack, school)
         if seen.took is not False or test.modality == "text":
             break
     return seen
 
 
 class _School:
-    """Trains a model per dataset; when `epochs` has grown since, the network of that dataset is trained on."""
+    """Trains a model per dataset; when `epochs` has grown since, the network of that dataset is trained on.
 
-    def __init__(self, test: Dataset, seed: int) -> None:
+    What is decoded once is kept for the next round.
+    """
+
+    def __init__(self, test: Dataset, attack: Attack, seed: int) -> None:
         self.seed, self.epochs = seed, 0
-        self._test = test
+        self._test, self._attack = test, attack
+        self.side = _side(test)
+        self._samples: dict[str, _Samples] = {}
         self._networks: dict[str, tuple[Classifier, int]] = {}  # and the epochs that each has had
+
+    @cached_property
+    def held_out(self) -> _Samples:
+        """The clean test set."""
+        return _samples(self._test, self.side)
+
+    @cached_property
+    def pairs(self) -> tuple[Any, Any, Labels]:
+        """What `triggered_pairs` makes of it."""
+        return triggered_pairs(self._test, cast("Triggered[Any]", self._attack), self.seed)
 
     def learn(self, name: str, dataset: Dataset) -> Predict:
         """A model of `dataset`, which is always the same one under the same `name`."""
-        samples = _samples(dataset, _side(self._test))
-        n_labels = len(dataset.label_names)
+        if name not in self._samples:
+            self._samples[name] = _samples(dataset, self.side)
+        samples, n_labels = self._samples[name], len(dataset.label_names)
         if dataset.modality == "text":
             return train_text_classifier(samples.values, samples.labels, n_labels, seed=self.seed).predict
         start, done = self._networks.get(name, (None, 0))
@@ -137,21 +154,18 @@ class _School:
         """What was trained."""
         if self._test.modality == "text":
             return "logistic regression on words and pairs of words"
-        side = _side(self._test)
-        return f"four convolutions, {side} x {side} pixels, {self.epochs} epochs"
+        return f"four convolutions, {self.side} x {self.side} pixels, {self.epochs} epochs"
 
 
-def _by_training(
-    copy: PoisonedCopy, train: Dataset, test: Dataset, attack: Attack, school: _School
-) -> Potency:
+def _by_training(copy: PoisonedCopy, train: Dataset, attack: Attack, school: _School) -> Potency:
     if "target_becomes" in copy.truth.details:
-        return _by_target(copy, train, test, school)
-    predict = school.learn("poisoned", copy.dataset)
-    held_out = _samples(test, _side(test))
+        return _by_target(copy, train, school)
+    predict, held_out = school.learn("poisoned", copy.dataset), school.held_out
     accuracy = _share(predict(held_out.values) == held_out.labels)
     how = school.words()
     if isinstance(attack, Triggered):
-        return _by_trigger(predict, accuracy, test, attack, school.seed, how)
+        seen = _answer(predict, school.pairs)
+        return Potency(accuracy, seen.success, seen.control, seen.took, seen.tested, how)
     if attack.target is not None:
         before = school.learn("clean", train)
         of_source = held_out.labels == attack.source
@@ -163,19 +177,16 @@ def _by_training(
     return Potency(accuracy, None, None, None, 0, how)
 
 
-def _by_trigger(
-    predict: Predict, accuracy: float, test: Dataset, attack: Triggered[Any], seed: int, how: str
-) -> Potency:
-    seen = obeyed(predict, test, attack, seed)
-    return Potency(accuracy, seen.success, seen.control, seen.took, seen.tested, how)
-
-
 def obeyed(predict: Predict, test: Dataset, attack: Triggered[Any], seed: int) -> Obeyed:
     """Show the trigger to a model, on at most 500 records of `test`. InputError when it could be tried on none.
 
     It goes on images of their own size, which are shrunk afterwards, as a victim's pipeline would.
     """
-    plain, stamped, wanted = triggered_pairs(test, attack, seed)
+    return _answer(predict, triggered_pairs(test, attack, seed))
+
+
+def _answer(predict: Predict, pairs: tuple[Any, Any, Labels]) -> Obeyed:
+    plain, stamped, wanted = pairs
     success, control = (_share(predict(values) == wanted) for values in (stamped, plain))
     return Obeyed(success, control, len(wanted))
 
@@ -201,10 +212,9 @@ def triggered_pairs(test: Dataset, attack: Triggered[Any], seed: int) -> tuple[A
     return plain, stamped, wanted
 
 
-def _by_target(copy: PoisonedCopy, train: Dataset, test: Dataset, school: _School) -> Potency:
+def _by_target(copy: PoisonedCopy, train: Dataset, school: _School) -> Potency:
     row, becomes = _target(copy, train)
-    side = _side(test)
-    held_out, target = _samples(test, side), _samples(train.select(np.array([row])), side)
+    held_out, target = school.held_out, _samples(train.select(np.array([row])), school.side)
     predict = school.learn("poisoned", _without(copy.dataset, row))
     accuracy = _share(predict(held_out.values) == held_out.labels)
     how = school.words()
