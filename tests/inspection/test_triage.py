@@ -76,6 +76,10 @@ def test_the_same_seed_gives_the_same_answer_and_torch_keeps_its_state():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_the_weightiest_statistics_come_first():
+    assert list(seen("clean").statistics)[:2] == ["patch", "shift"]
+
+
 def test_without_data_only_what_needs_none_is_measured():
     result = looked(trained("patched"), images=None)
     honest(result, LABELS)

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bezoar.inspect.calibration import calibration
+from bezoar.inspect.calibration import WEIGHTS, calibration
 from bezoar.inspect.functional.corners import corner_exits
 from bezoar.inspect.functional.exchange import exchange
 from bezoar.inspect.functional.folding import Prepared, at_once, prepare
@@ -64,7 +64,7 @@ class Triage:
     """What triage says of K labels.
 
     Attributes:
-        statistics: name to value (K,), log scale, small = suspicious; nan where not measured.
+        statistics: name to value (K,), the weightiest first, log scale, small = suspicious; nan where not measured.
         p_values: float64 (K,), per label, before the correction for the number of labels; 1 where nothing was measured.
         family: of the whole model, family-wise over labels, statistics and pairs.
         pairs: the most suspicious (source, target), best first.
@@ -133,6 +133,8 @@ def triage(
                 if found is not None:
                     statistics["exchange"], moved = np.full(n_labels, found.gap), found.pairs
     p_values, family, pairs = judge(statistics, n_labels, leads, moved)
+    order = [*WEIGHTS, *sorted(statistics.keys() - WEIGHTS.keys())]
+    statistics = {name: statistics[name] for name in order if name in statistics}
     return Triage(statistics, p_values, family, pairs, clock.seconds, clock.cpu_seconds)
 
 
