@@ -34,7 +34,6 @@ def examined(model: InMemory, angles: np.ndarray, kind: str, ways: dict[int, int
         Sample(images[240:], labels[240:]),
         ranking=tuple(range(len(angles))),
         seed=0,
-        in_time=lambda: True,
     )
     return inquiry.examine(Suspect(kind, ways, 1e-4, ("patch",)))
 

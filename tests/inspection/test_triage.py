@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 import numpy as np
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from planted_networks import LABELS, SHAPE, TARGET, blobs, trained, untrained  # noqa: E402
 from torch import nn  # noqa: E402
 
+from bezoar.inspect.functional.folding import prepare  # noqa: E402
 from bezoar.inspect.triage import triage  # noqa: E402
 
 IMAGES, TRUE = blobs(300, 40)
@@ -126,13 +128,36 @@ def test_one_channel_and_other_sides():
     honest(looked(network, images=torch.rand(50, 1, 20, 12), n_labels=5, shape=(1, 20, 12)), 5)
 
 
-def test_a_budget_is_kept_roughly():
-    result = looked(trained("clean"), budget=0.0)
-    assert "patch" not in result.statistics
+@pytest.mark.parametrize("images", [IMAGES, None])
+def test_what_a_deadline_cuts_is_left_out_and_said(images):
+    fast = prepare(trained("clean"), SHAPE, 0)
+    fast.deadline = time.process_time() + (0.15 if images is not None else 0.01)
+    result = looked(fast, images=images)
+    assert set(result.cut) <= set(result.cpu_seconds)
+    assert ("exchange" if images is not None else "margin") in result.cut
+    assert not set(result.cut) & set(result.statistics)
     honest(result, LABELS)
+
+
+@pytest.mark.parametrize("images", [IMAGES, None])
+def test_of_many_labels_some_are_looked_at_closely(images, monkeypatch):
+    monkeypatch.setattr("bezoar.inspect.triage.FEW", 3)
+    monkeypatch.setattr("bezoar.inspect.shortlist.FEW", 3)
+    monkeypatch.setattr("bezoar.inspect.shortlist._LOWEST", 1)
+    monkeypatch.setattr("bezoar.inspect.shortlist._OTHERS", 2)
+    result = looked(trained("patched"), images=images, labels=None)
+    honest(result, LABELS)
+    assert 3 <= len(result.closely) < LABELS
+    rest = np.setdiff1d(np.arange(LABELS), result.closely)
+    assert np.isnan(result.statistics["margin"][rest]).all()
+    assert np.isfinite(result.statistics["margin"][result.closely]).all()
+    if images is not None:
+        assert TARGET in result.closely
+        assert np.isfinite(result.statistics["latent"]).all()
+        assert result.p_values.argmin() == TARGET
 
 
 def test_stages_are_timed():
     result = seen("clean")
-    assert {"prepare", "margin", "shift", "warp"} <= set(result.cpu_seconds)
+    assert {"choose", "margin", "shift", "warp"} <= set(result.cpu_seconds)
     assert result.cpu_seconds.keys() == result.seconds.keys()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bezoar.inspect.evidence import WORKS, Evidence, against, logits, predictions, tried
-from bezoar.inspect.functional.folding import Prepared
+from bezoar.inspect.functional.folding import OutOfTime, Prepared
 from bezoar.inspect.functional.inversion import recover
 from bezoar.inspect.pictures import trigger_pictures
 from bezoar.inspect.result import Picture
@@ -73,7 +73,6 @@ class Inquiry:
         held_out: to show them to.
         ranking: the labels that are in no doubt, the most suspicious first: rivals are taken from them.
         seed: of every random choice.
-        in_time: whether there is time for further inversions.
         progress: told of every inversion that is done.
 
     """
@@ -84,7 +83,6 @@ class Inquiry:
     held_out: Sample
     ranking: tuple[int, ...]
     seed: int
-    in_time: Callable[[], bool]
     progress: Callable[[], None] = lambda: None
 
     def examine(self, suspect: Suspect) -> Case:
@@ -96,9 +94,10 @@ class Inquiry:
             return Case(suspect, why_not="there were too few images to recover it from")
         best: Evidence | None = None
         for form in suspect.triggers:
-            if not self.in_time():
+            try:
+                evidence = self._of_form(form, suspect)
+            except OutOfTime:
                 break
-            evidence = self._of_form(form, suspect)
             if best is None or _strength(evidence) > _strength(best):
                 best = evidence
             if best.confirmed:

@@ -26,6 +26,7 @@ from bezoar.inspect.result import Finding, InspectionResult, LabelReport, Severi
 from bezoar.inspect.suspects import FEWEST_LABELS, Suspect, suspects
 from bezoar.inspect.triage import Triage, triage
 from bezoar.inspect.verdict import severity, verdict
+from bezoar.models.memory import keep_freed_memory
 from bezoar.models.threads import threads_for
 from bezoar.progress import track
 from bezoar.seeds import generator
@@ -60,6 +61,7 @@ def inspect(
     Raises InputError where the model or the dataset cannot be used, or do not fit together.
 
     """
+    keep_freed_memory()
     with threads_for(model.preprocessing.height, model.preprocessing.width):
         return _inspected(model, dataset, classes, alpha, seed, budget, images)
 
@@ -83,7 +85,9 @@ def _inspected(
     with clock("model"):
         network = model.network()
         shape = (model.preprocessing.channels, model.preprocessing.height, model.preprocessing.width)
+    with clock("prepare"):
         fast = prepare(network, shape, seed)
+        fast.deadline = clock.deadline
     sample, held_out = (None, None) if clean is None else _halves(clean, fast.device, seed)
     pictures, labels = (None, None) if sample is None else (sample.images, sample.labels)
     with track("look at every label") as bar:
@@ -94,11 +98,10 @@ def _inspected(
             pictures,
             labels,
             seed=seed,
-            budget=clock.left,
             stage_done=bar.advance,
         )
     clock.add(looked.seconds, looked.cpu_seconds)
-    if np.isnan(looked.statistics["margin"]).any():
+    if np.isnan(looked.statistics.get("margin", np.zeros(len(names)))[looked.closely]).any():
         raise InputError(
             f"{model.path}: for some images its answers, or their gradients, are no numbers; it cannot be inspected"
         )
@@ -109,9 +112,7 @@ def _inspected(
             findings = _findings(cases, alpha, names)
         else:
             cleared = _cleared(looked, found)
-            inquiry = Inquiry(
-                network.to(fast.device), fast, sample, held_out, cleared, seed, clock.in_time, bar.advance
-            )
+            inquiry = Inquiry(network.to(fast.device), fast, sample, held_out, cleared, seed, bar.advance)
             findings = _findings(_examined(inquiry, found, alpha, len(names)), alpha, names, inquiry)
     return InspectionResult(
         path=str(model.path),
@@ -222,12 +223,12 @@ def _reports(looked: Triage, names: Sequence[str]) -> tuple[LabelReport, ...]:
 
 
 class _Clock:
-    """Seconds and CPU seconds by stage, under a budget of the latter."""
+    """Seconds and CPU seconds by stage, and when a budget of the latter is spent."""
 
     def __init__(self, budget: float | None) -> None:
         self.seconds: dict[str, float] = {}
         self.cpu_seconds: dict[str, float] = {}
-        self._budget, self._start = budget, time.process_time()
+        self.deadline = None if budget is None else time.process_time() + budget
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -239,12 +240,3 @@ class _Clock:
         """Count what stages took."""
         self.seconds |= {stage: round(value, 3) for stage, value in seconds.items()}
         self.cpu_seconds |= {stage: round(value, 3) for stage, value in cpu_seconds.items()}
-
-    @property
-    def left(self) -> float | None:
-        """CPU seconds left of the budget; None without one."""
-        return None if self._budget is None else max(self._budget - (time.process_time() - self._start), 0.0)
-
-    def in_time(self) -> bool:
-        """Whether there is time to begin something."""
-        return self.left is None or self.left > 0

@@ -23,7 +23,7 @@ from torch import nn
 from bezoar.inspect.calibration import WEIGHTS, calibration
 from bezoar.inspect.functional.corners import corner_exits
 from bezoar.inspect.functional.exchange import exchange
-from bezoar.inspect.functional.folding import Prepared, at_once, prepare
+from bezoar.inspect.functional.folding import OutOfTime, Prepared, at_once, prepare
 from bezoar.inspect.functional.head import last_layer
 from bezoar.inspect.functional.latent import shortest_moves
 from bezoar.inspect.functional.margin import largest_margins
@@ -31,6 +31,7 @@ from bezoar.inspect.functional.random_patterns import distances
 from bezoar.inspect.functional.search import Search, Towards
 from bezoar.inspect.functional.sources import exits
 from bezoar.inspect.functional.waves import phase_contrasts
+from bezoar.inspect.shortlist import FEW, shortlist
 from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
@@ -68,6 +69,8 @@ class Triage:
         p_values: float64 (K,), per label, before the correction for the number of labels; 1 where nothing was measured.
         family: of the whole model, family-wise over labels, statistics and pairs.
         pairs: the most suspicious (source, target), best first.
+        closely: the labels (G,) that were looked at closely: all, unless there are very many.
+        cut: the stages that the budget left no time for.
         seconds, cpu_seconds: by stage.
 
     """
@@ -76,6 +79,8 @@ class Triage:
     p_values: NDArray[np.float64]
     family: float
     pairs: tuple[Pair, ...] = ()
+    closely: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    cut: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     cpu_seconds: dict[str, float] = field(default_factory=dict)
 
@@ -88,24 +93,23 @@ def triage(
     labels: NDArray[np.integer] | None,
     *,
     seed: int,
-    budget: float | None = None,
     stage_done: Callable[[], None] = lambda: None,
 ) -> Triage:
     """Look at every label of `network`: float32 images (N, C, H, W) in [0, 1] to logits (N, K).
 
     `images` are clean ones of `shape` (C, H, W); without them only what needs no data is measured. `labels` (N,), where they are
-    known, leave out images that the network misreads. `budget` caps the CPU seconds: once they are spent, no stage is begun; nor
-    is one when those before it have found a target beyond doubt. `stage_done` is called after each.
+    known, leave out images that the network misreads. A stage in which the deadline of a prepared network passes is left without
+    a result; none is begun when those before it have found a target beyond doubt. `stage_done` is called after each.
     """
-    clock = _Clock(budget, stage_done)
+    clock = _Clock(stage_done)
     statistics: dict[str, NDArray[np.float64]] = {}
     leads: dict[str, NDArray[np.int64]] = {}
     moved: tuple[tuple[int, int], ...] = ()
-    with clock.stage("prepare"):
-        fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
-        chosen = None if images is None else _chosen(fast, images, labels, seed)
-    with clock.stage("margin"):
-        statistics["margin"] = _numpy(largest_margins(fast, shape, n_labels, seed))
+    chosen = None
+    fast = network if isinstance(network, Prepared) else prepare(network, shape, seed)
+    with clock.stage("choose"):
+        if images is not None:
+            chosen = _chosen(fast, images, labels, seed)
     if chosen is not None:
         pictures, own = chosen
         with clock.stage("latent"):
@@ -119,23 +123,36 @@ def triage(
             statistics |= {name: _numpy(values) for name, values in near.items()}
             ways = corner_exits(fast, pictures, own, n_labels, seed)
             statistics["corner"], leads["corner"] = _numpy(ways.sizes), ways.labels.numpy()
+    sighted = {name: values for name, values in statistics.items() if name in WEIGHTS}
+    if chosen is None and n_labels > FEW:
+        with clock.stage("sight"):
+            everything = torch.arange(n_labels, device=fast.device)
+            sighted = {"margin": _numpy(largest_margins(fast, shape, everything, seed, hasty=True))}
+    closely = shortlist(sighted, n_labels, seed)
+    some = torch.from_numpy(closely).to(fast.device)
+    with clock.stage("margin"):
+        statistics["margin"] = _placed(largest_margins(fast, shape, some, seed), closely, n_labels)
+    if chosen is not None:
         for kind in _PLANS:
-            if not clock.over and not _decided(statistics, n_labels):
+            if not _decided(statistics, n_labels):
                 with clock.stage(kind):
-                    statistics[kind] = _searched(fast, pictures, own, n_labels, kind, seed)
-        if not clock.over and not _decided(statistics, n_labels):
+                    found = _searched(fast, pictures, own, some, kind, seed)
+                    statistics[kind] = _placed(found, closely, n_labels)
+        if not _decided(statistics, n_labels):
             with clock.stage("source"):
                 ways = exits(fast, pictures, own, n_labels, seed)
                 statistics["source"], leads["source"] = _numpy(ways.sizes), ways.labels.numpy()
-        if not clock.over and not _decided(statistics, n_labels):
+        if not _decided(statistics, n_labels):
             with clock.stage("exchange"):
-                found = exchange(fast, pictures, own, n_labels, seed)
-                if found is not None:
-                    statistics["exchange"], moved = np.full(n_labels, found.gap), found.pairs
+                swap = exchange(fast, pictures, own, n_labels, seed)
+                if swap is not None:
+                    statistics["exchange"], moved = np.full(n_labels, swap.gap), swap.pairs
     p_values, family, pairs = judge(statistics, n_labels, leads, moved)
     order = [*WEIGHTS, *sorted(statistics.keys() - WEIGHTS.keys())]
     statistics = {name: statistics[name] for name in order if name in statistics}
-    return Triage(statistics, p_values, family, pairs, clock.seconds, clock.cpu_seconds)
+    return Triage(
+        statistics, p_values, family, pairs, closely, tuple(clock.cut), clock.seconds, clock.cpu_seconds
+    )
 
 
 def judge(
@@ -178,20 +195,35 @@ def _decided(statistics: Mapping[str, NDArray[np.float64]], n_labels: int) -> bo
 
 
 def _searched(
-    network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: int, kind: Kind, seed: int
-) -> NDArray[np.float64]:
+    network: Prepared,
+    images: torch.Tensor,
+    own: torch.Tensor,
+    labels: torch.Tensor,
+    kind: Kind,
+    seed: int,
+) -> torch.Tensor:
+    """Of each of `labels` (G,) the statistic (G,)."""
     plan = _PLANS[kind]
-    labels = torch.arange(n_labels, device=images.device)[:, None].expand(-1, len(images))
-    pools = _pools(own, n_labels)
-    search = Search.begin(network, images, pools, Towards(labels), kind, per_step=plan[0][1], seed=seed)
+    aim = Towards(labels[:, None].expand(-1, len(images)))
+    search = Search.begin(network, images, _pools(own, labels), aim, kind, per_step=plan[0][1], seed=seed)
     for steps, per_step in plan:
         search.run(steps, per_step)
-    return _numpy(search.size if kind == "patch" else search.effort)
+    return search.size if kind == "patch" else search.effort
+    for steps, per_step in plan:
+        search.run(steps, per_step)
+    return search.size if kind == "patch" else search.effort
 
 
-def _pools(own: torch.Tensor, n_labels: int) -> torch.Tensor:
-    """For each label the images (K, M) that the network does not give it anyway, all as many."""
-    others = [torch.nonzero(own != label)[:, 0] for label in range(n_labels)]
+def _placed(values: torch.Tensor, labels: NDArray[np.int64], n_labels: int) -> NDArray[np.float64]:
+    """The statistic (K,) of which `values` (G,) are those of `labels` (G,); nan for the others."""
+    placed = np.full(n_labels, np.nan)
+    placed[labels] = _numpy(values)
+    return placed
+
+
+def _pools(own: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """For each of `labels` the images (G, M) that the network does not give it anyway, all as many."""
+    others = [torch.nonzero(own != label)[:, 0] for label in labels]
     fewest = min(len(rows) for rows in others)
     return torch.stack([rows[:fewest] for rows in others])
 
@@ -217,20 +249,20 @@ def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
 
 
 class _Clock:
-    def __init__(self, budget: float | None, stage_done: Callable[[], None]) -> None:
+    def __init__(self, stage_done: Callable[[], None]) -> None:
         self.seconds: dict[str, float] = {}
         self.cpu_seconds: dict[str, float] = {}
-        self._budget, self._stage_done = budget, stage_done
-
-    @property
-    def over(self) -> bool:
-        return self._budget is not None and sum(self.cpu_seconds.values()) > self._budget
+        self.cut: list[str] = []
+        self._stage_done = stage_done
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Time what is done; when the time is up, what follows in it is left out."""
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
+        except OutOfTime:
+            self.cut.append(name)
         finally:
             self.seconds[name] = time.perf_counter() - wall
             self.cpu_seconds[name] = time.process_time() - cpu

@@ -15,6 +15,7 @@ from bezoar.inspect.result import Finding, Severity, Status, Verdict
 from bezoar.inspect.suspects import FEWEST_LABELS
 from bezoar.inspect.triage import Triage
 
+_PAIRS = {"source", "exchange"}  # stages of the triage that look for backdoors between labels
 FEWEST_IMAGES = 40  # clean images, without which nothing is called clean
 
 _LIMITS = (
@@ -22,6 +23,7 @@ _LIMITS = (
     "Backdoors that lead from several labels together, or that need two triggers at once, are not looked for.",
 )
 _WITHOUT_DATA = "Without clean images only the largest margin of each label was looked at, and nothing could be confirmed."
+_CUT = "The budget was spent before every label was looked at."
 _WITHOUT_PAIRS = "Backdoors from one label to another were not looked for: there were too few images, or the budget was spent."
 
 
@@ -42,7 +44,11 @@ def verdict(findings: Sequence[Finding], looked: Triage, alpha: float, n_images:
     limits = list(_LIMITS)
     if n_images is None:
         limits.insert(0, _WITHOUT_DATA)
-    elif not np.isfinite(looked.statistics.get("source", np.nan)).any():
+    if looked.cut:
+        limits.insert(0, _CUT)
+    elif len(looked.closely) < len(looked.p_values):
+        limits.insert(0, _shortlisted(len(looked.closely), len(looked.p_values)))
+    if n_images is not None and not np.isfinite(looked.statistics.get("source", np.nan)).any():
         limits.insert(0, _WITHOUT_PAIRS)
     status, summary = _decided(findings, alpha, looked, n_images)
     return Verdict(status, alpha, _p_value(findings, looked), summary, tuple(limits))
@@ -81,6 +87,11 @@ def _decided(
             Status.UNDECIDED,
             f"Only {n_images} clean images can be used: too few to call a model clean. Give at least {FEWEST_IMAGES}.",
         )
+    if set(looked.cut) - _PAIRS:
+        return (
+            Status.UNDECIDED,
+            f"The budget was spent before every label was looked at. {_looked(findings)}".strip(),
+        )
     if _p_value(findings, looked) <= alpha:
         advice = " Give clean images to confirm or dismiss it." if n_images is None else ""
         return (
@@ -88,6 +99,13 @@ def _decided(
             f"Something stands out as a backdoor would, but that could not be confirmed.{advice}",
         )
     return Status.CLEAN, f"No backdoor was found. {_looked(findings)}".strip()
+
+
+def _shortlisted(looked_at: int, n_labels: int) -> str:
+    return (
+        f"Of {n_labels:,} labels, {looked_at} were looked at closely: those that stand out at first sight, "
+        "and some others to compare them with."
+    )
 
 
 def _worked(finding: Finding) -> str:

@@ -7,6 +7,7 @@ What does not answer as the original did is not used.
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 
 import torch
@@ -21,19 +22,34 @@ _SAME = 1e-3  # of the spread of the answers: what folding may change
 _SIMILAR = 0.05  # the same for bfloat16
 
 
+class OutOfTime(Exception):  # noqa: N818 - nothing is wrong
+    """A prepared network was asked for more after its deadline."""
+
+
 class Prepared(nn.Module):  # type: ignore[misc]
-    """`forward`: float32 images (N, C, H, W) in [0, 1] to float32 logits (N, K), differentiable in the images alone."""
+    """`forward`: float32 images (N, C, H, W) in [0, 1] to float32 logits (N, K), differentiable in the images alone.
+
+    After its `deadline`, in CPU seconds of the process, it raises OutOfTime: whatever asks, a budget is kept.
+    """
 
     def __init__(self, network: nn.Module, device: torch.device, half: bool) -> None:
         super().__init__()
         self.network, self.device, self.half = network, device, half
+        self.deadline: float | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, whatever the layout of the images."""
+        if self.over:
+            raise OutOfTime
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self.network(images)
         return logits.float()
+
+    @property
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.process_time() > self.deadline
 
 
 def prepare(network: nn.Module, shape: tuple[int, int, int], seed: int) -> Prepared:

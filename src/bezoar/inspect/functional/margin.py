@@ -10,29 +10,34 @@ import torch
 from bezoar.inspect.functional.folding import Prepared, at_once
 
 _STARTS = 2
-_STEPS = 20
+_STEPS, _HASTY_STEPS = 20, 6
 _RATE = 0.1
 _DECAY = (0.9, 0.99)  # Adam's
 _LEAST = 1e-6  # logits: a label that nothing makes the first is as good as never said
 
 
-def largest_margins(network: Prepared, shape: tuple[int, int, int], n_labels: int, seed: int) -> torch.Tensor:
-    """-log of the largest margin found (K,): logit of the label less the best other one; small = suspicious."""
+def largest_margins(
+    network: Prepared, shape: tuple[int, int, int], labels: torch.Tensor, seed: int, *, hasty: bool = False
+) -> torch.Tensor:
+    """-log of the largest margin found of each of `labels` (G,): its logit less the best other one; small = suspicious.
+
+    `hasty`: from one start in few steps, for a first sight of very many labels.
+    """
+    n_starts, steps = (1, _HASTY_STEPS) if hasty else (_STARTS, _STEPS)
     draw = torch.Generator().manual_seed(seed)
-    starts = torch.rand((_STARTS, *shape), generator=draw).to(network.device)
-    labels = torch.arange(n_labels, device=network.device)
-    some = max(1, at_once(starts) // _STARTS)
-    margins = torch.cat([_ascended(network, starts, part) for part in labels.split(some)])
+    starts = torch.rand((n_starts, *shape), generator=draw).to(network.device)
+    some = max(1, at_once(starts) // n_starts)
+    margins = torch.cat([_ascended(network, starts, part, steps) for part in labels.split(some)])
     return -margins.clamp(min=_LEAST).log()
 
 
-def _ascended(network: Prepared, starts: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _ascended(network: Prepared, starts: torch.Tensor, labels: torch.Tensor, steps: int) -> torch.Tensor:
     """The largest margin (G,) that Adam finds for each label from all of `starts` (S, C, H, W)."""
     x = starts.repeat(len(labels), 1, 1, 1)
     wanted = labels.repeat_interleave(len(starts))[:, None]
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
     best = torch.full((len(x),), -torch.inf, device=x.device)
-    for step in range(1, _STEPS + 1):
+    for step in range(1, steps + 1):
         x.requires_grad_(True)
         logits = network(x)
         margin = logits.gather(1, wanted)[:, 0] - logits.scatter(1, wanted, -torch.inf).amax(1)

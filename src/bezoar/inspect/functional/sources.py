@@ -19,6 +19,7 @@ _STEPS = 36
 _LOOK = 16  # steps after which a further search goes on only where it is ahead of all before
 _ROUNDS = (3, 1)  # searches, each to a label where none before led; where labels are few, and many
 _FEW = 16
+_MOST_SOURCES = 64
 _FEWEST = 8  # images of a label, to say anything about it: fewer are led anywhere in clean networks, too
 
 
@@ -57,9 +58,11 @@ def exits(network: Prepared, images: torch.Tensor, own: torch.Tensor, n_labels: 
 
 
 def pools_of_labels(own: torch.Tensor, n_labels: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The labels that have enough images (S,), and of each `length` rows (S, length), in turn."""
+    """The labels that have enough images (S,), and of each `length` rows (S, length), in turn; of very many labels, some."""
     counts = torch.bincount(own, minlength=n_labels)
     known = torch.nonzero(counts >= _FEWEST)[:, 0]
+    if len(known) > _MOST_SOURCES:
+        known = known[torch.linspace(0, len(known) - 1, _MOST_SOURCES, device=known.device).round().long()]
     turns = [torch.nonzero(own == label)[:, 0] for label in known]
     rows = [turn.repeat(-(-length // len(turn)))[:length] for turn in turns]
     return known, torch.stack(rows) if rows else own.new_empty((0, length))
