@@ -19,7 +19,6 @@ from bezoar.inspect.functional.sources import pools_of_labels
 from bezoar.seeds import generator
 
 _STEPS = 12
-_MOST_SOURCES = 64  # labels whose images are looked at
 _FEW = 16  # labels, up to which there are more images
 _RIVALS = 2  # random exchanges
 _SOFT = 0.5  # nats: how much better a label must be to get nearly all of a class
@@ -40,7 +39,7 @@ def exchange(
     """Of images (N, C, H, W) that the network gives the labels `own` (N,); None with fewer than four labels to look at."""
     per_label = 3 if n_labels <= _FEW else 2
     known, pools = pools_of_labels(own, n_labels, per_label * _STEPS)
-    most = max(4, min(_MOST_SOURCES, 4 * at_once(images) // per_label))
+    most = max(4, 4 * at_once(images) // per_label)
     known, pools = known[:most], pools[:most]
     if len(known) < 4:
         return None
