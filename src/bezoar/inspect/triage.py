@@ -209,9 +209,6 @@ def _searched(
     for steps, per_step in plan:
         search.run(steps, per_step)
     return search.size if kind == "patch" else search.effort
-    for steps, per_step in plan:
-        search.run(steps, per_step)
-    return search.size if kind == "patch" else search.effort
 
 
 def _placed(values: torch.Tensor, labels: NDArray[np.int64], n_labels: int) -> NDArray[np.float64]:
