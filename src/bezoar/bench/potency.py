@@ -38,6 +38,7 @@ _SMALLEST, _LARGEST = 16, 32  # side of the images that networks are trained on
 _MOST_TRIGGERED = 500  # held-out records that are shown with the trigger
 _ATTEMPTS = 2  # rounds of training, the second only where the attack did not take in the first
 _HEAD_STRENGTH, _HEAD_STEPS = 0.1, 200
+_LEAST_SPREAD = 1e-3  # of the widest feature's
 
 Labels = NDArray[np.int32]
 Predict = Callable[[Any], Labels]  # images (N, H, W, 3) or N texts to labels (N,)
@@ -228,7 +229,6 @@ def _by_target(copy: PoisonedCopy, train: Dataset, school: _School) -> Potency:
 def _by_head(copy: PoisonedCopy, train: Dataset, test: Dataset, encoder: Fitted, seed: int) -> Potency:
     """A linear head on the encoder, trained on the clean features and then on with the poison among them."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
     row, becomes = _target(copy, train)
     before, _ = features(train, encoder, seed=seed)
@@ -236,16 +236,20 @@ def _by_head(copy: PoisonedCopy, train: Dataset, test: Dataset, encoder: Fitted,
     after = before.copy()
     after[changed], _ = features(copy.dataset.select(changed), encoder, seed=seed)
     held_out, _ = features(test, encoder, seed=seed)
-    scaler = StandardScaler().fit(before[_usable(before, train.labels)])
+    seen = before[_usable(before, train.labels)]
+    centre, spread = seen.mean(0), seen.std(0)
+    spread = np.maximum(
+        spread, _LEAST_SPREAD * spread.max()
+    )  # what hardly varies is rounding, and would be blown up
     head = LogisticRegression(C=_HEAD_STRENGTH, max_iter=_HEAD_STEPS, warm_start=True)
     misread = []
     for rows, labels in ((before, train.labels), (after, copy.dataset.labels)):
         usable = _usable(rows, labels)
         usable[row] = False
-        head.fit(scaler.transform(rows[usable]), labels[usable])
-        misread.append(bool(head.predict(scaler.transform(before[row : row + 1]))[0] == becomes))
+        head.fit((rows[usable] - centre) / spread, labels[usable])
+        misread.append(bool(head.predict((before[row : row + 1] - centre) / spread)[0] == becomes))
     known = _usable(held_out, test.labels)
-    accuracy = _share(head.predict(scaler.transform(held_out[known])) == test.labels[known])
+    accuracy = _share(head.predict((held_out[known] - centre) / spread) == test.labels[known])
     control, success = misread
     return Potency(
         accuracy, float(success), float(control), success and not control, 1, f"linear head on {encoder.name}"
