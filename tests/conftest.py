@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,25 @@ def packs() -> Path:
     if not path.is_dir():
         pytest.skip(f"real data packs are not at {path} (set BEZOAR_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def torchvision_operators() -> Iterator[None]:
+    """torchvision's own operators may be built for another torch; no classifier uses them: then it can be imported all the same."""
+    stand_in = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("torchvision")
+    except ImportError:
+        pass
+    except RuntimeError:
+        library = importlib.import_module("torch.library")
+        stand_in = library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            stand_in.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    yield
+    del stand_in  # torch forgets the operators with it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

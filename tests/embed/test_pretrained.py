@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
 
 @pytest.fixture
-def transformers(monkeypatch):
+def transformers(monkeypatch, torchvision_operators):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return pytest.importorskip("transformers", reason="the extra hf is not installed")
 

@@ -18,12 +18,11 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from bezoar.models.opening import open_model  # noqa: E402
 
 SIZE, K = 32, 4
-_STAND_INS = []  # torch forgets a library's operators with the library
 
 
-@pytest.fixture(scope="module")
-def library():
-    """Imports a library, or skips. torchvision's own operators, which no classifier uses, may be built for another torch."""
+@pytest.fixture
+def library(torchvision_operators):
+    """Imports a library, or skips."""
 
     def load(name):
         with warnings.catch_warnings():
@@ -33,15 +32,6 @@ def library():
             except ImportError:
                 pytest.skip(f"{name} is not installed")
 
-    try:
-        importlib.import_module("torchvision")
-    except ImportError:
-        pass
-    except RuntimeError:
-        stand_in = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            stand_in.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _STAND_INS.append(stand_in)
     return load
 
 
