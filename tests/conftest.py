@@ -30,7 +30,7 @@ def packs() -> Path:
 
 @pytest.fixture(scope="session")
 def torchvision_operators() -> Iterator[None]:
-    """torchvision's own operators may be built for another torch; no classifier uses them: then it can be imported all the same."""
+    """torchvision can be imported although its own operators, which no classifier uses, were built for another torch."""
     stand_in = None
     try:
         with warnings.catch_warnings():

@@ -33,7 +33,7 @@ _COMPARED = 512  # images on which the best of them are compared
 _FINALISTS = 3
 _LOW = 0.5  # accuracy that is worth a word
 _PERFECT = 0.98  # accuracy at which no other choice is tried
-_BATCH_PIXELS = 2**22  # of one forward pass
+_BATCH_PIXELS = 2**20  # of one forward pass
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow has it
 _MAX_SIDE = 512  # of images whose own size is taken for the model's
 
