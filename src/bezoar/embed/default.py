@@ -155,10 +155,11 @@ def learn_projection(
     mean = features.mean(0)
     centred = features - mean
     basis = rng.standard_normal((features.shape[1], min(dim + 32, features.shape[1]))).astype(np.float32)
-    for _ in range(3):
-        basis = qr(centred.T @ (centred @ basis), mode="economic", check_finite=False)[0]
-    (triangle,) = qr(centred @ basis, mode="r", check_finite=False)
-    _, singular, rotation = np.linalg.svd(triangle[: basis.shape[1]], full_matrices=False)
+    with threadpool_limits(1, "blas"):  # more gain little, and wait for each other where other work holds the cores
+        for _ in range(3):
+            basis = qr(centred.T @ (centred @ basis), mode="economic", check_finite=False)[0]
+        (triangle,) = qr(centred @ basis, mode="r", check_finite=False)
+        _, singular, rotation = np.linalg.svd(triangle[: basis.shape[1]], full_matrices=False)
     spread = singular[:dim] ** 2 / len(features)
     axes = (basis @ rotation.T)[:, :dim] / np.sqrt(spread + noise * spread[0] + EPSILON**2)
     projection = np.zeros((features.shape[1], dim), np.float32)
