@@ -216,6 +216,15 @@ def test_a_program_for_two_images_takes_any_number(tmp_path):
         )
 
 
+def test_what_export_asserts_of_types_is_passed_over(tmp_path):
+    class Twofold(torch.nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)).double().float()
+
+    quietly(export, Twofold(), tmp_path / "m.pt2")
+    torch.testing.assert_close(logits(opened(tmp_path / "m.pt2"), images()), images().mean((2, 3)))
+
+
 def test_networks_of_graphs_work_under_vmap(tmp_path):
     """As inversion of all labels at once needs it; `torch.jit.load` gives modules that cannot."""
     module = make(Convolutions)

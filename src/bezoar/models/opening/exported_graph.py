@@ -226,8 +226,8 @@ def _bind(target: Any, result: Any, values: dict[str, Any]) -> None:
             _bind(part, item, values)
 
 
-def _nothing(*_: Any, **__: Any) -> None:
-    return None
+def _nothing(*_: Any, **__: Any) -> tuple[()]:
+    return ()
 
 
 _SYMBOLIC: dict[str, Callable[..., Any]] = {  # arithmetic on sizes, and what export asserts of them
