@@ -12,6 +12,7 @@ from planted_networks import SHAPE, untrained  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+from bezoar.errors import InputError  # noqa: E402
 from bezoar.inspect.functional import folding  # noqa: E402
 from bezoar.inspect.functional.folding import prepare  # noqa: E402
 from bezoar.models.opening import open_model  # noqa: E402
@@ -88,7 +89,37 @@ class Pooled(nn.Module):
         return self.head(self.norm(nn.functional.max_pool2d(self.conv(x), 2)).relu().flatten(1))
 
 
+class Odd(nn.Module):
+    """A convolution and a normalisation that are called, or come by their numbers, in an unusual `way`."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.conv, self.norm, self.way = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), way
+        self.head = nn.Linear(768, 5) if way == "named" else nn.Identity()
+
+    def forward(self, x):
+        return self.head(getattr(self, self.way.replace(" ", "_"))(x).flatten(1))
+
+    def named(self, x):
+        y = nn.functional.conv2d(input=x, weight=self.conv.weight, padding=1)
+        y = nn.functional.scaled_dot_product_attention(query=y, key=y, value=y)
+        return nn.functional.batch_norm(
+            input=y, running_mean=self.norm.running_mean, running_var=self.norm.running_var
+        )
+
+    def assigned(self, x):
+        y = self.conv(x)
+        y[:, 0] = 0
+        return self.norm(y)
+
+    def computed_anew(self, x):
+        return nn.functional.batch_norm(self.conv(x), self.norm.running_mean + 1, self.norm.running_var)
+
+
 NETWORKS = {
+    "named": lambda: Odd("named"),
+    "assigned": lambda: Odd("assigned"),
+    "computed anew": lambda: Odd("computed anew"),
     "plain": untrained,
     "pooled": lambda: Pooled(1.0),
     "turned": lambda: Pooled(-1.0),
@@ -175,6 +206,24 @@ def test_bfloat16_is_given_up_where_it_changes_the_answers(monkeypatch):
     wanted = delicate(images)
     got = prepare(delicate, SHAPE, 0)(images)
     assert torch.equal(got.argmax(1), wanted.argmax(1))
+
+
+def test_bfloat16_is_given_up_where_an_operator_does_not_take_it(monkeypatch):
+    monkeypatch.setattr(folding, "has_bfloat16", lambda device: True)
+    strict = nn.Bilinear(8, 8, 4)
+
+    class Strict(nn.Module):
+        def forward(self, x):
+            few = nn.functional.linear(x.flatten(1)[:, :8], torch.eye(8))
+            try:
+                return strict(few, few)
+            except RuntimeError as failure:
+                raise InputError("it fails") from failure  # as an opened model does
+
+    images = torch.rand((5, *SHAPE), generator=DRAW)
+    fast = prepare(Strict().eval(), SHAPE, 0)
+    assert not fast.half
+    assert fast(images).shape == (5, 4)
 
 
 def test_gradients_reach_the_images_and_nothing_else():

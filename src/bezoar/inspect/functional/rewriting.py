@@ -84,17 +84,17 @@ class _Watch(TorchFunctionMode):  # type: ignore[misc]
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if not isinstance(out, torch.Tensor | tuple | list) or getattr(func, "__name__", "") == "__get__":
+        if not _touches(func, out):
             return out
         self._kept.append((args, kwargs, out))
         self._reads.update(id(tensor) for tensor in _tensors([*args, *kwargs.values()]))
         if _convolves(func, args):
             bias = args[2] if len(args) > 2 else kwargs.get("bias")
             self._made[id(out)] = _Norm(args[1], bias, (out,))
-        elif func in _POOLS and id(args[0]) in self._made:
+        elif func in _POOLS and args and id(args[0]) in self._made:
             before = self._made[id(args[0])]
             self._made[id(out)] = replace(before, between=(*before.between, out))
-        elif func in _NORMS and id(args[0]) in self._made and (parts := _parts(func, args, kwargs)):
+        elif func in _NORMS and args and id(args[0]) in self._made and (parts := _parts(func, args, kwargs)):
             self._norms.append(replace(self._made[id(args[0])], parts=parts))
         return out
 
@@ -120,9 +120,9 @@ class _Exchange(TorchFunctionMode):  # type: ignore[misc]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _NORMS and (parts := _parts(func, args, kwargs)) and id(parts[2]) in self._gone:
+        if func in _NORMS and args and (parts := _parts(func, args, kwargs)) and id(parts[2]) in self._gone:
             return (args[0], *[args[0].new_empty(0)] * 2) if func is _INFERRED else args[0]
-        if func in _ATTENTION and args[0].is_cpu and args[0].shape[-2] <= _FEW:
+        if func in _ATTENTION and args and args[0].is_cpu and args[0].shape[-2] <= _FEW:
             with sdpa_kernel(SDPBackend.MATH):
                 return func(*args, **kwargs)
         if _convolves(func, args):
@@ -164,8 +164,18 @@ def _two(value: Any) -> tuple[Any, ...]:
     return tuple(value) if len(value) == 2 else (value[0], value[0])
 
 
+def _touches(func: Any, out: Any) -> bool:
+    """Whether a call reads or changes values: assigning to parts gives None, asking for a shape no tensor."""
+    if getattr(func, "__name__", "") == "__get__":
+        return isinstance(out, torch.Tensor)
+    return out is None or isinstance(out, torch.Tensor | tuple | list)
+
+
 def _convolves(func: Any, args: Any) -> bool:
-    return func in _PLAIN or func is _ATEN.conv2d.padding or (func in _GENERAL and not args[_TRANSPOSED])
+    """Not where arguments are named that mostly are not."""
+    if func in _GENERAL:
+        return len(args) > _TRANSPOSED and not args[_TRANSPOSED]
+    return len(args) > 1 and (func in _PLAIN or func is _ATEN.conv2d.padding)
 
 
 def _parts(func: Any, args: Any, kwargs: Any) -> tuple[Any, ...] | None:
