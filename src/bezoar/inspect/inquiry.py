@@ -5,9 +5,10 @@ Kinds are tried in turn until one is confirmed, the most promising first. All th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
@@ -170,28 +171,30 @@ class Inquiry:
     def _rivals(self, suspect: Suspect) -> list[tuple[int | None, Ways]]:
         """Where else a trigger could lead: to the labels that a short way may lead to, the shortest first."""
         ways = suspect.ways
-        drawn: list[tuple[int | None, Ways]]
+        drawn: Iterable[
+            tuple[int | None, Ways]
+        ]  # one after the other: of very many labels, each has as many ways
         match suspect.kind:
             case "all-to-one":
                 everything = range(self._answers.shape[1])
-                drawn = [
+                drawn = (
                     (label, ways_to(label, everything)) for label in self.ranking if label != suspect.target
-                ]
+                )
             case "source-specific":
                 near = nearest(self._reaches, next(iter(ways)))
                 others = [label for label in near if label in self.ranking and label != suspect.target]
-                drawn = [(label, ways_to(label, ways)) for label in others if label not in ways]
+                drawn = ((label, ways_to(label, ways)) for label in others if label not in ways)
             case _:
                 targets = list(ways.values())
-                rolled = [[*targets[by:], *targets[:by]] for by in range(1, len(targets))]
-                maps = [dict(zip(ways, after, strict=True)) for after in rolled]
-                drawn = [(None, other) for other in maps if all(label != to for label, to in other.items())]
-        usable = [
+                rolled = ([*targets[by:], *targets[:by]] for by in range(1, len(targets)))
+                maps = (dict(zip(ways, after, strict=True)) for after in rolled)
+                drawn = ((None, other) for other in maps if all(label != to for label, to in other.items()))
+        usable = (
             entry
             for entry in drawn
             if self._can_recover(entry[1]) and len(self._shown(entry[1])) >= FEWEST_TESTED
-        ]
-        return usable[:_RIVALS]
+        )
+        return list(islice(usable, _RIVALS))
 
     def _can_recover(self, ways: Ways) -> bool:
         return len(self._fitted(ways)) >= _FEWEST_FITTED

@@ -36,6 +36,9 @@ from bezoar.inspect.trigger import Kind
 from bezoar.seeds import generator
 
 _MOST_IMAGES = 512
+_MOST_COMPARED = (
+    1500  # labels, each with each: `latent` takes 20 CPU seconds for 1,000, eight times that for 2,000
+)
 _PLANS: dict[Kind, tuple[tuple[int, int], ...]] = {  # steps, and how many images of each label they look at
     "shift": ((12, 8),),
     "warp": ((12, 8),),
@@ -114,7 +117,7 @@ def triage(
         pictures, own = chosen
         with clock.stage("latent"):
             head = last_layer(fast.network, pictures, n_labels)
-            if head is not None:
+            if head is not None and n_labels <= _MOST_COMPARED:
                 statistics["latent"] = _numpy(shortest_moves(head.features, head.weight, head.bias))
         with clock.stage("wave"):
             statistics["wave"] = _numpy(phase_contrasts(fast, pictures, own))

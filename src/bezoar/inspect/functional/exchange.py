@@ -66,7 +66,7 @@ def exchange(
 
 @dataclass
 class _Open:
-    """The aim that each class goes to a label of its own, whichever suits: `own` (N,), `sources` (S,)."""
+    """The aim that each class goes to a label of its own, whichever suits: `own` (N,), `sources` (S,) in order."""
 
     own: torch.Tensor
     sources: torch.Tensor
@@ -79,12 +79,13 @@ class _Open:
 
     def loss(self, chances: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy against a soft exchange of classes."""
-        labels = self.own[rows[0]]
-        sums = chances.new_zeros(self.n_labels, self.n_labels).index_add(0, labels, chances[0])
-        means = (sums / torch.bincount(labels, minlength=self.n_labels).clamp(min=1)[:, None])[self.sources]
+        labels, count = self.own[rows[0]], len(self.sources)
+        places = torch.searchsorted(self.sources, labels)
+        sums = chances.new_zeros(count, self.n_labels).index_add(0, places, chances[0])
+        means = sums / torch.bincount(places, minlength=count).clamp(min=1)[:, None]
         self.means = means.detach().scatter(1, self.sources[:, None], -torch.inf)
         shares = _exchanged(self.means)
-        loss = -torch.where(shares > 0, shares * means, 0.0).sum()[None] / len(self.sources)
+        loss = -torch.where(shares > 0, shares * means, 0.0).sum()[None] / count
         return loss, (chances.argmax(2) != labels).float().mean(1)
 
     def settled(self) -> torch.Tensor:
