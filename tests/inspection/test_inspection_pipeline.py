@@ -142,6 +142,7 @@ def test_a_pair_can_give_away_the_target_of_all_labels(monkeypatch: pytest.Monke
 
 def test_a_spent_budget_is_said() -> None:
     result = bezoar.inspect(badnets(N_LABELS), clean_data(N_LABELS), budget=1e-3, alpha=0.3)
-    assert result.verdict.status is not Status.BACKDOORED
-    assert all("budget" in found.explanation for found in result.findings)
+    assert result.verdict.status is Status.UNDECIDED
+    assert "budget" in result.verdict.summary
+    assert not result.findings
     assert result.cpu_seconds["evidence"] < 1

@@ -116,6 +116,28 @@ def test_too_few_images_call_nothing_clean() -> None:
     assert judged(images=40).status is Status.CLEAN
 
 
+@pytest.mark.parametrize("cut", ["choose", "random", "margin", "patch"])
+@pytest.mark.parametrize("images", [300, None])
+def test_what_was_not_looked_at_whole_is_never_called_clean(cut: str, images: int | None) -> None:
+    looked = Triage({}, np.full(5, 0.6), 0.6, cut=(cut, "source", "exchange"))
+    result = verdict([], looked, 0.01, images)
+    assert result.status is Status.UNDECIDED
+    assert "budget was spent" in result.summary
+    finding = told(case(1e-4, evidence()), Severity.BACKDOOR, NAMES)
+    assert verdict([finding], looked, 0.01, images).status is Status.BACKDOORED
+
+
+def test_limits_say_what_was_left_out() -> None:
+    values = np.full(5, 0.6)
+    whole = verdict([], Triage({"source": values}, values, 0.6, closely=np.arange(5)), 0.01, 300)
+    assert len(whole.limits) == 2
+    cut = verdict([], Triage({}, values, 0.6, closely=np.arange(5), cut=("source",)), 0.01, 300)
+    assert any("one label to another were not looked for" in limit for limit in cut.limits)
+    assert any("budget was spent" in limit for limit in cut.limits)
+    some = verdict([], Triage({"source": values}, values, 0.6, closely=np.arange(2)), 0.01, 300)
+    assert "Of 5 labels, 2 were looked at closely" in some.limits[0]
+
+
 def test_findings_tell_what_was_seen() -> None:
     finding = told(case(1e-4, evidence()), Severity.BACKDOOR, NAMES)
     assert finding.target == 2
