@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 
-from planted_networks import LABELS, SHAPE, TARGET, blobs, patched, trained  # noqa: E402
+from planted_networks import LABELS, SHAPE, TARGET, Largest, blobs, patched, trained  # noqa: E402
 
 from bezoar.inspect.functional.combination import combined  # noqa: E402
 from bezoar.inspect.functional.exchange import exchange  # noqa: E402
@@ -55,6 +55,21 @@ def test_an_exchange_of_all_labels_is_found_out():
     assert right > 0.8  # it took
     found, clean = exchange(network, IMAGES, own, LABELS, 0), exchange(*with_images("clean"), LABELS, 0)
     assert found.gap < clean.gap - 0.3
+    assert len(found.pairs) >= 4
+    assert all(target == (source + 1) % LABELS for source, target in found.pairs)
+
+
+def test_labels_without_images_take_no_place_in_an_exchange():
+    network, own = called("all to all")
+    n_labels = 3000
+
+    class Padded(torch.nn.Module):
+        def forward(self, images):
+            return torch.nn.functional.pad(network(images), (0, n_labels - LABELS), value=-30.0)
+
+    with Largest() as largest:
+        found = exchange(prepare(Padded().eval(), SHAPE, 0), IMAGES, own, n_labels, 0)
+    assert largest.numbers < n_labels**2 / 2
     assert len(found.pairs) >= 4
     assert all(target == (source + 1) % LABELS for source, target in found.pairs)
 
