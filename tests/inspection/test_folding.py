@@ -95,7 +95,7 @@ class Odd(nn.Module):
     def __init__(self, way):
         super().__init__()
         self.conv, self.norm, self.way = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), way
-        self.head = nn.Linear(768, 5) if way == "named" else nn.Identity()
+        self.head = nn.Linear(768, 5) if way in ("named", "viewed") else nn.Identity()
 
     def forward(self, x):
         return self.head(getattr(self, self.way.replace(" ", "_"))(x).flatten(1))
@@ -106,6 +106,9 @@ class Odd(nn.Module):
         return nn.functional.batch_norm(
             input=y, running_mean=self.norm.running_mean, running_var=self.norm.running_var
         )
+
+    def viewed(self, x):
+        return self.norm(self.conv(x)).view(x.size(0), -1)  # of channels that lie last it is none
 
     def assigned(self, x):
         y = self.conv(x)
@@ -163,8 +166,24 @@ def test_answers_stay_the_same(name, form):
     if form == "torchscript":
         network = torch.jit.trace(network, images)
     fast = prepare(network, SHAPE, 0)
-    assert torch.allclose(fast.network(images), wanted, atol=1e-4, rtol=1e-3)
+    last = images.contiguous(memory_format=torch.channels_last)
+    for given in (images, last):
+        assert torch.allclose(fast.network(given), wanted, atol=1e-4, rtol=1e-3)
     assert torch.allclose(network(images), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["pt2", "pt"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_views_are_no_hindrance_to_channels_that_lie_last(form, tmp_path):
+    network, images = lived_in(Odd("viewed")), torch.rand((4, *SHAPE), generator=DRAW)
+    path = tmp_path / f"a.{form}"
+    if form == "pt2":
+        torch.export.save(torch.export.export(network, (images,)), path)
+    else:
+        torch.jit.trace(network, images).save(path)
+    opened = open_model(path, preprocessing={"mean": 0.0, "std": 1.0, "size": SHAPE[1:]}).network()
+    fast = prepare(opened, SHAPE, 0)
+    assert torch.allclose(fast(images), network(images), atol=0.1)
 
 
 FOLDED = {"plain": 0, "pooled": 0, "turned": 1, "residual": 0, "two readers": 1, "used twice": 2, "tiles": 0}

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from inspection_models import SOURCE, TARGET, badnets, clean, clean_data
+import torch
+from inspection_models import SOURCE, TARGET, InMemory, badnets, clean, clean_data
 
 import bezoar
+from bezoar.errors import InputError
 from bezoar.inspect import inquiry, pipeline
 from bezoar.inspect.result import InspectionResult, Severity, Status
 from bezoar.inspect.saved import as_json
@@ -146,3 +148,12 @@ def test_a_spent_budget_is_said() -> None:
     assert "budget" in result.verdict.summary
     assert not result.findings
     assert result.cpu_seconds["evidence"] < 1
+
+
+def test_a_network_whose_images_get_no_gradients_is_refused() -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return (images.flatten(1)[:, :N_LABELS] * 255).long().float()
+
+    with pytest.raises(InputError, match="no gradients reach its images"):
+        bezoar.inspect(InMemory(Rounded().eval(), N_LABELS))

@@ -111,8 +111,10 @@ def answering(logits):
         lambda x: x.mean((1, 2, 3))[:, None] * torch.tensor([1e4, -1e4, 0.0, 9e3, 0.0, 5.0]),
         lambda x: (x.flatten(1)[:, :LABELS] * 1e6).softmax(1).log().clamp(min=-1e4),
         lambda x: x.flatten(1)[:, :LABELS],
+        lambda x: x.flatten(1)[:, :LABELS] * 1e30,
+        lambda x: x.flatten(1)[:, :LABELS] + torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, -torch.inf]),
     ],
-    ids=["constant", "huge", "saturated", "no layers"],
+    ids=["constant", "huge", "saturated", "no layers", "square is infinite", "one never"],
 )
 def test_strange_networks_give_numbers(logits):
     result = looked(answering(logits))

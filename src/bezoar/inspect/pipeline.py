@@ -87,6 +87,10 @@ def _inspected(
         shape = (model.preprocessing.channels, model.preprocessing.height, model.preprocessing.width)
     with clock("prepare"):
         fast = prepare(network, shape, seed)
+        if not fast(torch.full((1, *shape), 0.5, device=fast.device, requires_grad=True)).requires_grad:
+            raise InputError(
+                f"{model.path}: no gradients reach its images, as where numbers are rounded; it cannot be inspected"
+            )
         fast.deadline = clock.deadline
     sample, held_out = (None, None) if clean is None else _halves(clean, fast.device, seed)
     pictures, labels = (None, None) if sample is None else (sample.images, sample.labels)

@@ -149,7 +149,8 @@ def triage(
             with clock.stage("exchange"):
                 swap = exchange(fast, pictures, own, n_labels, seed)
                 if swap is not None:
-                    statistics["exchange"], moved = np.full(n_labels, swap.gap), swap.pairs
+                    gap = swap.gap if np.isfinite(swap.gap) else np.nan
+                    statistics["exchange"], moved = np.full(n_labels, gap), swap.pairs
     p_values, family, pairs = judge(statistics, n_labels, leads, moved)
     order = [*WEIGHTS, *sorted(statistics.keys() - WEIGHTS.keys())]
     statistics = {name: statistics[name] for name in order if name in statistics}

@@ -33,16 +33,18 @@ class Prepared(nn.Module):  # type: ignore[misc]
     After its `deadline`, in CPU seconds of the process, it raises OutOfTime: whatever asks, a budget is kept.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, half: bool) -> None:
+    def __init__(
+        self, network: nn.Module, device: torch.device, layout: torch.memory_format, half: bool
+    ) -> None:
         super().__init__()
-        self.network, self.device, self.half = network, device, half
+        self.network, self.device, self.layout, self.half = network, device, layout, half
         self.deadline: float | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, whatever the layout of the images."""
         if self.over:
             raise OutOfTime
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = self.network(images)
         return logits.float()
@@ -61,15 +63,26 @@ def prepare(network: nn.Module, shape: tuple[int, int, int], seed: int) -> Prepa
     with torch.no_grad():
         wanted = network(probe).float()
         probe = probe.to(device)
-        copied = _copied(network).to(device)
-        if all(p.dim() <= 4 for p in copied.parameters()):
-            copied = copied.to(memory_format=torch.channels_last)
-        rewritten = Rewritten(copied, probe)
-        cheapest = rewritten if _agrees(rewritten, probe, wanted, _SAME) else copied
-        fast = Prepared(cheapest, device, half=has_bfloat16(device))
-        if not _agrees(fast, probe, wanted, _SIMILAR):
-            fast = Prepared(cheapest, device, half=False)
+        try:
+            fast = _laid(network, probe, wanted, torch.channels_last)
+        except InputError:  # views of channels that lie last are none: they would have to copy
+            fast = _laid(network, probe, wanted, torch.contiguous_format)
     fast.eval()
+    return fast
+
+
+def _laid(
+    network: nn.Module, probe: torch.Tensor, wanted: torch.Tensor, layout: torch.memory_format
+) -> Prepared:
+    copied = _copied(network).to(probe.device)
+    if all(p.dim() <= 4 for p in copied.parameters()):
+        copied = copied.to(memory_format=layout)
+    rewritten = Rewritten(copied, probe)
+    cheapest = rewritten if _agrees(rewritten, probe, wanted, _SAME) else copied
+    fast = Prepared(cheapest, probe.device, layout, half=has_bfloat16(probe.device))
+    if not _agrees(fast, probe, wanted, _SIMILAR):
+        fast = Prepared(cheapest, probe.device, layout, half=False)
+        fast(probe)  # it must not fail
     return fast
 
 

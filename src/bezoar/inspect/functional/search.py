@@ -21,6 +21,7 @@ _GOAL = 0.9  # of the images must flip before size counts for more
 _RISE, _FALL = 1.25, 1 / 1.4  # of a penalty, per step in which the goal was met, or missed
 _FIRST: dict[Kind, float] = {"patch": 0.5, "shift": 2.0, "warp": 20.0}  # penalties, in nats per unit of size
 _DECAY = (0.5, 0.9)  # Adam's
+_STEEPEST = 1e15  # gradient, of strange networks: its square is a number, for torch's warp crashes on nan
 _AFTER = 3  # steps that do not count for the effort
 _LATE = 8  # last steps that count for the size
 
@@ -207,7 +208,7 @@ class Search:
     def _move(self, step: int) -> None:
         """Adam (Kingma and Ba 2015): elementwise, so that groups do not touch each other."""
         for name, parameter in self.parameters.items():
-            gradient = parameter.grad.nan_to_num(0, 0, 0)  # of strange networks; torch's warp crashes on nan
+            gradient = parameter.grad.nan_to_num(0, 0, 0).clamp(-_STEEPEST, _STEEPEST)
             mean, square = self._moments[name]
             mean.lerp_(gradient, 1 - _DECAY[0])
             square.lerp_(gradient.square(), 1 - _DECAY[1])
