@@ -106,7 +106,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(STEP) 'installing the development tools'
-	@$(PIP) freeze --exclude-editable | grep '^torch==' >$(VENV)/torch.txt # the newest torchvision would bring another
+	@$(BIN)/python -c 'import torch; print("torch==" + torch.__version__)' >$(VENV)/torch.txt # torchvision would bring another
 	@$(PIP) install --constraint $(VENV)/torch.txt --editable '.[torch,onnx,dev]'
 	@touch $@
 

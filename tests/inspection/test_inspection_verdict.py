@@ -116,10 +116,10 @@ def test_too_few_images_call_nothing_clean() -> None:
     assert judged(images=40).status is Status.CLEAN
 
 
-@pytest.mark.parametrize("cut", ["choose", "random", "margin", "patch"])
+@pytest.mark.parametrize("cut", ["choose", "random", "margin", "patch", "exchange"])
 @pytest.mark.parametrize("images", [300, None])
 def test_what_was_not_looked_at_whole_is_never_called_clean(cut: str, images: int | None) -> None:
-    looked = Triage({}, np.full(5, 0.6), 0.6, cut=(cut, "source", "exchange"))
+    looked = Triage({}, np.full(5, 0.6), 0.6, cut=(cut,))
     result = verdict([], looked, 0.01, images)
     assert result.status is Status.UNDECIDED
     assert "budget was spent" in result.summary

@@ -61,7 +61,9 @@ def test_a_planted_way_between_two_labels_is_confirmed_and_no_shortcut() -> None
 def test_other_labels_that_a_trigger_flips_are_named() -> None:
     case = examined(badnets(6), even(6), "source-specific", {SOURCE: TARGET})
     assert next(iter(case.suspect.ways)) == SOURCE
-    assert len(case.suspect.ways) > 1  # the planted patch flips all five, what one of them shows of it not always
+    assert (
+        len(case.suspect.ways) > 1
+    )  # the planted patch flips all five, what one of them shows of it not always
     assert case.suspect.target == TARGET
 
 

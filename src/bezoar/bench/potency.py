@@ -238,9 +238,8 @@ def _by_head(copy: PoisonedCopy, train: Dataset, test: Dataset, encoder: Fitted,
     held_out, _ = features(test, encoder, seed=seed)
     seen = before[_usable(before, train.labels)]
     centre, spread = seen.mean(0), seen.std(0)
-    spread = np.maximum(
-        spread, _LEAST_SPREAD * spread.max()
-    )  # what hardly varies is rounding, and would be blown up
+    least = _LEAST_SPREAD * spread.max() or 1.0  # what hardly varies is rounding, and would be blown up
+    spread = np.maximum(spread, least)
     head = LogisticRegression(C=_HEAD_STRENGTH, max_iter=_HEAD_STEPS, warm_start=True)
     misread = []
     for rows, labels in ((before, train.labels), (after, copy.dataset.labels)):

@@ -155,7 +155,9 @@ def learn_projection(
     mean = features.mean(0)
     centred = features - mean
     basis = rng.standard_normal((features.shape[1], min(dim + 32, features.shape[1]))).astype(np.float32)
-    with threadpool_limits(1, "blas"):  # more gain little, and wait for each other where other work holds the cores
+    with threadpool_limits(
+        1, "blas"
+    ):  # more gain little, and wait for each other where other work holds the cores
         for _ in range(3):
             basis = qr(centred.T @ (centred @ basis), mode="economic", check_finite=False)[0]
         (triangle,) = qr(centred @ basis, mode="r", check_finite=False)

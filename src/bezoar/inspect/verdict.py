@@ -15,7 +15,6 @@ from bezoar.inspect.result import Finding, Severity, Status, Verdict
 from bezoar.inspect.suspects import FEWEST_LABELS
 from bezoar.inspect.triage import Triage
 
-_PAIRS = {"source", "exchange"}  # stages of the triage that look for backdoors between labels
 FEWEST_IMAGES = 40  # clean images, without which nothing is called clean
 
 _LIMITS = (
@@ -23,7 +22,7 @@ _LIMITS = (
     "Backdoors that lead from several labels together, or that need two triggers at once, are not looked for.",
 )
 _WITHOUT_DATA = "Without clean images only the largest margin of each label was looked at, and nothing could be confirmed."
-_CUT = "The budget was spent before every label was looked at."
+_CUT = "The budget was spent before everything was looked at."
 _WITHOUT_PAIRS = "Backdoors from one label to another were not looked for: there were too few images, or the budget was spent."
 
 
@@ -87,10 +86,10 @@ def _decided(
             Status.UNDECIDED,
             f"Only {n_images} clean images can be used: too few to call a model clean. Give at least {FEWEST_IMAGES}.",
         )
-    if set(looked.cut) - _PAIRS:
+    if looked.cut:
         return (
             Status.UNDECIDED,
-            f"The budget was spent before every label was looked at. {_looked(findings)}".strip(),
+            f"{_CUT} {_looked(findings)}".strip(),
         )
     if _p_value(findings, looked) <= alpha:
         advice = " Give clean images to confirm or dismiss it." if n_images is None else ""
