@@ -133,7 +133,7 @@ def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--zoo", type=Path, default=default_folder())
-    parser.add_argument("--models", nargs="+", default=["cifar10-resnet-100", "cifar10-resnet-102"])
+    parser.add_argument("--models", nargs="+", default=["cifar10-resnet-100", "cifar10-resnet-104"])
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     done: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() else {"models": {}}

@@ -119,6 +119,14 @@ def test_calibration_models_count_in_the_zoo_alone() -> None:
     assert summary["modes"]["data"]["clean"] == 1
 
 
+def test_what_there_was_nothing_to_repair_in_is_named_and_not_still_to_be_measured() -> None:
+    vain = inspection_entry("vain", "repair", kind="SIG", status="impossible", reason="nothing to repair")
+    summary = _summary(inspection_entry("c0"), vain)
+    assert (summary["planned"], summary["measured"]) == (1, 1)
+    assert summary["repair"]["in_vain"] == ["vain"]
+    assert summary["repair"]["models"] == []
+
+
 def test_repair_is_judged_by_the_median() -> None:
     def entry(n: int, after: float) -> Entry:
         figures = {

@@ -263,7 +263,11 @@ def _repair(repair: Json) -> str:
         for row in repair["models"]
     ]
     head = ("model", "attack", "success before", "after", "accuracy before", "after", "CPU seconds")
-    return "The success of the attacker's own trigger, which the repair never sees.\n\n" + table(head, rows)
+    body = "The success of the attacker's own trigger, which the repair never sees.\n\n" + table(head, rows)
+    if repair["in_vain"]:
+        names = ", ".join(map(inert, repair["in_vain"]))
+        body += f"\n\nIn {count(len(repair['in_vain']), 'model')} more the inspection found nothing to repair: {names}."
+    return body
 
 
 def _zoo(summary: Json) -> str:

@@ -26,17 +26,19 @@ _NO_TRIAGE = ("model", "images", "evidence")  # stages
 
 
 def summarise(planned: Sequence[Inspection], done: Mapping[str, Entry]) -> Json:
-    """Of the measurements in `done`, by key, those that are planned."""
-    entries = [done[each.key] for each in planned if each.key in done]
+    """Of the measurements in `done`, by key, those that are planned; what was impossible is only named."""
+    made = [done[each.key] for each in planned if each.key in done]
+    entries = [entry for entry in made if entry.outcome["status"] == "measured"]
+    in_vain = [entry.cell["model"] for entry in made if entry.outcome["status"] == "impossible"]
     by_mode: dict[str, list[Json]] = {mode: [] for mode in (*MODES, "calibration", "repair")}
     for entry in entries:
         by_mode[entry.cell["mode"]].append(_flat(entry))
     modes = {mode: _mode(by_mode[mode]) for mode in MODES}
-    repair = _repair(by_mode["repair"])
+    repair = _repair(by_mode["repair"]) | {"in_vain": in_vain}
     seconds = _seconds(by_mode["data"])
     return {
         "kind": KIND,
-        "planned": len(planned),
+        "planned": len(planned) - len(in_vain),
         "measured": len(entries),
         "versions": dict(Counter(entry.version for entry in entries)),
         "machines": dict(Counter(entry.outcome["machine"] for entry in entries)),

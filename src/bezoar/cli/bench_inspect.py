@@ -85,6 +85,7 @@ def command(
     not measured again. The data packs lie in the folder that BEZOAR_DATA names, or in ../shared/data.
     """
     from bezoar.bench import inspection_run
+    from bezoar.bench.store import newest
     from bezoar.bench.zoo.making import default_folder, make
     from bezoar.bench.zoo.recipes import SMOKE, recipes
     from bezoar.cli.bench import data_folder, refuse_same_file
@@ -111,13 +112,14 @@ def command(
         except KeyboardInterrupt:
             _say(f"error: interrupted; what is finished is kept in {folder} and {log}")
             return INTERRUPTED
-        done = inspection_run.measured(inspection_run.read(log))
+        entries = inspection_run.read(log)
         if calibrate is not None:
+            done = inspection_run.measured(entries)
             done = {each.key: done[each.key] for each in planned if each.key in done}
             models = inspection_run.write_calibration(done, calibrate)
             _say(f"written: {calibrate}, from {models} models")
         else:
-            _show(planned, done, log, page, form)
+            _show(planned, newest(entries), log, page, form)
         return _ended(failures, "models could not be inspected")
 
 
