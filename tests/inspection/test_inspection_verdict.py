@@ -158,3 +158,9 @@ def test_all_to_all_says_what_becomes_what() -> None:
     assert finding.target is None
     assert finding.sources == (0, 1, 2)
     assert finding.details["ways"] == {"0": 1, "1": 2, "2": 3}
+
+
+def test_nothing_more_exact_is_told_than_calibration_models_can_know() -> None:
+    said = [told(case(p_value, evidence()), Severity.BACKDOOR, NAMES).explanation for p_value in (1e-4, 1e-9)]
+    assert "with probability 0.0001." in said[0]
+    assert "with probability less than one in a million." in said[1]

@@ -13,6 +13,7 @@ from bezoar.inspect.suspects import FEWEST_LABELS
 from bezoar.inspect.trigger import Trigger
 
 _NAMED = 3  # labels in a sentence
+_TOLD = 1e-6  # the smallest probability that is told as a figure
 
 
 def told(case: Case, severity: Severity, names: Sequence[str]) -> Finding:
@@ -96,16 +97,19 @@ def _unlikely(case: Case, severity: Severity, names: Sequence[str]) -> str:
         case Severity.SHORTCUT:
             return "The model hardly tells them apart without a trigger, either: clean models have such a short way, too."
         case Severity.BACKDOOR:
-            return (
-                f"In a clean model, something stands out so far with probability {p_value:.1g}. "
-                "Whoever knows the trigger decides what this model answers."
-            )
+            return f"{_so_far(p_value)} Whoever knows the trigger decides what this model answers."
         case Severity.REVIEW if case.evidence is not None and case.evidence.confirmed:
             if len(names) < FEWEST_LABELS:
                 return f"With {len(names)} labels there are too few others to say how unusual that is."
             return f"Over all labels that is not significant (p = {p_value:.2g})."
         case _:
-            return f"In a clean model, something stands out so far with probability {p_value:.1g}."
+            return _so_far(p_value)
+
+
+def _so_far(p_value: float) -> str:
+    """Nothing more exact than what a few dozen clean models can tell."""
+    likely = "less than one in a million" if p_value < _TOLD else f"{p_value:.1g}"
+    return f"In a clean model, something stands out so far with probability {likely}."
 
 
 def _details(case: Case) -> dict[str, Any]:

@@ -23,7 +23,10 @@ _LIMITS = (
 )
 _WITHOUT_DATA = "Without clean images only the largest margin of each label was looked at, and nothing could be confirmed."
 _CUT = "The budget was spent before everything was looked at."
-_WITHOUT_PAIRS = "Backdoors from one label to another were not looked for: there were too few images, or the budget was spent."
+_WITHOUT_PAIRS = (
+    "Backdoors from one label to another were not looked for: "
+    "one target was beyond doubt, or there were too few images."
+)
 
 
 def severity(case: Case, alpha: float, n_labels: int) -> Severity | None:

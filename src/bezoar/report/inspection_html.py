@@ -83,6 +83,7 @@ def inspection_to_html(result: InspectionResult, folder: Path | None = None) -> 
         bars=bars(result),
         strips=strips(result, columns),
         columns=[shown(column, 40) for column in columns],
+        glossary=[(shown(column, 40), words.STATISTICS.get(column, "")) for column in columns],
         first_rows=rows[:FIRST_LABELS],
         other_rows=rows[FIRST_LABELS:MAX_LABELS],
         more_labels=max(0, len(rows) - MAX_LABELS),

@@ -24,6 +24,20 @@ SEVERITY = {
     Severity.REVIEW: "Review",
     Severity.SHORTCUT: "Shortcut",
 }
+STATISTICS = {
+    "patch": "how small a patch leads images to the label",
+    "shift": "how reluctantly images follow a pattern that is added to all of them",
+    "warp": "how reluctantly they follow a smooth warp",
+    "wave": "how little the phase of a plane wave matters",
+    "noise": "how far from the label random noise leaves images",
+    "shade": "how far smooth random shades leave them",
+    "speck": "how far a random patch leaves them",
+    "margin": "how unsure of the label the network stays, whatever image it is shown",
+    "latent": "how far features must move to the label",
+    "source": "of the label's own images, how small a patch leads them away",
+    "corner": "of its own images, how far from any other label random patches in the corners leave them",
+    "exchange": "how badly one pattern exchanges all labels",
+}
 _MAX_SOURCES = 3
 
 
