@@ -56,6 +56,7 @@ SCHEDULE: dict[str, Any] = {
 OURS_EVERY = 4  # labels between two inspections
 OURS_AGAIN = 3  # inspections by a version of the code that came after all labels were done
 INDEX = 2.0
+PAIRS = ("source", "exchange")  # stages that look for backdoors between labels, as Neural Cleanse does not
 
 
 @dataclass
@@ -192,22 +193,27 @@ def ours(path: Path, half: Any) -> dict[str, Any]:
 
 
 def summary(models: dict[str, Any]) -> dict[str, Any]:
-    """By model: seconds of both, how many times faster the newest version is, and which labels Neural Cleanse points at."""
+    """By model: seconds of both, how many times faster the newest version is, and which labels Neural Cleanse points at.
+
+    "targets" is the triage without `PAIRS`: like for like.
+    """
     rows = {}
     for name, entry in models.items():
         labels, newest = list(entry["labels"].values()), entry["bezoar"][-1]["version"]
-        times = [run["cpu_seconds"] for run in entry["bezoar"] if run["version"] == newest]
-        triage = float(
-            np.median([triage_seconds(run["stages"]) for run in entry["bezoar"] if run["version"] == newest])
-        )
+        runs = [run for run in entry["bezoar"] if run["version"] == newest]
+        times = [run["cpu_seconds"] for run in runs]
+        triage = float(np.median([triage_seconds(run["stages"]) for run in runs]))
+        pairs = float(np.median([sum(run["stages"].get(stage, 0.0) for stage in PAIRS) for run in runs]))
         theirs, inspection = sum(label["cpu_seconds"] for label in labels), float(np.median(times))
         rows[name] = {
             "labels": len(labels),
             "neural_cleanse_cpu_seconds": theirs,
             "bezoar_cpu_seconds": inspection,
             "triage_cpu_seconds": triage,
+            "targets_cpu_seconds": triage - pairs,
             "times_faster": theirs / inspection,
             "times_faster_triage": theirs / triage,
+            "times_faster_targets": theirs / (triage - pairs),
             "outliers": [
                 int(label)
                 for label, index in zip(

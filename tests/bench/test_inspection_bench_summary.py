@@ -178,6 +178,8 @@ def _baseline() -> dict[str, Any]:
         "times_faster": 100.0,
         "triage_cpu_seconds": 3.5,
         "times_faster_triage": 200.0,
+        "targets_cpu_seconds": 1.75,
+        "times_faster_targets": 400.0,
         "outliers": [],
     }
 
