@@ -142,6 +142,7 @@ def main() -> None:
     with one_thread():
         for name in args.models:
             measure(name, args.zoo, done, args.results)
+    save(done, args.results)
     print(json.dumps(done["summary"], indent=1))
 
 
