@@ -48,7 +48,7 @@ FOUND, UNDECIDED = 1, 3
     "--budget",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="CPU time after which no further label is looked into.",
+    help="CPU time to spend. What that cuts short is said, and never called clean.",
 )
 @dataset_options
 @seed_option

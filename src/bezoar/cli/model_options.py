@@ -80,8 +80,10 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_suspect(path: Path, given: Mapping[str, Any]) -> Model:
     """The model at `path`, by the options that were given; UsageError where they contradict it."""
+    from bezoar.models.memory import keep_freed_memory
     from bezoar.models.opening import open_model
 
+    keep_freed_memory()  # a command's process is its own; a library's is not
     names = given["classes"]
     bare = given["architecture"] or given["trust_code"]  # weights whose network is built for so many labels
     model = open_model(

@@ -171,9 +171,7 @@ class Inquiry:
     def _rivals(self, suspect: Suspect) -> list[tuple[int | None, Ways]]:
         """Where else a trigger could lead: to the labels that a short way may lead to, the shortest first."""
         ways = suspect.ways
-        drawn: Iterable[
-            tuple[int | None, Ways]
-        ]  # one after the other: of very many labels, each has as many ways
+        drawn: Iterable[tuple[int | None, Ways]]  # not all at once: each of very many labels has as many ways
         match suspect.kind:
             case "all-to-one":
                 everything = range(self._answers.shape[1])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,12 @@ from bezoar.data import Dataset
 from bezoar.errors import InputError, UsageError
 from bezoar.inspect.clean_images import CleanImages, clean_images
 from bezoar.inspect.findings import told
-from bezoar.inspect.functional.folding import prepare
+from bezoar.inspect.functional.folding import Prepared, prepare
 from bezoar.inspect.inquiry import Case, Inquiry, Sample
 from bezoar.inspect.result import Finding, InspectionResult, LabelReport, Severity
 from bezoar.inspect.suspects import FEWEST_LABELS, Suspect, suspects
 from bezoar.inspect.triage import Triage, triage
 from bezoar.inspect.verdict import severity, verdict
-from bezoar.models.memory import keep_freed_memory
 from bezoar.models.threads import threads_for
 from bezoar.progress import track
 from bezoar.seeds import generator
@@ -61,7 +61,6 @@ def inspect(
     Raises InputError where the model or the dataset cannot be used, or do not fit together.
 
     """
-    keep_freed_memory()
     with threads_for(model.preprocessing.height, model.preprocessing.width):
         return _inspected(model, dataset, classes, alpha, seed, budget, images)
 
@@ -86,11 +85,7 @@ def _inspected(
         network = model.network()
         shape = (model.preprocessing.channels, model.preprocessing.height, model.preprocessing.width)
     with clock("prepare"):
-        fast = prepare(network, shape, seed)
-        if not fast(torch.full((1, *shape), 0.5, device=fast.device, requires_grad=True)).requires_grad:
-            raise InputError(
-                f"{model.path}: no gradients reach its images, as where numbers are rounded; it cannot be inspected"
-            )
+        fast = _prepared(network, shape, model.path, seed)
         fast.deadline = clock.deadline
     sample, held_out = (None, None) if clean is None else _halves(clean, fast.device, seed)
     pictures, labels = (None, None) if sample is None else (sample.images, sample.labels)
@@ -138,6 +133,16 @@ def _inspected(
         cpu_seconds=clock.cpu_seconds,
         notes=() if clean is None else clean.notes,
     )
+
+
+def _prepared(network: torch.nn.Module, shape: tuple[int, int, int], path: Path, seed: int) -> Prepared:
+    """The network made fast; InputError where nothing can be searched in it."""
+    fast = prepare(network, shape, seed)
+    if not fast(torch.full((1, *shape), 0.5, device=fast.device, requires_grad=True)).requires_grad:
+        raise InputError(
+            f"{path}: no gradients reach its images, as where numbers are rounded; it cannot be inspected"
+        )
+    return fast
 
 
 def _examined(inquiry: Inquiry, found: Sequence[Suspect], alpha: float, n_labels: int) -> list[Case]:

@@ -37,7 +37,7 @@ from bezoar.seeds import generator
 
 _MOST_IMAGES = 512
 _MOST_COMPARED = (
-    1500  # labels, each with each: `latent` takes 20 CPU seconds for 1,000, eight times that for 2,000
+    1500  # labels, each with each, by `latent`: 1,000 take 20 CPU seconds, 2,000 eight times that
 )
 _PLANS: dict[Kind, tuple[tuple[int, int], ...]] = {  # steps, and how many images of each label they look at
     "shift": ((12, 8),),
