@@ -37,3 +37,12 @@ def test_a_log_is_never_written_over(cli: Cli, tmp_path: Path) -> None:
     assert outcome.code == 64
     assert "is where the measurements" in outcome.err
     assert cli("bench", "inspect", "--smoke", "--results", tmp_path / "log.json").code == 64
+
+
+def test_a_zoo_that_is_a_file_is_refused_before_anything_is_trained(cli: Cli, tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    zoo.write_bytes(b"")
+    outcome = cli("bench", "inspect", "--smoke", "--zoo", zoo)
+    assert outcome.code == 2
+    assert "cannot hold a zoo" in outcome.err
+    assert "synthetic" not in outcome.err

@@ -11,7 +11,7 @@ from typing import Any
 
 from bezoar.bench.processes import Outcome, outcomes
 from bezoar.bench.zoo.recipes import Recipe
-from bezoar.errors import InputError
+from bezoar.errors import InputError, OutputError
 from bezoar.files import read_file
 
 _MOST_RECORD_BYTES = 2**20
@@ -57,6 +57,10 @@ def make(
     recipes: Sequence[Recipe], packs: Path | None, folder: Path, jobs: int, say: Callable[[str], None]
 ) -> list[str]:
     """Build the models that `folder` lacks; a line to `say` for each. Returns the errors of those that failed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before hours of training, not after
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot hold a zoo ({error.strerror}); give another folder") from error
     missing = [recipe for recipe in recipes if read_record(folder, recipe) is None]
     failures = []
     for recipe, outcome in outcomes(iter(missing), partial(_build, packs=packs, folder=folder), jobs):
