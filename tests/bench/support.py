@@ -57,6 +57,19 @@ def attack_entry(cell: Cell, version: str = "1", took: bool | None = True, **cha
     return Entry(cell.key, version, cell.fields(), outcome)
 
 
+def trained_entry(cell: Cell, version: str = "1", trial: str = "t", took: bool | None = False) -> Entry:
+    """An attack that was trained on and not scanned."""
+    outcome = {
+        "status": "trained",
+        "potency": {"clean_accuracy": 0.8, "attack_success": 0.2, "control": 0.1, "took": took},
+        "potency_seconds": 2.0,
+        "seconds": 3.0,
+        "trial": trial,
+        "machine": "a machine",
+    }
+    return Entry(cell.key, version, cell.fields(), outcome)
+
+
 def clean_entry(cell: Cell, version: str = "1", alarm: bool = False) -> Entry:
     outcome = {
         "status": "measured",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.support import attack_entry, clean_entry, power_entry
+from bench.support import attack_entry, clean_entry, power_entry, trained_entry
 from bezoar.bench.plan import Cell
-from bezoar.bench.store import Entry, appending, newest, read_entries, replace
+from bezoar.bench.store import Entry, appending, newest, read_entries, replace, trials
 from bezoar.errors import InputError, OutputError
 
 CELL = Cell("attack", "badnets", "gtsrb", 0.01, 0)
@@ -53,7 +53,14 @@ def test_a_log_has_one_writer(tmp_path: Path) -> None:
 
 def test_every_kind_of_cell_is_read(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    entries = [CLEAN, POWER, _entry("1"), _entry("1", "impossible"), _entry("1", "failed")]
+    entries = [
+        CLEAN,
+        POWER,
+        _entry("1"),
+        _entry("1", "impossible"),
+        _entry("1", "failed"),
+        trained_entry(CELL),
+    ]
     path.write_bytes(b"".join(entry.line() for entry in entries))
     assert read_entries(path) == entries
 
@@ -83,6 +90,7 @@ def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path: Path, content: byte
         attack_entry(CELL, potency=3).line().strip(),
         attack_entry(CELL, seconds=None).line().strip(),
         _without(_entry("1", "impossible"), "reason").line().strip(),
+        _without(trained_entry(CELL), "potency").line().strip(),
         _without(CLEAN, "verdict").line().strip(),
         _without(POWER, "canaries").line().strip(),
         _without(POWER, "seconds").line().strip(),
@@ -106,6 +114,19 @@ def test_newest_by_version_and_without_failures() -> None:
     assert newest(entries, "1")[CELL.key].version == "1"
     assert set(newest(entries, "2")) == {CELL.key}
     assert newest([_entry("2", "failed")]) == {}
+
+
+def test_a_trial_that_waits_for_its_scan_replaces_nothing() -> None:
+    scanned, waiting = attack_entry(CELL, "1"), trained_entry(CELL, "2", took=True)
+    assert newest([scanned, waiting]) == {CELL.key: scanned}
+    assert newest([waiting]) == {}
+    assert newest([scanned, trained_entry(CELL, "2", took=False)])[CELL.key].version == "2"
+
+
+def test_trials_are_of_one_version_of_what_poisons_and_trains() -> None:
+    first, second = trained_entry(CELL, trial="a"), trained_entry(CELL, trial="b")
+    assert trials([first, second, attack_entry(CELL)], "a") == {CELL.key: first.outcome}
+    assert trials([attack_entry(CELL)], "a") == {}
 
 
 def test_replace_writes_over_and_leaves_nothing_beside(tmp_path: Path) -> None:

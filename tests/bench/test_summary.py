@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.support import attack_entry, clean_entry, power_entry
+from bench.support import attack_entry, clean_entry, power_entry, trained_entry
 from bezoar.bench.plan import Cell
 from bezoar.bench.store import Entry
 from bezoar.bench.summary import summarise
@@ -37,6 +37,17 @@ def test_shares_count_trials_in_which_the_attack_took() -> None:
     assert group["fpr"]["value"] == pytest.approx(9 / 270, abs=1e-6)  # of every trial
     assert group["best_auroc"] == "label_disagreement"
     assert group["auroc"] == {"label_disagreement": 0.75, "lid": 0.5}
+
+
+def test_a_trial_that_did_not_take_counts_without_a_scan() -> None:
+    cells = _cells()
+    summary = _summary(cells, [attack_entry(cells[0]), trained_entry(cells[1])])
+    (group,) = summary["attacks"]
+    assert (group["trials"], group["took"]) == (2, 1)
+    assert group["fpr"]["n"] == 1
+    assert group["clean_accuracy"] == pytest.approx(0.85)
+    assert group["scan_seconds"] == 3.0
+    assert summary["cells"]["measured"] == 2
 
 
 def test_a_part_of_the_plan_says_so() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.support import attack_entry
-from bezoar.bench.plan import Cell
+from bezoar.bench.plan import Cell, Task
 from bezoar.bench.run import _needed
 from bezoar.bench.weak import Weak
 
@@ -34,7 +34,7 @@ def test_attacks_that_took_or_want_nothing_imply_nothing() -> None:
 def test_a_run_passes_over_what_is_implied_meanwhile() -> None:
     low, other = replace(CELL, rate=0.001), replace(CELL, rate=0.001, seed=1)
     weak = Weak()
-    waiting = _needed([CELL, low, other], float("inf"), weak)
-    assert next(waiting) == CELL
+    waiting = _needed([Task(CELL), Task(low), Task(other)], float("inf"), weak)
+    assert next(waiting) == Task(CELL)
     weak.learn(attack_entry(CELL, took=False))
-    assert list(waiting) == [other]
+    assert list(waiting) == [Task(other)]

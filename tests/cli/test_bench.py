@@ -25,7 +25,7 @@ def log(tmp_path: Path) -> Path:
 def test_smoke_measures_shows_and_writes(cli: Cli, log: Path) -> None:
     done = cli("bench", "scan", "--smoke", "--results", log, "--jobs", 2, "--page", "page.md")
     assert done.code == 0, done.err
-    assert "3 measured, 1 impossible, 0 failed" in done.err
+    assert "3 measured, 0 trained only, 1 impossible, 0 failed" in done.err
     assert "BadNets, fixed place" in done.out
     assert len(read_entries(log)) == 4
     assert json.loads(log.with_suffix(".json").read_text())["cells"]["measured"] == 3
@@ -48,6 +48,24 @@ def test_other_versions_count_when_kept(cli: Cli, log: Path, monkeypatch: pytest
     ).err  # fmt: skip
     kept = cli("bench", "scan", "--smoke", "--kind", "power", "--results", log, "--keep")
     assert "1 cells: 1 done, 0 to measure" in kept.err
+
+
+def test_trials_are_trained_once(cli: Cli, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = cli("bench", "scan", "--smoke", "--kind", "potency", "--results", log)
+    assert "0 measured, 1 trained only, 1 impossible" in trained.err
+    again = cli("bench", "scan", "--smoke", "--kind", "potency", "--results", log)
+    assert "2 cells: 2 done, 0 to measure" in again.err
+    first = next(entry for entry in read_entries(log) if entry.outcome["status"] == "trained")
+    planted = {**first.outcome, "potency_seconds": 12345.0}  # to know it by
+    log.write_bytes(Entry(first.key, first.version, first.cell, planted).line())
+    scanned = cli("bench", "scan", "--smoke", "--kind", "matrix", "--results", log)
+    assert "2 measured, 0 trained only, 1 impossible" in scanned.err
+    last = {entry.key: entry.outcome for entry in read_entries(log)}[first.key]
+    assert (last["status"], last["potency_seconds"], last["potency"]) == (
+        "measured",
+        12345.0,
+        first.outcome["potency"],
+    )
 
 
 def test_no_cell_begins_after_the_limit(cli: Cli, log: Path) -> None:

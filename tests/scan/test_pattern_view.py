@@ -138,7 +138,7 @@ def relabelled(images: Pixels, labels: Labels, seed: int) -> tuple[Pixels, Label
 
 
 def mined(images: Pixels, labels: Labels, foreign: NDArray[np.bool_]) -> Mined:
-    return find_patterns(images, labels, foreign, each_alone, 0.01, np.random.default_rng(0))
+    return find_patterns(images, labels, lambda _: foreign, each_alone, 0.01, np.random.default_rng(0))
 
 
 def some(seed: int) -> NDArray[np.bool_]:

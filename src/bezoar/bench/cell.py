@@ -10,26 +10,24 @@ import platform
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bezoar.attacks import GradientEncoder, cover_mask, poison, truth_mask
+from bezoar.attacks import cover_mask, truth_mask
 from bezoar.bench.honest import honest
 from bezoar.bench.packs import PACKS, Sample, load
-from bezoar.bench.plan import Cell
-from bezoar.bench.potency import potency
+from bezoar.bench.plan import Cell, Task
 from bezoar.bench.power import canaries
-from bezoar.bench.settings import SETTINGS, build
 from bezoar.bench.statistics import auroc
+from bezoar.bench.store import failed_to_take
+from bezoar.bench.trial import attempt, kept
 from bezoar.bench.version import library_versions
 from bezoar.data import Dataset
-from bezoar.embed import Encoder, Fitted, fit, resolve
+from bezoar.embed import Encoder, Fitted
 from bezoar.errors import UsageError
-from bezoar.models.surrogate import train_surrogate
 from bezoar.scan.pipeline import scan
 from bezoar.scan.result import ScanResult, Status
 from bezoar.scan.text_pipeline import scan_text
@@ -39,12 +37,12 @@ _NOT_SCORES = ("key", "label", "readable", "finding", "flagged")
 _MEMORY = Path("/proc/self/status")
 
 
-def measure(cell: Cell, packs: Path | None) -> Outcome:
-    """What came of it: JSON values. `status` is "measured", or "impossible" with a `reason`.
+def measure(task: Task, packs: Path | None) -> Outcome:
+    """What came of it: JSON values. `status` is "measured", "impossible" with a `reason`, or "trained": without a scan.
 
     Peak memory is that of this process so far: measure each cell in a process of its own.
     """
-    start, cpu = time.perf_counter(), time.process_time()
+    cell, start, cpu = task.cell, time.perf_counter(), time.process_time()
     sample = load(PACKS[cell.pack], cell.records, cell.seed, packs)
     with tempfile.TemporaryDirectory(prefix="bezoar-bench-") as scratch:
         match cell.kind:
@@ -53,7 +51,7 @@ def measure(cell: Cell, packs: Path | None) -> Outcome:
             case "power":
                 outcome = {"canaries": canaries(sample.train, cell.seed, lambda data: _scan(cell, data))}
             case _:
-                outcome = _attacked(cell, sample, packs, Path(scratch))
+                outcome = _attacked(task, sample, packs, Path(scratch))
     outcome.setdefault("status", "measured")
     outcome["seconds"] = round(time.perf_counter() - start, 2)
     outcome["cpu_seconds"] = round(time.process_time() - cpu, 2)
@@ -63,37 +61,20 @@ def measure(cell: Cell, packs: Path | None) -> Outcome:
     return outcome
 
 
-def _attacked(cell: Cell, sample: Sample, packs: Path | None, scratch: Path) -> Outcome:
-    setting = SETTINGS[cell.setting]
-    attack = build(setting, sample.train, cell.seed, packs, scratch)
-    encoder = fit(sample.train, resolve("default"), cell.seed) if setting.encoder else None
-    surrogate = train_surrogate(sample.train, seed=cell.seed) if "surrogate" in attack.needs else None
-    start = time.perf_counter()
+def _attacked(task: Task, sample: Sample, packs: Path | None, scratch: Path) -> Outcome:
+    cell = task.cell
+    if task.trained is not None and failed_to_take(task.trained):
+        return {"status": "trained", **kept(task.trained)}
     try:
-        copy = poison(
-            sample.train,
-            attack,
-            rate=cell.rate,
-            seed=cell.seed,
-            encoder=cast("GradientEncoder | None", encoder),
-            surrogate=surrogate,
-        )
+        trial = attempt(cell, sample, packs, scratch, task.trained)
     except UsageError as error:  # the attack itself was built: it does not fit this dataset at this rate
         return {"status": "impossible", "reason": str(error)}
-    crafted = time.perf_counter() - start
-    start = time.perf_counter()
-    took = potency(
-        copy, sample.train, sample.test, attack, seed=cell.seed, epochs=cell.epochs, encoder=encoder
-    )
-    trained = time.perf_counter() - start
+    if not task.scanned or failed_to_take(trial.outcome):
+        return {"status": "trained", **trial.outcome}
+    copy, encoder = trial.copy, trial.encoder
     result = _scan(cell, copy.dataset, None if encoder is None else Fitted(encoder))
-    return {
-        "attack": {"name": attack.name, "source": attack.source, "target": attack.target},
-        "poisoning_seconds": round(crafted, 2),
-        "potency": asdict(took),
-        "potency_seconds": round(trained, 2),
-        **against_truth(result, truth_mask(copy.truth, copy.dataset), cover_mask(copy.truth, copy.dataset)),
-    }
+    planted, cover = truth_mask(copy.truth, copy.dataset), cover_mask(copy.truth, copy.dataset)
+    return {**trial.outcome, **against_truth(result, planted, cover)}
 
 
 def _clean(cell: Cell, dataset: Dataset) -> Outcome:

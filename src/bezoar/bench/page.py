@@ -259,10 +259,10 @@ def _method(summary: Json) -> str:
   {100 * LEAST_RISE:.0f} points more than without it. A target record is misread as the attacker wants, and
   not by a network of the clean data; for attacks in an encoder's space both are a linear head on that encoder. Relabelling
   to one class took when records of the others are read so at least {100 * LEAST_FLIPPED:.0f} points more often.
-  Where nothing in particular is wanted, every trial counts.
+  Where nothing in particular is wanted, every trial counts. A trial in which the attack did not take is not scanned.
 - **TPR** is a share of the poisoned records over the trials in which the attack took, **FPR** of the clean records over all
-  trials, each with a bootstrap over trials. **Datasets detected** asks, where it took, for the verdict *poisoned* and at least
-  one planted record flagged (Wilson). False alarms and power have exact intervals
+  that were scanned, each with a bootstrap over trials. **Datasets detected** asks, where it took, for the verdict
+  *poisoned* and at least one planted record flagged (Wilson). False alarms and power have exact intervals
   (Clopper-Pearson). All at {LEVEL:.0%}. Cover records count on neither side, nor do records mislabelled on purpose in clean
   data.
 - **Power statements**: fresh poison of each kind is planted at the rate that a scan of the same data states. It is found when

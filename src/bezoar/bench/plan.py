@@ -17,7 +17,7 @@ from bezoar.bench.settings import RATES, SETTINGS
 from bezoar.errors import UsageError
 
 Kind = Literal["attack", "clean", "power"]
-Part = Literal["matrix", "power", "all"]
+Part = Literal["matrix", "potency", "power", "all"]
 RECORDS, EPOCHS, DEPTH = 5_000, 8, "standard"
 _FILTERS = ("kind", "attack", "pack", "rate", "seed")
 
@@ -52,6 +52,18 @@ class Cell:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A cell to measure.
+
+    `trained` is an earlier outcome that says how the same trial went; without `scanned` its scan is left out.
+    """
+
+    cell: Cell
+    trained: dict[str, Any] | None = None
+    scanned: bool = True
+
+
 def plan(
     part: Part,
     packs: Sequence[str],
@@ -61,22 +73,29 @@ def plan(
     depth: str = DEPTH,
     epochs: int = EPOCHS,
 ) -> list[Cell]:
-    """The matrix (attacks x packs x rates, and honest data at two sizes), the trials of power statements, or both."""
+    """The matrix (attacks x packs x rates, and honest data at two sizes), its attacks alone ("potency"), the trials of power
+    statements, or all.
+    """
     cells: list[Cell] = []
     for seed in seeds:
         if part != "power":
-            cells += _matrix(packs, seed, records, depth, epochs)
-        if part != "matrix":
+            cells += _attacks(packs, seed, records, depth, epochs)
+        if part in ("matrix", "all"):
+            cells += _honest(packs, seed, records, depth, epochs)
+        if part in ("power", "all"):
             cells += [Cell("power", "canaries", name, 0.0, seed, records, depth, epochs) for name in packs]
     return sorted(cells, key=lambda cell: (seeds.index(cell.seed), _turn(cell)))
 
 
-def _matrix(packs: Sequence[str], seed: int, records: int, depth: str, epochs: int) -> Iterator[Cell]:
+def _attacks(packs: Sequence[str], seed: int, records: int, depth: str, epochs: int) -> Iterator[Cell]:
     for setting in SETTINGS.values():
         for rate in sorted({*RATES, *setting.extra_rates}):
             for name in packs:
                 if PACKS[name].modality == setting.modality:
                     yield Cell("attack", setting.name, name, rate, seed, records, depth, epochs)
+
+
+def _honest(packs: Sequence[str], seed: int, records: int, depth: str, epochs: int) -> Iterator[Cell]:
     for kind in KINDS:
         for size in (records, records // 2):
             for name in packs:
@@ -96,7 +115,7 @@ def smoke(part: Part) -> list[Cell]:
         Cell("attack", "tact", SYNTHETIC, 0.6, 0, 400, "quick", 1),  # impossible: more than a class holds
     ]
     power = [Cell("power", "canaries", SYNTHETIC, 0.0, 0, 400, "quick", 1)]
-    return {"matrix": matrix, "power": power, "all": matrix + power}[part]
+    return {"matrix": matrix, "potency": matrix[1:], "power": power, "all": matrix + power}[part]
 
 
 def filters(text: str) -> dict[str, set[str]]:

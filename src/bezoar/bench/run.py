@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from bezoar.bench.plan import Cell
+from bezoar.bench.plan import Cell, Task
 from bezoar.bench.processes import Outcome, outcomes
 from bezoar.bench.store import Entry, Log
 from bezoar.bench.weak import Weak
@@ -23,13 +23,14 @@ class Ran:
     """How a run went: cells by status, and the first failure in a line."""
 
     measured: int = 0
+    trained: int = 0
     impossible: int = 0
     failed: int = 0
     failure: str | None = None
 
 
 def run(
-    cells: Sequence[Cell],
+    tasks: Sequence[Task],
     packs: Path | None,
     log: Log,
     version: str,
@@ -37,16 +38,17 @@ def run(
     limit_s: float = float("inf"),
     weak: Weak | None = None,
 ) -> Ran:
-    """Measure `cells`, `jobs` at a time, appending each outcome to `log`; failures are outcomes too.
+    """Measure the cells of `tasks`, `jobs` at a time, appending each outcome to `log`; failures are outcomes too.
 
     No cell begins after `limit_s` seconds; those that began are finished. Cells that `weak`, which learns from every
     outcome, implies by then are passed over.
     """
     weak = weak or Weak()
     failure = None
-    counts = {"measured": 0, "impossible": 0, "failed": 0}
-    with track("bench", len(cells)) as bar:
-        for cell, outcome in outcomes(_needed(cells, limit_s, weak), partial(_measure, packs=packs), jobs):
+    counts = {"measured": 0, "trained": 0, "impossible": 0, "failed": 0}
+    with track("bench", len(tasks)) as bar:
+        for task, outcome in outcomes(_needed(tasks, limit_s, weak), partial(_measure, packs=packs), jobs):
+            cell = task.cell
             entry = Entry(cell.key, version, cell.fields(), outcome)
             log.append(entry)
             weak.learn(entry)
@@ -73,17 +75,17 @@ def estimate(cells: Sequence[Cell], done: Mapping[str, Entry], jobs: int) -> flo
     return sum(map(seconds, cells)) / jobs
 
 
-def _needed(cells: Sequence[Cell], limit_s: float, weak: Weak) -> Iterator[Cell]:
+def _needed(tasks: Sequence[Task], limit_s: float, weak: Weak) -> Iterator[Task]:
     end = time.monotonic() + limit_s
-    for cell in cells:
+    for task in tasks:
         if time.monotonic() >= end:
             return
-        if not weak.implies(cell):
-            yield cell
+        if not weak.implies(task.cell):
+            yield task
 
 
-def _measure(cell: Cell, packs: Path | None) -> Outcome:
+def _measure(task: Task, packs: Path | None) -> Outcome:
     """In the process of one cell."""
     from bezoar.bench.cell import measure
 
-    return measure(cell, packs)
+    return measure(task, packs)

@@ -78,12 +78,24 @@ def read_entries(path: Path, check: Callable[[Entry], None] | None = None) -> li
 
 
 def newest(entries: list[Entry], version: str | None = None) -> dict[str, Entry]:
-    """Per key the last entry, of `version` or of any; failures are passed over: those cells are still to be measured."""
+    """Per key the last entry, of `version` or of any; passed over are failures and trials that still wait for their scan."""
     return {
-        entry.key: entry
-        for entry in entries
-        if entry.outcome["status"] != "failed" and version in (None, entry.version)
+        entry.key: entry for entry in entries if _finished(entry.outcome) and version in (None, entry.version)
     }
+
+
+def trials(entries: list[Entry], version: str) -> dict[str, dict[str, Any]]:
+    """Per key the last outcome that says how the trial went by the `version` of what poisons and trains."""
+    return {entry.key: entry.outcome for entry in entries if entry.outcome.get("trial") == version}
+
+
+def failed_to_take(outcome: dict[str, Any]) -> bool:
+    """Whether the attack was tried and did not take: such a trial does not count, so that it needs no scan."""
+    return (outcome.get("potency") or {}).get("took") is False
+
+
+def _finished(outcome: dict[str, Any]) -> bool:
+    return outcome["status"] in ("measured", "impossible") or failed_to_take(outcome)
 
 
 class Log:
@@ -168,6 +180,9 @@ def _check(entry: Entry) -> None:
                 _require(outcome["auroc"], set())
             for canary in outcome["canaries"] if cell.kind == "power" else ():
                 _require(canary, _REQUIRED_CANARY)
+        case "trained":
+            _require(outcome, {"potency", "potency_seconds", "trial", "seconds"})
+            _require(outcome["potency"], _REQUIRED_POTENCY)
         case "impossible":
             _require(outcome, {"reason"})
         case "failed":

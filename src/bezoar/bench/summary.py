@@ -13,7 +13,7 @@ from bezoar.bench.packs import PACKS
 from bezoar.bench.plan import Cell
 from bezoar.bench.settings import SETTINGS, unavailable
 from bezoar.bench.statistics import Share, clopper_pearson, over_trials, wilson
-from bezoar.bench.store import Entry
+from bezoar.bench.store import Entry, failed_to_take
 from bezoar.bench.targets import (
     FALSE_ALARMS,
     FLAGGED_CLEAN,
@@ -63,7 +63,7 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
         "packs": {name: PACKS[name].title for name in dict.fromkeys(cell.pack for cell in cells)},
         "cells": {
             "planned": len(cells),
-            "measured": status["measured"],
+            "measured": status["measured"] + status["trained"],
             "impossible": status["impossible"],
             "implied": sum(group["implied"] for group in attacks),
         },
@@ -111,33 +111,34 @@ def _attacks(cells: Iterable[Cell], done: Mapping[str, Entry]) -> list[Json]:
 
 
 def _attack(entries: list[Entry]) -> Json:
-    measured = [entry.outcome for entry in entries if entry.outcome["status"] == "measured"]
+    tried = [entry.outcome for entry in entries if entry.outcome["status"] != "impossible"]
+    scanned = [outcome for outcome in tried if outcome["status"] == "measured"]
     reasons = [entry.outcome["reason"] for entry in entries if entry.outcome["status"] == "impossible"]
-    counted = [outcome for outcome in measured if outcome["potency"]["took"] is not False]
+    counted = [outcome for outcome in scanned if not failed_to_take(outcome)]
     columns = sorted({name for outcome in counted for name in outcome["auroc"]})
     ranks = {
         name: _median(outcome["auroc"][name] for outcome in counted if name in outcome["auroc"])
         for name in columns
     }
     return {
-        "trials": len(measured),
+        "trials": len(tried),
         "impossible": len(reasons),
         "reason": reasons[0] if reasons else None,
         "took": len(counted),
         "detected": _json(wilson(sum(outcome["detected"] for outcome in counted), len(counted))),
         "tpr": _json(over_trials(*_pairs(counted, "flagged_planted", "planted"))),
-        "fpr": _json(over_trials(*_pairs(measured, "flagged_clean", "clean"))),
+        "fpr": _json(over_trials(*_pairs(scanned, "flagged_clean", "clean"))),
         "auroc": ranks,
         "best_auroc": max(ranks, key=lambda name: ranks[name] or 0.0) if ranks else None,
-        "clean_accuracy": _median(outcome["potency"]["clean_accuracy"] for outcome in measured),
+        "clean_accuracy": _median(outcome["potency"]["clean_accuracy"] for outcome in tried),
         "attack_success": _median(
             outcome["potency"]["attack_success"]
-            for outcome in measured
+            for outcome in tried
             if outcome["potency"]["attack_success"] is not None
         ),
-        "scan_seconds": _median(outcome["scan_seconds"] for outcome in measured),
-        "seconds": _median(outcome["seconds"] for outcome in measured),
-        "peak_mib": max((outcome["peak_mib"] or 0 for outcome in measured), default=None),
+        "scan_seconds": _median(outcome["scan_seconds"] for outcome in scanned),
+        "seconds": _median(outcome["seconds"] for outcome in scanned),
+        "peak_mib": max((outcome["peak_mib"] or 0 for outcome in scanned), default=None),
     }
 
 

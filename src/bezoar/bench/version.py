@@ -27,6 +27,20 @@ _MODULES = (
     "bench/power.py",
     "bench/settings.py",
     "bench/statistics.py",
+    "bench/trial.py",
+)
+_TRIAL_PACKAGES = ("attacks", "embed", "graphs", "data")
+_TRIAL_MODULES = (
+    "seeds.py",
+    "models/precision.py",
+    "models/surrogate.py",
+    "models/text.py",
+    "models/threads.py",
+    "models/train.py",
+    "bench/packs.py",
+    "bench/potency.py",
+    "bench/settings.py",
+    "bench/trial.py",
 )
 _INSPECTION_PACKAGES = ("inspect", "models", "graphs", "bench/zoo")
 _INSPECTION_MODULES = ("seeds.py", "bench/inspection.py", "bench/packs.py", "bench/potency.py")
@@ -38,6 +52,12 @@ _LIBRARIES = ("numpy", "scipy", "torch")
 def code_version() -> str:
     """Such as "0.1.0+3f2a9c01d4": changes when the code does, not when its comments, docstrings or layout do."""
     return _version(_PACKAGES, _MODULES)
+
+
+@cache
+def trial_version() -> str:
+    """The same of what poisons and trains, which the scan's code is no part of."""
+    return _version(_TRIAL_PACKAGES, _TRIAL_MODULES)
 
 
 @cache

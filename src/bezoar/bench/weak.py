@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bezoar.bench.plan import Cell
-from bezoar.bench.store import Entry
+from bezoar.bench.store import Entry, failed_to_take
 
 
 class Weak:
@@ -19,7 +19,7 @@ class Weak:
 
     def learn(self, entry: Entry) -> None:
         """Note what was measured."""
-        if (entry.outcome.get("potency") or {}).get("took") is False:
+        if failed_to_take(entry.outcome):
             cell = Cell(**entry.cell)
             trial = replace(cell, rate=0.0)
             self._rates[trial] = max(cell.rate, self._rates.get(trial, 0.0))

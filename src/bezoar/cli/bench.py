@@ -70,10 +70,11 @@ command.add_command(bench_inspect.command)
 @click.option(
     "--kind",
     "part",
-    type=click.Choice(["matrix", "power", "all"]),
+    type=click.Choice(["matrix", "potency", "power", "all"]),
     default="all",
     show_default=True,
-    help="Attacks and clean data, trials of what scans say that they would notice, or both.",
+    help="Attacks and clean data; attacks without scans: only whether they take; trials of what scans say that they would "
+    "notice; or all.",
 )
 @_depth_option
 @_records_option
@@ -133,7 +134,16 @@ def scan_command(
             cells = [cell for cell in drawn if plan.matches(cell, wanted)]
         log = results or _RESULTS
         limit_s = float("inf") if limit_minutes is None else 60 * limit_minutes
-        code = _measure(cells, folder, log, jobs or os.cpu_count() or 1, limit_s, keep=keep, dry_run=dry_run)
+        code = _measure(
+            cells,
+            folder,
+            log,
+            jobs or os.cpu_count() or 1,
+            limit_s,
+            scanned=part != "potency",
+            keep=keep,
+            dry_run=dry_run,
+        )
         if not dry_run:
             _show(cells, log, form)
             if page is not None:
@@ -170,19 +180,22 @@ def _measure(
     jobs: int,
     limit_s: float,
     *,
+    scanned: bool,
     keep: bool,
     dry_run: bool,
 ) -> int:
     """Measure what is not done yet; the exit code."""
+    from bezoar.bench.plan import Task
     from bezoar.bench.run import estimate, run
-    from bezoar.bench.store import appending, newest, read_entries
-    from bezoar.bench.version import code_version
+    from bezoar.bench.store import appending, newest, read_entries, trials
+    from bezoar.bench.version import code_version, trial_version
     from bezoar.bench.weak import Weak
 
     cells, version, entries = _runnable(cells), code_version(), read_entries(log)
     current, known = newest(entries, version), newest(entries)
-    done = known if keep else current
-    weak = Weak(done.values())
+    finished, trained = known if keep else current, trials(entries, trial_version())
+    weak = Weak(finished.values())
+    done = finished.keys() if scanned else finished.keys() | trained.keys()
     implied = sum(cell.key not in done and weak.implies(cell) for cell in cells)
     rest = [cell for cell in cells if cell.key not in done and not weak.implies(cell)]
     others = sum(cell.key in known and cell.key not in current for cell in cells)
@@ -197,11 +210,14 @@ def _measure(
         return 0
     try:
         with appending(log) as open_log:
-            ran = run(rest, folder, open_log, version, jobs, limit_s, weak)
+            tasks = [Task(cell, trained.get(cell.key), scanned) for cell in rest]
+            ran = run(tasks, folder, open_log, version, jobs, limit_s, weak)
     except KeyboardInterrupt:
         _say(f"error: interrupted; all finished cells are kept in {log}")
         return INTERRUPTED
-    _say(f"{ran.measured} measured, {ran.impossible} impossible, {ran.failed} failed")
+    _say(
+        f"{ran.measured} measured, {ran.trained} trained only, {ran.impossible} impossible, {ran.failed} failed"
+    )
     if ran.failure is None:
         return 0
     _say(f"error: {ran.failure}")

@@ -9,7 +9,7 @@ from bezoar.scan.evidence import Gallery, box_of, trigger_pictures
 from bezoar.scan.functional.combination import FIRST_VIEW, needed_alone
 from bezoar.scan.pattern_view import Pattern, find_patterns
 from bezoar.scan.result import Finding, Severity
-from bezoar.scan.scene import Evidence, Scene
+from bezoar.scan.scene import Evidence, Scene, distinct_of
 from bezoar.scan.sensitivity import patch_sensitivity
 from bezoar.scan.space import Space, example, look_alikes
 from bezoar.seeds import generator
@@ -29,8 +29,8 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
     mined = find_patterns(
         scene.images,
         scene.labels,
-        scene.space.votes.margin > 0,
-        scene.independent_of,
+        lambda members: _foreign_without(scene.space, members),
+        distinct_of(scene),
         alpha,
         generator(scene.seed, "patterns"),
     )
@@ -49,6 +49,14 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
         scene, mined.families, needed_alone(alpha, FIRST_VIEW), generator(scene.seed, "canaries")
     )
     return Evidence("patterns", p_values, findings, sensitivity=(noticed,))
+
+
+def _foreign_without(space: Space, members: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows look foreign to their label; the members without each other's company, which many carriers of one class are."""
+    foreign, among = space.votes.margin > 0, np.zeros(len(space.labels), dtype=bool)
+    among[members] = True
+    foreign[members] = look_alikes(space, members, among) != space.labels[members]
+    return foreign
 
 
 def _finding(

@@ -15,6 +15,10 @@ from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
 from bezoar.scan.functional.triggers import Trigger, recover
 
+Foreign = Callable[
+    [NDArray[np.int64]], NDArray[np.bool_]
+]  # records (M,) that look foreign, those given left out of the jury
+
 WINDOWS = (
     (3, 1),
     (2, 1),
@@ -117,17 +121,17 @@ def windows_for(height: int, width: int) -> list[tuple[int, int]]:
 def find_patterns(
     images: NDArray[np.uint8],
     labels: NDArray[np.int32],
-    foreign: NDArray[np.bool_],
+    foreign_without: Foreign,
     independent_of: Independence,
     alpha: float,
     rng: np.random.Generator,
 ) -> Mined:
-    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`; `foreign` (M,): records that look mislabelled."""
+    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`; `foreign_without` says which look mislabelled."""
     found: list[Pattern] = []
     near_misses: dict[int, float] = {}
     explained = np.zeros(len(images), dtype=bool)
     examined = 0
-    tested, families = _tested_peaks(images, labels, foreign, independent_of)
+    tested, families = _tested_peaks(images, labels, foreign_without, independent_of)
     for p_value, peak, scale in tested:
         if p_value > alpha:
             near_misses.setdefault(peak.label, p_value)  # the first is the smallest
@@ -146,7 +150,7 @@ def find_patterns(
 def _tested_peaks(
     images: NDArray[np.uint8],
     labels: NDArray[np.int32],
-    foreign: NDArray[np.bool_],
+    foreign_without: Foreign,
     independent_of: Independence,
 ) -> tuple[list[tuple[float, Peak, int]], dict[tuple[int, int, float], Family]]:
     """(family-wise p-value, peak, scale), most significant first; the members are indices of `images`."""
@@ -179,7 +183,7 @@ def _tested_peaks(
                         lambda peak: foreign_p(
                             peak.members,
                             np.flatnonzero(labels == peak.label),
-                            foreign,
+                            foreign_without(peak.members),
                             independent_of,
                         ),
                     )

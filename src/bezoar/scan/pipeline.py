@@ -176,7 +176,16 @@ def _scene(
         encoder, sample = _trusted(trusted, dataset, encoder, seed, cache)
     encoded, _ = features(dataset, encoder, seed=seed, cache=cache)
     space = build_space(np.asarray(encoded[rows]), rows, labels, len(dataset.label_names))
-    return Scene(images, space, dataset.label_names, independent_of, Gallery(dataset), seed, sample)
+    return Scene(
+        images,
+        space,
+        dataset.label_names,
+        independent_of,
+        Gallery(dataset),
+        seed,
+        trusted=sample,
+        grouped=group is not None,
+    )
 
 
 def _trusted(

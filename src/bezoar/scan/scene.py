@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.evidence import Gallery
-from bezoar.scan.functional.patterns import Independence
+from bezoar.scan.functional.patterns import Independence, by_company, thumbnails
 from bezoar.scan.result import Finding, Sensitivity
 from bezoar.scan.space import Space
 
@@ -43,6 +43,7 @@ class Scene:
         gallery: pictures of records, for evidence.
         seed: of every random choice.
         trusted: a sample that is known to be clean, where there is one.
+        grouped: a column says which rows are one observation.
 
     """
 
@@ -53,6 +54,7 @@ class Scene:
     gallery: Gallery
     seed: int
     trusted: Trusted | None = None
+    grouped: bool = False
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -81,3 +83,10 @@ class Evidence:
     findings: tuple[Finding, ...] = ()
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     sensitivity: tuple[Sensitivity, ...] = ()
+
+
+def distinct_of(scene: Scene) -> Independence:
+    """How many observations a set of rows is, where whole classes may look alike (see `by_company`); groups count once all the same."""
+    if scene.grouped:
+        return scene.independent_of
+    return by_company(scene.independent_of, thumbnails(scene.images), scene.space.neighbours)

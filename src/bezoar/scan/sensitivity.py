@@ -15,7 +15,7 @@ from bezoar.scan.functional.disagreement import Disagreement, foreign_p, pair_te
 from bezoar.scan.functional.patterns import DISPLACEMENTS, Peak, peaks_at, pixel_table
 from bezoar.scan.pattern_view import Family
 from bezoar.scan.result import Sensitivity
-from bezoar.scan.scene import Scene
+from bezoar.scan.scene import Scene, distinct_of
 from bezoar.scan.space import Space
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -41,14 +41,14 @@ def patch_sensitivity(
     if not nulls:
         return Sensitivity(poison, None, "the images are too small to be mined for patterns")
     images, labels, n_labels = scene.images, scene.labels, len(scene.label_names)
-    usually_foreign = scene.space.votes.margin > 0
+    usually_foreign, observations = scene.space.votes.margin > 0, distinct_of(scene)
     _, height, width, _ = images.shape
 
     def look_foreign(
         peak: Peak, order: NDArray[np.int64], relabelled: NDArray[np.int32], foreign: NDArray[np.bool_]
     ) -> float:
         of_label = np.flatnonzero(relabelled == peak.label)
-        return foreign_p(np.sort(order[peak.members]), of_label, foreign, scene.independent_of)
+        return foreign_p(np.sort(order[peak.members]), of_label, foreign, observations)
 
     def found(count: int) -> bool:
         top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
@@ -66,7 +66,7 @@ def patch_sensitivity(
         peaks = peaks_at(
             pixel_table(part[order]),
             relabelled[order],
-            lambda members: scene.independent_of(order[members]),
+            lambda members: observations(order[members]),
             top - rows.start,
             left - columns.start,
             _SIZE,

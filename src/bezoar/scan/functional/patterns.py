@@ -32,6 +32,9 @@ TOLERANCES = (8.0, 20.0)  # grey levels (RMS) within which two patches are the s
 DISPLACEMENTS = (3, 5)  # pixels: where the same patch must be rare
 _COUNTED = 2000  # records whose likeness is looked at pair by pair
 NEAR_DUPLICATE = 0.9  # correlation of thumbnails above which two records count once
+LOOK_ALIKES = (
+    16  # nearest near-duplicates of a record that are asked for: about as many as a track has frames
+)
 MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
 MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
 MIN_COUNT = 4  # smaller groups say nothing
@@ -109,6 +112,42 @@ def by_likeness(thumbs: NDArray[np.float32]) -> Independence:
         return len(indices) - int(some.sum()) + _components(linked[np.ix_(some, some)])
 
     return count
+
+
+def by_company(
+    independent_of: Independence, thumbs: NDArray[np.float32], neighbours: NDArray[np.int64]
+) -> Independence:
+    """As `independent_of` counts, or by company where that is more: each record by one over itself and its look-alikes in the group.
+
+    The frames of a track come together, so that they count about once. Where a whole class looks alike (trousers), linking
+    leaves one of any group; but records that were drawn from it have look-alikes which are not in the group, and count nearly
+    singly. `thumbs` (N, T) are from `thumbnails`, `neighbours` (N, k) the rows that come into question.
+    """
+    alike = _look_alikes(thumbs, neighbours)
+
+    def count(indices: NDArray[np.int64]) -> int:
+        least = independent_of(indices)
+        if least >= len(indices):
+            return least
+        group = np.sort(indices)
+        asked = alike[group]
+        place = np.minimum(np.searchsorted(group, asked), len(group) - 1)
+        company = (group[place] == asked).sum(axis=1)
+        return max(least, int((1.0 / (1.0 + company)).sum()))
+
+    return count
+
+
+def _look_alikes(thumbs: NDArray[np.float32], neighbours: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The `LOOK_ALIKES` most correlated near-duplicates (N, L) among the neighbours of each record; -1 where there are fewer."""
+    found = np.full((len(thumbs), min(LOOK_ALIKES, neighbours.shape[1])), -1, dtype=np.int64)
+    for start in range(0, len(thumbs), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        alike = np.einsum("id,ikd->ik", thumbs[here], thumbs[neighbours[here]])
+        nearest = np.argsort(-alike, axis=1, kind="stable")[:, : found.shape[1]]
+        near = np.take_along_axis(alike, nearest, axis=1) > NEAR_DUPLICATE
+        found[here] = np.where(near, np.take_along_axis(neighbours[here], nearest, axis=1), -1)
+    return found
 
 
 def _components(linked: NDArray[np.bool_]) -> int:
