@@ -30,8 +30,9 @@ import numpy as np
 
 import bezoar
 from bezoar.attacks import poison, truth_mask
+from bezoar.bench.building import build
 from bezoar.bench.packs import PACKS, load
-from bezoar.bench.settings import SETTINGS, build
+from bezoar.bench.settings import SETTINGS
 from bezoar.data import Dataset, load_images
 from bezoar.embed import Encoder, Fitted, features, fit, resolve
 from bezoar.models.train import train_classifier

@@ -125,8 +125,10 @@ def test_a_trial_that_waits_for_its_scan_replaces_nothing() -> None:
 
 def test_trials_are_of_one_version_of_what_poisons_and_trains() -> None:
     first, second = trained_entry(CELL, trial="a"), trained_entry(CELL, trial="b")
-    assert trials([first, second, attack_entry(CELL)], "a") == {CELL.key: first.outcome}
-    assert trials([attack_entry(CELL)], "a") == {}
+    assert trials([first, second, attack_entry(CELL)], {"badnets": "a"}.__getitem__) == {
+        CELL.key: first.outcome
+    }
+    assert trials([attack_entry(CELL)], {"badnets": "a"}.__getitem__) == {}
 
 
 def test_replace_writes_over_and_leaves_nothing_beside(tmp_path: Path) -> None:

@@ -84,9 +84,13 @@ def newest(entries: list[Entry], version: str | None = None) -> dict[str, Entry]
     }
 
 
-def trials(entries: list[Entry], version: str) -> dict[str, dict[str, Any]]:
-    """Per key the last outcome that says how the trial went by the `version` of what poisons and trains."""
-    return {entry.key: entry.outcome for entry in entries if entry.outcome.get("trial") == version}
+def trials(entries: list[Entry], version: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    """Per key the last outcome that says how the trial went, by today's `version` of what its setting poisons and trains with."""
+    return {
+        entry.key: entry.outcome
+        for entry in entries
+        if "trial" in entry.outcome and entry.outcome["trial"] == version(entry.cell["setting"])
+    }
 
 
 def failed_to_take(outcome: dict[str, Any]) -> bool:

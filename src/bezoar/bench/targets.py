@@ -46,7 +46,7 @@ TARGETS = (
     Target("BadNets", ("badnets", "badnets-random", "badnets-one-source"), 0.95, 0.002, or_more=True),
     Target("Label-consistent", ("label-consistent",), 0.95, 0.01),
     Target("Blended, opacity 0.2", ("blended-noise", "blended-smooth", "blended-photo"), 0.95, 0.003, or_more=True),
-    Target("SIG", ("sig",), 0.8, 0.02),
+    Target("SIG", ("sig", "sig-strong"), 0.8, 0.02),
     Target("WaNet", ("wanet",), 0.9, 0.05),
     Target("TaCT", ("tact",), 0.9, 0.005),
     Target("BadNets, all to all", ("badnets-all-to-all",), 0.9, 0.05),

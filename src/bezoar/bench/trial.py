@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from bezoar.attacks import Attack, GradientEncoder, PoisonedCopy, poison
+from bezoar.bench.building import build
 from bezoar.bench.packs import Sample
 from bezoar.bench.plan import Cell
 from bezoar.bench.potency import potency
-from bezoar.bench.settings import SETTINGS, build
+from bezoar.bench.settings import SETTINGS
 from bezoar.bench.version import trial_version
 from bezoar.embed import Encoder, fit, resolve
 from bezoar.models.surrogate import train_surrogate
@@ -69,7 +70,7 @@ def _trained(
         "poisoning_seconds": round(crafted, 2),
         "potency": asdict(took),
         "potency_seconds": round(time.perf_counter() - start, 2),
-        "trial": trial_version(),
+        "trial": trial_version(cell.setting),
     }
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import bezoar
+from bezoar.bench.settings import SETTINGS
 
 _PACKAGES = ("scan", "attacks", "embed", "graphs", "data")
 _MODULES = (
@@ -20,6 +21,7 @@ _MODULES = (
     "models/text.py",
     "models/threads.py",
     "models/train.py",
+    "bench/building.py",
     "bench/cell.py",
     "bench/honest.py",
     "bench/packs.py",
@@ -39,7 +41,7 @@ _TRIAL_MODULES = (
     "models/train.py",
     "bench/packs.py",
     "bench/potency.py",
-    "bench/settings.py",
+    "bench/building.py",
     "bench/trial.py",
 )
 _INSPECTION_PACKAGES = ("inspect", "models", "graphs", "bench/zoo")
@@ -55,9 +57,10 @@ def code_version() -> str:
 
 
 @cache
-def trial_version() -> str:
-    """The same of what poisons and trains, which the scan's code is no part of."""
-    return _version(_TRIAL_PACKAGES, _TRIAL_MODULES)
+def trial_version(setting: str) -> str:
+    """The same of what poisons as that setting says, and trains; the scan's code is no part of it, nor are other settings."""
+    code = _version(_TRIAL_PACKAGES, _TRIAL_MODULES)
+    return f"{code}.{hashlib.sha256(repr(SETTINGS[setting]).encode()).hexdigest()[:6]}"
 
 
 @cache

@@ -193,7 +193,7 @@ def _measure(
 
     cells, version, entries = _runnable(cells), code_version(), read_entries(log)
     current, known = newest(entries, version), newest(entries)
-    finished, trained = known if keep else current, trials(entries, trial_version())
+    finished, trained = known if keep else current, trials(entries, trial_version)
     weak = Weak(finished.values())
     done = finished.keys() if scanned else finished.keys() | trained.keys()
     implied = sum(cell.key not in done and weak.implies(cell) for cell in cells)

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.attacks import poison
+from bezoar.bench.building import build as attack_of
 from bezoar.bench.potency import obeyed
 from bezoar.bench.settings import SETTINGS
-from bezoar.bench.settings import build as attack_of
 from bezoar.bench.store import replace
 from bezoar.bench.zoo.making import model_path, record_path
 from bezoar.bench.zoo.recipes import Poison, Recipe
