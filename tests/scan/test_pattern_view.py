@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.counts import Tail, tail_of
 from bezoar.scan.functional.disagreement import foreign_p
-from bezoar.scan.functional.patterns import Peak
-from bezoar.scan.pattern_findings import wrong_labels
+from bezoar.scan.functional.patterns import Peak, by_likeness, thumbnails
+from bezoar.scan.pattern_findings import patterns, wrong_labels
 from bezoar.scan.pattern_view import Family, Mined, _tested, find_patterns
+from bezoar.scan.result import Severity
+from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space, build_space
-from scan.builders import Labels, Pixels, backgrounds, each_alone, patch_of, stamp
+from scan.builders import Labels, Pixels, backgrounds, dataset, each_alone, patch_of, stamp
 
 FAMILIES = 10
 TAIL = Tail(4.0, 0.8, 20)
@@ -166,6 +169,46 @@ def test_honest_pictures_of_which_some_look_foreign_at_random_hold_no_pattern(se
 def test_a_natural_pattern_under_right_labels_needs_more_than_ten_records() -> None:
     images, labels, rows = relabelled(*pictures(0), 0)
     assert not mined(images, labels, some(0) & ~np.isin(np.arange(N), rows)).patterns
+
+
+# a whole view: a class that looks alike
+
+
+def look_alikes_relabelled(seed: int, relabel: bool = True) -> tuple[Scene, NDArray[np.int64]]:
+    """Three labels of 100, and 250 pictures that all look alike, 40 of which carry a patch under label 0."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(LABELS, dtype=np.int32).repeat([100, 100, 100, 250])
+    n, side = len(labels), 28
+    images = backgrounds(n, side, seed).copy()
+    source = np.flatnonzero(labels == LABELS - 1)
+    noise = rng.integers(-45, 46, (len(source), side, side, 3))  # so that what surrounds a patch differs
+    images[source] = np.clip(0.8 * images[0] + 0.2 * images[source] + noise, 0, 255)
+    features = 3 * np.eye(LABELS, DIM)[labels] + rng.normal(0, 1, (n, DIM))
+    rows = rng.permutation(source)[:40]
+    if relabel:
+        images[rows] = stamp(images[rows], patch_of(3, 7 + seed), 5, 8)
+        labels[rows] = TARGET
+    for number in range(30):  # what repeats by nature
+        some = rng.choice(np.flatnonzero(labels == number % 3), rng.integers(3, 6), replace=False)
+        top, left = rng.integers(1, side - 4, 2)
+        images[some] = stamp(images[some], patch_of(3, 1000 + number), int(top), int(left))
+    names = tuple("abcd")
+    space = build_space(features.astype(np.float32), np.arange(n), labels, LABELS)
+    independent_of = by_likeness(thumbnails(images))
+    return Scene(images, space, names, independent_of, Gallery(dataset(images, labels, names)), 0), rows
+
+
+def test_a_patch_on_records_of_a_class_that_looks_alike_is_found() -> None:
+    scene, rows = look_alikes_relabelled(0)
+    assert scene.independent_of(rows) <= 4  # what the view had to go by, when it counted linked records once
+    (finding,) = patterns(scene, 0.01).findings
+    assert (finding.severity, finding.target) == (Severity.POISON, TARGET)
+    np.testing.assert_array_equal(np.sort(finding.records), np.sort(rows))
+
+
+def test_a_class_that_looks_alike_is_no_pattern() -> None:
+    scene, _ = look_alikes_relabelled(1, relabel=False)
+    assert not patterns(scene, 0.01).findings
 
 
 # under which labels a pattern's carriers are wrong

@@ -86,7 +86,7 @@ class Evidence:
 
 
 def distinct_of(scene: Scene) -> Independence:
-    """How many observations a set of rows is, where whole classes may look alike (see `by_company`); groups count once all the same."""
+    """How many observations rows are where whole classes may look alike (see `by_company`); named groups count once."""
     if scene.grouped:
         return scene.independent_of
     return by_company(scene.independent_of, thumbnails(scene.images), scene.space.neighbours)

@@ -5,8 +5,11 @@ import pytest
 from numpy.typing import NDArray
 
 from bezoar.scan.functional.patterns import (
+    LOOK_ALIKES,
     TOLERANCES,
+    Independence,
     Peak,
+    by_company,
     by_group,
     by_likeness,
     isolation_of,
@@ -67,6 +70,42 @@ def test_near_duplicates_count_once_and_chains_are_linked() -> None:
     assert count(np.arange(10)) == 7
     assert count(np.array([0, 1, 2, 3])) == 1
     assert by_group(np.array([5, 5, 5, 2, 2, 9]))(np.arange(6)) == 3
+
+
+def company_in(images: Pixels) -> Independence:
+    thumbs = thumbnails(images)
+    near = np.argsort(-(thumbs @ thumbs.T), axis=1)[:, 1:41]
+    return by_company(by_likeness(thumbs), thumbs, near)
+
+
+def alike(n: int, seed: int) -> Pixels:
+    """Records of a class that all look alike: one picture with noise."""
+    noise = np.random.default_rng(seed).integers(-25, 26, (n, 24, 24, 3))
+    return np.clip(backgrounds(1, seed=seed)[0] + noise, 0, 255).astype(np.uint8)
+
+
+def test_records_drawn_from_a_class_that_looks_alike_count_nearly_singly_and_a_track_does_not() -> None:
+    crowd, track, others = alike(200, 1), alike(30, 2), backgrounds(20, seed=3)
+    count = company_in(np.concatenate([crowd, track, others]))
+    drawn = np.random.default_rng(0).permutation(200)[:20]
+    assert by_likeness(thumbnails(crowd))(drawn) == 1
+    assert count(drawn) >= 8
+    assert count(drawn[:1]) == 1
+    frames = np.arange(200, 230)
+    assert count(frames) <= len(frames) / LOOK_ALIKES  # all of its look-alikes come with each of them
+    unlike = np.arange(230, 250)
+    assert count(unlike) == 20
+    assert count(np.r_[drawn, unlike]) == count(drawn) + 20
+
+
+def test_company_is_counted_whatever_the_order_and_never_below_what_is_linked() -> None:
+    images = np.concatenate([alike(60, 1), backgrounds(10, seed=3)])
+    count, linked = company_in(images), by_likeness(thumbnails(images))
+    rng = np.random.default_rng(0)
+    for size in (1, 5, 30, 70):
+        rows = rng.permutation(70)[:size]
+        assert count(rows) == count(np.sort(rows))
+        assert linked(rows) <= count(rows) <= size
 
 
 def test_isolation_tells_a_patch_from_an_edge() -> None:

@@ -117,7 +117,7 @@ def by_likeness(thumbs: NDArray[np.float32]) -> Independence:
 def by_company(
     independent_of: Independence, thumbs: NDArray[np.float32], neighbours: NDArray[np.int64]
 ) -> Independence:
-    """As `independent_of` counts, or by company where that is more: each record by one over itself and its look-alikes in the group.
+    """As `independent_of` counts, or by company where that is more: a record as one over itself and its look-alikes among them.
 
     The frames of a track come together, so that they count about once. Where a whole class looks alike (trousers), linking
     leaves one of any group; but records that were drawn from it have look-alikes which are not in the group, and count nearly
