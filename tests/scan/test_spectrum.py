@@ -34,12 +34,12 @@ def bytes_of(values: NDArray[np.float64]) -> Pixels:
     return np.clip(values, 0, 255).round().astype(np.uint8)
 
 
-def world(seed: int) -> tuple[Pixels, Labels, Features]:
-    """Textures, each class with a mean of its own; features that know what is shown."""
+def world(seed: int, blur: float = 0.6) -> tuple[Pixels, Labels, Features]:
+    """Textures, each class with a mean of its own; features that know what is shown, but for noise of spread `blur`."""
     rng = np.random.default_rng(seed)
     shown = rng.permutation(np.arange(len(NAMES), dtype=np.int32).repeat(EACH))
     values = 128 + 30 * textures(len(NAMES), rng)[shown] + 30 * textures(len(shown), rng)
-    features = 3 * np.eye(len(NAMES), DIM)[shown] + rng.normal(0, 0.6, (len(shown), DIM))
+    features = 3 * np.eye(len(NAMES), DIM)[shown] + rng.normal(0, blur, (len(shown), DIM))
     return bytes_of(values), shown, features.astype(np.float32)
 
 
@@ -107,6 +107,14 @@ def test_noise_blended_into_relabelled_records_is_found_with_all_of_them(seed: i
     assert finding.p_value is not None
     assert evidence.p_values[TARGET] == finding.p_value < 1e-6
     assert np.delete(evidence.p_values, TARGET).min() > 0.01
+
+
+@pytest.mark.usefixtures("no_canaries")
+def test_many_carriers_are_found_with_an_encoder_to_which_honest_company_looks_foreign_too() -> None:
+    images, labels, features = world(1, blur=1.6)
+    rows = blended(images, labels, EACH // 2, 0.2, 1)
+    (finding,) = seen(images, labels, features).findings
+    assert sorted(finding.records.tolist()) == sorted(rows.tolist())
 
 
 def test_honest_records_hold_no_signal_and_the_view_says_which_blend_it_would_have_noticed() -> None:

@@ -27,14 +27,14 @@ _MIN_RIGHTLY_LABELLED = 12
 # share of the label that they are at most: what nearly all of a class have is the class's
 _MOST_RIGHTLY_LABELLED = 0.6
 # spread, in shares of the way, of those that carry a signal where the honest ones stand apart
-_ONE_STRENGTH = 0.1
+_ONE_STRENGTH = 0.15
 _CONCENTRATION = 5.0  # times the other labels' share of carriers
 _OUTSIDERS = 2000  # records of other labels that are asked whether they carry it
 _JURY = 8  # nearest thumbnails that say whether carriers are alike in content
 _REFERENCES = 8  # groups of honest records that carriers are held against
 # independent carriers that it takes to call a signal planted by their labels: more than the frames of one track
 FEWEST_FOREIGN = 11
-# share, and standard errors, by which carriers must look more foreign than those
+# share of those that still look like the label by which fewer carriers must, and standard errors of the difference
 _RELABELLED, _CLEARLY = 0.3, 2.5
 _FEW_LABELS = 3  # so few leave no choice of origins
 # share of the carriers that may look like one label: a variant of a class looks like its neighbour
@@ -187,7 +187,8 @@ def _foreign_to_label(
     """Whether carriers, without each other's company, look like several other labels, and far more so than honest company does.
 
     Honest company are as many records of the label that are each other's neighbours: a variant of a sign, or all frames of a
-    track, look foreign too when nothing like them is left.
+    track, look foreign too when nothing like them is left. Where that is most of the label few still look like it, and the
+    carriers are held against those few.
     """
     rng = generator(scene.seed, "spectrum", "company")
     rest = np.flatnonzero((scene.labels == label) & ~mask)
@@ -205,7 +206,7 @@ def _foreign_to_label(
     base = float(np.mean(usual))
     unit = np.sqrt(max(base, 0.05) * (1 - min(base, 0.95)) / independent)
     foreign = looks[looks != label]
-    if len(foreign) / len(looks) - base < max(_RELABELLED, _CLEARLY * unit):
+    if len(foreign) / len(looks) - base < max(_RELABELLED * (1 - base), _CLEARLY * unit):
         return False
     return len(scene.label_names) <= _FEW_LABELS or bool(
         np.bincount(foreign).max() <= _ONE_ORIGIN * len(foreign)

@@ -83,25 +83,28 @@ def _searched(
             rows = np.sort(rng.permutation(rows)[:_SEARCHED])
             whitening = whitenings.of(label)
             white = bounded(whitening.whitened(flat[rows]))
-            more, tested = _searched_in(scene, label, rows, white, foreign, whitening.sinusoids, rng)
-            found += more
-            for kind in tests:
-                tests[kind] += tested[kind]
+            gram = products(white)
+            for kind, (more, tested) in (
+                (False, _second_modes(scene, label, rows, white, gram, foreign, whitening.sinusoids, rng)),
+                (True, _foreign_groups(scene, label, rows, gram, foreign, rng)),
+            ):
+                found += more
+                tests[kind] += tested
             bar.advance(1)
     return found, tests
 
 
-def _searched_in(
+def _second_modes(
     scene: Scene,
     label: int,
     rows: NDArray[np.int64],
     white: NDArray[np.float32],
+    gram: NDArray[np.float64],
     foreign: NDArray[np.bool_],
     waves: NDArray[np.float32],
     rng: np.random.Generator,
-) -> tuple[list[Found], dict[bool, int]]:
-    """The same for one label, whose `rows` are whitened in `white` and of which those in `foreign` look mislabelled."""
-    gram = products(white)
+) -> tuple[list[Found], int]:
+    """The best second modes of one label, whose `rows` are whitened in `white`, and how many were tested."""
     best, tested = modes(white, gram, waves, _counted(scene, rows), rng, foreign[rows])
     found = [
         Found(
@@ -109,10 +112,21 @@ def _searched_in(
         )
         for mode in best[:_LOOKED_AT]
     ]
+    return found, tested
+
+
+def _foreign_groups(
+    scene: Scene,
+    label: int,
+    rows: NDArray[np.int64],
+    gram: NDArray[np.float64],
+    foreign: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> tuple[list[Found], int]:
+    """The groups of one label's `rows` that look most foreign, by those in `foreign`, and how many were tested."""
     apart = [rows[group] for group in groups(gram, rng)]
     judged = [_foreign(scene, label, rows, group, foreign) for group in apart]
-    found += sorted(filter(None, judged), key=lambda item: item.log_p)[:_LOOKED_AT]
-    return found, {False: tested, True: len(apart)}
+    return sorted(filter(None, judged), key=lambda item: item.log_p)[:_LOOKED_AT], len(apart)
 
 
 def _sensitivity(
@@ -145,14 +159,20 @@ def _sensitivity(
         foreign[hosts] = vote(scene.space.neighbours, relabelled, n_labels, hosts).margin > 0
         whitening = whitenings.of(label)
         white = bounded(whitening.whitened(planted[kept]))
-        seen, more = _searched_in(scene, label, rows[kept], white, foreign, whitening.sinusoids, rng)
-        all_tests = {kind: tests[kind] + more[kind] for kind in tests}
-        return any(
-            item.p_value(all_tests) <= level
-            and np.isin(item.rows, hosts).mean() >= _MOSTLY
-            and scene.independent_of(np.intersect1d(item.rows, hosts)) >= FEWEST_FOREIGN
-            for item in seen
-        )
+        gram, own = products(white), rng.spawn(1)[0]  # so that no trial depends on what others looked for
+
+        def seen(items: list[Found], tested: int, kind: bool) -> bool:
+            all_tests = {**tests, kind: tests[kind] + tested}
+            return any(
+                item.p_value(all_tests) <= level
+                and np.isin(item.rows, hosts).mean() >= _MOSTLY
+                and scene.independent_of(np.intersect1d(item.rows, hosts)) >= FEWEST_FOREIGN
+                for item in items
+            )
+
+        return seen(
+            *_second_modes(scene, label, rows[kept], white, gram, foreign, whitening.sinusoids, own), False
+        ) or seen(*_foreign_groups(scene, label, rows[kept], gram, foreign, own), True)
 
     poison = f"noise blended in at opacity {_BLENDED}, relabelled"
     return smallest_noticed(poison, "random noise in random records of a copy", len(scene.labels), found)
