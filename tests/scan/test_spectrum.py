@@ -111,7 +111,7 @@ def test_noise_blended_into_relabelled_records_is_found_with_all_of_them(seed: i
 
 @pytest.mark.usefixtures("no_canaries")
 def test_many_carriers_are_found_with_an_encoder_to_which_honest_company_looks_foreign_too() -> None:
-    images, labels, features = world(1, blur=1.6)
+    images, labels, features = world(1, blur=1.4)
     rows = blended(images, labels, EACH // 2, 0.2, 1)
     (finding,) = seen(images, labels, features).findings
     assert sorted(finding.records.tolist()) == sorted(rows.tolist())
