@@ -29,7 +29,7 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
     mined = find_patterns(
         scene.images,
         scene.labels,
-        lambda members: _foreign_without(scene.space, members),
+        lambda members: foreign_without(scene.space, members),
         distinct_of(scene),
         alpha,
         generator(scene.seed, "patterns"),
@@ -51,7 +51,7 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
     return Evidence("patterns", p_values, findings, sensitivity=(noticed,))
 
 
-def _foreign_without(space: Space, members: NDArray[np.int64]) -> NDArray[np.bool_]:
+def foreign_without(space: Space, members: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which rows look foreign to their label; the members without each other's company, which many carriers of one class are."""
     foreign, among = space.votes.margin > 0, np.zeros(len(space.labels), dtype=bool)
     among[members] = True

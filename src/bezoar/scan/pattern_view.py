@@ -37,7 +37,9 @@ _COMMON = 0.5  # share of all records from which a pattern that is spread over l
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _RECOVERIES = 64  # peaks examined at most
 _SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are windows of one pattern
-_TOGETHER = {1: 0.4, 2: 0.05, 4: 0.05}  # how many patterns are tested together, and their share of the error
+_LOOKS = 8  # peaks that do not stand clear, whose carriers are found and asked what they look like
+_BY_LABELS = 0.1  # share of the error of that
+_TOGETHER = {1: 0.3, 2: 0.05, 4: 0.05}  # how many patterns are tested together, and their share of the error
 _JOINT = (
     0.5  # share of the error of the test that also asks whether the strongest pattern's records look foreign
 )
@@ -128,23 +130,49 @@ def find_patterns(
 ) -> Mined:
     """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`; `foreign_without` says which look mislabelled."""
     found: list[Pattern] = []
-    near_misses: dict[int, float] = {}
     explained = np.zeros(len(images), dtype=bool)
-    examined = 0
     tested, families = _tested_peaks(images, labels, foreign_without, independent_of)
-    for p_value, peak, scale in tested:
-        if p_value > alpha:
-            near_misses.setdefault(peak.label, p_value)  # the first is the smallest
-            continue
-        if examined == _RECOVERIES or explained[peak.members].mean() >= 0.5:
-            continue
-        examined += 1
-        pattern = _examine(images, labels, peak, scale, p_value, independent_of, rng)
-        explained[peak.members] = True  # whatever it was, its other windows need no second look
-        if pattern is not None:
-            found.append(pattern)
-            explained |= pattern.carriers
+    clear = [item for item in tested if item[0] <= alpha]
+    others = tested[len(clear) :]
+    near_misses = {peak.label: p_value for p_value, peak, _ in reversed(others)}  # the smallest come last
+    for items, most in ((clear, _RECOVERIES), (others, _LOOKS)):
+        examined = 0
+        for p_value, peak, scale in items:
+            if examined == most or explained[peak.members].mean() >= 0.5:
+                continue
+            examined += 1
+            pattern = _examine(images, labels, peak, scale, p_value, independent_of, rng)
+            explained[peak.members] = True  # whatever it was, its other windows need no second look
+            if pattern is not None and p_value > alpha:
+                pattern = _by_labels(pattern, labels, foreign_without, independent_of)
+            if pattern is not None and pattern.p_value <= alpha:
+                found.append(pattern)
+                explained |= pattern.carriers
     return Mined(found, near_misses, families)
+
+
+def _by_labels(
+    pattern: Pattern, labels: NDArray[np.int32], foreign_without: Foreign, independent_of: Independence
+) -> Pattern:
+    """The pattern with the p-value of what its carriers under each label look like; those that it was noticed by are left out.
+
+    An attacker's cover records carry a patch under several right labels and give it away, weakly. Only where the carriers show
+    it exactly: shapes of a class, which come close to each other, come close to those of similar classes as well.
+    """
+    if pattern.label is not None or pattern.trigger.threshold > pattern.peak.tolerance:
+        return replace(pattern, p_value=1.0)
+    carriers = np.flatnonzero(pattern.carriers)
+    foreign = foreign_without(carriers)
+    p_values = []
+    for label in np.unique(labels[carriers]):
+        of_label = np.flatnonzero(labels == label)
+        rows = np.setdiff1d(carriers[labels[carriers] == label], pattern.peak.members)
+        if (
+            _MIN_RECORDS <= len(rows) < _CLASS_WIDE * len(of_label)
+        ):  # without most of its class, anything looks foreign
+            p_values.append(foreign_p(rows, of_label, foreign, independent_of))
+    p_value = min(p_values, default=1.0) * len(p_values) * _LOOKS / _BY_LABELS
+    return replace(pattern, p_value=min(1.0, p_value) if p_values else 1.0)
 
 
 def _tested_peaks(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.progress import track
 from bezoar.scan.functional.counts import FEW, excess, family_wise
-from bezoar.scan.functional.patterns import Table, pixel_table
-from bezoar.scan.functional.roaming import SIZE, Group, isolated_patches, nearest_places, repeated
-from bezoar.scan.pattern_findings import wrong_labels
+from bezoar.scan.functional.disagreement import foreign_p
+from bezoar.scan.functional.patterns import pixel_table
+from bezoar.scan.functional.roaming import SIZE, Group, isolated_patches, repeated
+from bezoar.scan.functional.roaming_carriers import Carriers, carriers_of
+from bezoar.scan.pattern_findings import foreign_without, wrong_labels
 from bezoar.scan.result import Finding, Picture, Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.space import example, look_alikes
@@ -17,6 +22,7 @@ from bezoar.scan.space import example, look_alikes
 _CANVAS = 32  # the images are shrunk by a whole number to about this side: patches grow with images
 _MIN_RECORDS = 5  # independent records that a finding needs
 _SHOWN = 12
+_PROMISING = 0.05  # uncorrected p-value of a group, from which it is worth looking for all of its carriers
 
 
 def roaming(scene: Scene, alpha: float) -> Evidence:
@@ -30,24 +36,33 @@ def roaming(scene: Scene, alpha: float) -> Evidence:
     with track("roaming patches", height // scale - SIZE - 1) as bar:
         patches = isolated_patches(table, on_row=lambda: bar.advance(1))
     groups = repeated(patches, scene.labels, scene.independent_of)
-    findings = []
-    for p_value, group in _tested(groups):
+
+    @functools.cache
+    def carriers(i: int) -> Carriers:
+        return carriers_of(scene.images, scene.labels, groups[i].label, groups[i].patch, scale)
+
+    findings, honest = [], set()
+    for p_value, i in _tested(groups, lambda i: _foreign_p(scene, carriers(i).rows)):
+        group = groups[i]
         p_values[group.label] = min(p_values[group.label], p_value)
         if p_value <= alpha:
-            findings.append(_finding(scene, table, group, p_value, scale))
-    honest = {finding.target for finding in findings if finding.severity is Severity.REVIEW}
+            finding = _finding(scene, group, carriers(i), p_value, scale)
+            if finding is None or finding.severity is Severity.REVIEW:
+                honest.add(group.label)
+            if finding is not None:
+                findings.append(finding)
     planted = {finding.target for finding in findings if finding.severity is Severity.POISON}
-    p_values[[label for label in honest - planted if label is not None]] = (
-        1.0  # recurring, but under right labels
-    )
+    p_values[list(honest - planted)] = 1.0  # recurring, but under right labels
     return Evidence("roaming patches", p_values, tuple(_once(findings)))
 
 
-def _tested(groups: list[Group]) -> list[tuple[float, Group]]:
-    """The groups with family-wise p-values, most significant first.
+def _tested(groups: list[Group], look_foreign: Callable[[int], float]) -> list[tuple[float, int]]:
+    """Family-wise p-values of the groups and their numbers, most significant first.
 
     Each label's groups are held against those of the other labels: a trigger makes several groups (its own patch, and what
-    windows next to it show), which must not be their own null. Too few others to know the null: not tested.
+    windows next to it show), which must not be their own null. Too few others to know the null: not tested. As for patterns at
+    one place, two tests share the error where none of the others is as strong: whether the group stands clear, and whether it
+    both stands clear and looks foreign (Fisher's combination).
     """
     z = np.array([float(excess(group.independent, group.elsewhere)) for group in groups])
     of_label = np.array([group.label for group in groups])
@@ -55,9 +70,22 @@ def _tested(groups: list[Group]) -> list[tuple[float, Group]]:
     for i, group in enumerate(groups):
         others = z[of_label != group.label]
         if len(others) >= FEW and group.independent >= _MIN_RECORDS:
-            p = family_wise(np.r_[z[i], others], len(groups))[0]
-            tested.append((float(p), group))
-    return sorted(tested, key=lambda item: (item[0], -item[1].independent))
+            clear = float(family_wise(np.r_[z[i], others], 1)[0])
+            joint = 1.0
+            if z[i] > others.max() and clear <= _PROMISING:
+                both = max(clear * look_foreign(i), 1e-300)
+                joint = both * (1 - float(np.log(both)))
+            tested.append((min(1.0, 2 * len(groups) * min(clear, joint)), i))
+    return sorted(tested, key=lambda item: (item[0], -groups[item[1]].independent))
+
+
+def _foreign_p(scene: Scene, members: NDArray[np.int64]) -> float:
+    """Chance that as many of these rows of one label look foreign, if honest ones do as often as others."""
+    if not len(members):
+        return 1.0
+    of_label = np.flatnonzero(scene.labels == scene.labels[members[0]])
+    foreign = foreign_without(scene.space, members)
+    return foreign_p(np.unique(members), of_label, foreign, scene.independent_of)
 
 
 def _once(findings: list[Finding]) -> list[Finding]:
@@ -69,12 +97,11 @@ def _once(findings: list[Finding]) -> list[Finding]:
     return kept
 
 
-def _finding(scene: Scene, table: Table, group: Group, p_value: float, scale: int) -> Finding:
-    space, name = scene.space, scene.label_names[group.label]
-    of_label = np.flatnonzero(scene.labels == group.label)
-    distance, places = nearest_places(table[..., of_label], group.patch)
-    shown = distance <= group.tolerance
-    rows, places = of_label[shown], places[shown]
+def _finding(scene: Scene, group: Group, found: Carriers, p_value: float, scale: int) -> Finding | None:
+    """None where nothing tells the records that show the patch from those of other labels."""
+    space, name, rows = scene.space, scene.label_names[group.label], found.rows
+    if len(rows) < _MIN_RECORDS:
+        return None
     carriers = np.zeros(len(scene.labels), dtype=bool)
     carriers[rows] = True
     wrong = group.label in wrong_labels(space, rows, carriers)
@@ -105,7 +132,7 @@ def _finding(scene: Scene, table: Table, group: Group, p_value: float, scale: in
         pictures=(Picture(np.clip(group.patch, 0, 255).round().astype(np.uint8), "the patch"),),
         examples=tuple(
             example(space, int(row), scene.gallery, carriers, int(look), _box(scene, place, scale))
-            for row, look, place in list(zip(rows, looks, places, strict=True))[:_SHOWN]
+            for row, look, place in list(zip(rows, looks, found.place, strict=True))[:_SHOWN]
         ),
         details={
             "independent": group.independent,
@@ -118,6 +145,6 @@ def _finding(scene: Scene, table: Table, group: Group, p_value: float, scale: in
 def _box(scene: Scene, place: NDArray[np.int64], scale: int) -> tuple[float, float, float, float]:
     """Where a patch sits, as shares of the image: top, left, bottom, right."""
     height, width = scene.images.shape[1:3]
-    top, left = (float(v) * scale for v in place)
+    top, left = (float(v) for v in place)
     side = SIZE * scale
     return top / height, left / width, (top + side) / height, (left + side) / width

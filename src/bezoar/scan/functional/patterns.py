@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from bezoar.scan.functional.counts import excess
 
 Independence = Callable[[NDArray[np.int64]], int]
-Table = NDArray[np.uint8]  # (H + 2, W + 2, 3, N): position-major pixels with one replicated border pixel
+Table = NDArray[np.uint8]  # (H + 2, W + 2, C, N): position-major pixels with one replicated border pixel
 
 ISOLATION = 20.0  # grey levels (RMS) by which a patch must differ from the continuation of each of its sides
 RING_DISTANCE = 24.0  # grey levels (RMS) by which the surroundings of two records must differ to be evidence
@@ -69,12 +69,17 @@ class Peak:
 
 
 def pixel_table(images: NDArray[np.uint8], scale: int = 1) -> Table:
-    """Position-major copy of images (N, H, W, 3), shrunk by an integer factor, with a replicated border."""
-    n, h, w, _ = images.shape
+    """Position-major copy of images (N, H, W, C), shrunk by an integer factor, with a replicated border."""
+    n, h, w, channels = images.shape
     h, w = h // scale, w // scale
-    blocks = images[:, : h * scale, : w * scale].reshape(n, h, scale, w, scale, 3)
-    small = blocks.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8) if scale > 1 else images
-    table = np.empty((h + 2, w + 2, 3, n), dtype=np.uint8)
+    small = images
+    if scale > 1:
+        total = np.zeros((n, h, w, channels), dtype=np.float32)
+        for y in range(scale):  # far faster than a mean over two axes of blocks
+            for x in range(scale):
+                total += images[:, y : h * scale : scale, x : w * scale : scale]
+        small = (total / scale**2).round().astype(np.uint8)
+    table = np.empty((h + 2, w + 2, channels, n), dtype=np.uint8)
     table[1:-1, 1:-1] = small.transpose(1, 2, 3, 0)
     table[0], table[-1] = table[1], table[-2]
     table[:, 0], table[:, -1] = table[:, 1], table[:, -2]

@@ -123,14 +123,14 @@ def repeated(patches: Patches, labels: NDArray[np.int32], independent_of: Indepe
 
 
 def nearest_places(table: Table, patch: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Where each image of `table` shows `patch` (SIZE, SIZE, 3) best: RMS difference (N,), top and left (N, 2).
+    """Where each image of `table` shows `patch` (SIZE, SIZE, C) best: RMS difference (N,), top and left (N, 2).
 
     Unlike mining, this looks at every place: a patch next to an edge of the scene is not among the most isolated ones.
     """
     height, width, n = table.shape[0] - 2, table.shape[1] - 2, table.shape[-1]
     best = np.full(n, np.inf, dtype=np.float32)
     where = np.zeros(n, dtype=np.int64)
-    wanted = patch[..., None].astype(np.int16)
+    wanted = patch[..., None].round().astype(np.int16)
     for top in range(height - SIZE + 1):
         for left in range(width - SIZE + 1):
             shown = table[top + 1 : top + 1 + SIZE, left + 1 : left + 1 + SIZE].astype(np.int16)
