@@ -61,6 +61,17 @@ def into_one_spot(features: Features, labels: Labels, count: int, among: int) ->
     return rows
 
 
+def around_a_target(features: Features, labels: Labels, count: int, seed: int) -> tuple[Features, np.ndarray]:
+    """In more dimensions, `count` records of label a around one of b that lies apart, none of them close to it; their rows."""
+    rng = np.random.default_rng(seed)
+    wide = np.concatenate([features, rng.normal(0, 0.5, (len(features), 200))], axis=1).astype(np.float32)
+    rows, target = np.flatnonzero(labels == A)[:count], np.flatnonzero(labels == B)[0]
+    wide[target] = 3 * np.eye(wide.shape[1])[B]
+    wide[target, -20:] = 1.6
+    wide[rows] = wide[target] + rng.normal(0, 0.6, (count, wide.shape[1]))
+    return wide, rows
+
+
 def seen(images: Pixels, labels: Labels, features: Features) -> Evidence:
     """What the view says."""
     data = dataset(images, labels, NAMES)
@@ -123,6 +134,24 @@ def test_spots_of_several_sizes_are_found_with_their_records(seed: int, count: i
     assert np.delete(evidence.p_values, A).min() > 0.01
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_poison_that_has_a_target_in_its_midst_is_found_though_few_pairs_of_it_are_close(seed: int) -> None:
+    images, labels, features = world(seed)
+    features, rows = around_a_target(features, labels, 30, seed)
+    (finding,) = seen(images, labels, features).findings
+    assert (finding.target, finding.origins) == (A, (B,))
+    assert np.isin(rows, finding.records).mean() >= 0.95
+    assert np.isin(finding.records, rows).mean() >= 0.95
+    assert finding.details["linked"] < len(rows) / 2
+
+
+def test_records_with_a_wrong_label_lie_scattered_and_in_no_spot() -> None:
+    images, labels, features = world(0)
+    labels = labels.copy()
+    labels[np.flatnonzero(labels == B)[:30]] = A
+    assert not seen(images, labels, features).findings
+
+
 def test_records_of_the_spot_that_no_close_pair_links_belong_to_it() -> None:
     images, labels, features = world(1)
     rows = into_one_spot(features, labels, 18, B)
@@ -171,7 +200,7 @@ def test_more_records_in_the_spot_are_no_harder_to_find(count: int) -> None:
 
 def test_a_spot_stands_out_where_no_honest_record_lies_among_another_label() -> None:
     images, labels, features = world(0, confused=0)
-    rows = into_one_spot(features, labels, 8, B)
+    rows = into_one_spot(features, labels, 10, B)
     (finding,) = seen(images, labels, features).findings
     assert np.isin(rows, finding.records).mean() >= 0.95
 
