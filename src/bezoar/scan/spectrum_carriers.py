@@ -31,11 +31,13 @@ _ONE_STRENGTH = 0.15
 _CONCENTRATION = 5.0  # times the other labels' share of carriers
 _OUTSIDERS = 2000  # records of other labels that are asked whether they carry it
 _JURY = 8  # nearest thumbnails that say whether carriers are alike in content
-_REFERENCES = 8  # groups of honest records that carriers are held against
+REFERENCES = 8  # groups of honest records that carriers are held against
 # independent carriers that it takes to call a signal planted by their labels: more than the frames of one track
 FEWEST_FOREIGN = 11
 # share of those that still look like the label by which fewer carriers must, and standard errors of the difference
 _RELABELLED, _CLEARLY = 0.3, 2.5
+# share of the carriers that look foreign, without their company, at least: those that do not would be the label's own
+LEAST_FOREIGN = 0.8
 _FEW_LABELS = 3  # so few leave no choice of origins
 # share of the carriers that may look like one label: a variant of a class looks like its neighbour
 _ONE_ORIGIN = 0.7
@@ -124,14 +126,14 @@ def _judged(
     mask[carriers] = True
     looks = look_alikes(scene.space, carriers, mask)
     wrong = _foreign_to_label(scene, item.label, carriers, looks, mask)
-    looks = looks if wrong else scene.labels[carriers]
-    if not _foreign_everywhere(scene, flat, whitening, carriers, looks, mask, len(rows)):
-        return None
     a_wave = item.mode is not None and item.mode.wave is not None
     few = carries.mean() <= _MOST_RIGHTLY_LABELLED
     if not wrong and not (a_wave and few and item.independent >= _MIN_RIGHTLY_LABELLED):
         return None
+    looks = looks if wrong else scene.labels[carriers]
     if not _unlike(scene, item.label, carriers, looks, mask):
+        return None
+    if not _foreign_everywhere(scene, flat, whitening, carriers, looks, mask, len(rows)):
         return None
     return Signal(
         item.label,
@@ -197,7 +199,7 @@ def _foreign_to_label(
     if size < MIN_RECORDS or independent < FEWEST_FOREIGN:
         return False
     usual = []
-    for start in rng.permutation(rest)[:_REFERENCES]:
+    for start in rng.permutation(rest)[:REFERENCES]:
         nearness = scene.space.unit[rest] @ scene.space.unit[start]
         company = rest[np.argpartition(-nearness, size - 1)[:size]]
         without = mask.copy()
@@ -206,6 +208,8 @@ def _foreign_to_label(
     base = float(np.mean(usual))
     unit = np.sqrt(max(base, 0.05) * (1 - min(base, 0.95)) / independent)
     foreign = looks[looks != label]
+    if len(foreign) < LEAST_FOREIGN * len(looks):
+        return False
     if len(foreign) / len(looks) - base < max(_RELABELLED * (1 - base), _CLEARLY * unit):
         return False
     return len(scene.label_names) <= _FEW_LABELS or bool(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bezoar.progress import track
 from bezoar.scan.functional.combination import ANOTHER_VIEW, needed_alone
-from bezoar.scan.functional.disagreement import foreign_p, vote
+from bezoar.scan.functional.disagreement import vote
 from bezoar.scan.functional.spectrum import (
     SIDE,
     Planes,
@@ -29,6 +29,7 @@ from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.sensitivity import smallest_noticed
 from bezoar.scan.space import example, look_alikes
 from bezoar.scan.spectrum_carriers import FEWEST_FOREIGN, LEAST, MIN_RECORDS, Found, Signal, examined
+from bezoar.scan.spectrum_groups import foreign_groups
 from bezoar.seeds import generator
 
 _SEARCHED = 1500  # records of a label that are searched at most
@@ -86,7 +87,10 @@ def _searched(
             gram = products(white)
             for kind, (more, tested) in (
                 (False, _second_modes(scene, label, rows, white, gram, foreign, whitening.sinusoids, rng)),
-                (True, _foreign_groups(scene, label, rows, gram, foreign, rng)),
+                (
+                    True,
+                    foreign_groups(scene, scene.labels, label, rows, groups(gram, rng), _LOOKED_AT, rng),
+                ),
             ):
                 found += more
                 tests[kind] += tested
@@ -113,20 +117,6 @@ def _second_modes(
         for mode in best[:_LOOKED_AT]
     ]
     return found, tested
-
-
-def _foreign_groups(
-    scene: Scene,
-    label: int,
-    rows: NDArray[np.int64],
-    gram: NDArray[np.float64],
-    foreign: NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> tuple[list[Found], int]:
-    """The groups of one label's `rows` that look most foreign, by those in `foreign`, and how many were tested."""
-    apart = [rows[group] for group in groups(gram, rng)]
-    judged = [_foreign(scene, label, rows, group, foreign) for group in apart]
-    return sorted(filter(None, judged), key=lambda item: item.log_p)[:_LOOKED_AT], len(apart)
 
 
 def _sensitivity(
@@ -172,26 +162,12 @@ def _sensitivity(
 
         return seen(
             *_second_modes(scene, label, rows[kept], white, gram, foreign, whitening.sinusoids, own), False
-        ) or seen(*_foreign_groups(scene, label, rows[kept], gram, foreign, own), True)
+        ) or seen(
+            *foreign_groups(scene, relabelled, label, rows[kept], groups(gram, own), _LOOKED_AT, own), True
+        )
 
     poison = f"noise blended in at opacity {_BLENDED}, relabelled"
     return smallest_noticed(poison, "random noise in random records of a copy", len(scene.labels), found)
-
-
-def _foreign(
-    scene: Scene,
-    label: int,
-    rows: NDArray[np.int64],
-    group: NDArray[np.int64],
-    foreign: NDArray[np.bool_],
-) -> Found | None:
-    """A group of the label's `rows`, judged by how many of its records look foreign to the label; None if most do not."""
-    if foreign[group].mean() < _MOSTLY:
-        return None
-    p_value = foreign_p(group, rows, foreign, scene.independent_of)
-    usual = float(foreign[np.setdiff1d(rows, group)].mean()) * len(group)
-    strange = scene.independent_of(group[foreign[group]])
-    return Found(label, group, float(np.log(max(p_value, 1e-300))), strange, usual, None)
 
 
 def _counted(scene: Scene, rows: NDArray[np.int64]) -> Count:
@@ -211,8 +187,8 @@ def _finding(scene: Scene, signal: Signal, shape: tuple[int, int]) -> Finding:
             f"It was found on one half of the records; on the other half {signal.independent} independent records lie beyond the "
             f"gap, where the others' spread explains {signal.expected:.1f}. "
             if signal.halved
-            else f"Neighbours place {signal.independent} independent records of the one group among other labels, where about "
-            f"{signal.expected:.1f} would be usual. "
+            else f"Neighbours outside the one group place {signal.independent} independent records of it among other labels; of as "
+            f"many honest records that are each other's neighbours they would place at most about {signal.expected:.1f} there. "
         )
         + "In no other label do records differ from their class in this way. "
     )

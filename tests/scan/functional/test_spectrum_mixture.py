@@ -152,11 +152,12 @@ def test_the_carriers_of_a_template_are_a_group_with_nothing_in_the_gap(seed: in
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rows_that_vary_by_degrees_hold_no_minority_and_no_group_behind_an_empty_gap(seed: int) -> None:
+def test_rows_that_vary_by_degrees_hold_no_group_behind_an_empty_gap(seed: int) -> None:
     rows = bounded(planted(seed, 0))
-    for group in groups(products(rows), np.random.default_rng(seed)):
-        assert group.mean() > 0.25  # halves of a cloud: many rows stand between them
-        assert 0.05 * group.sum() < gap_of(rows, group) <= 0.5 * group.sum()
+    found = groups(products(rows), np.random.default_rng(seed))
+    assert found
+    for group in found:
+        assert gap_of(rows, group) > 0.05 * group.sum()  # parts of a cloud: many rows stand between them
 
 
 def test_groups_are_distinct_and_few_rows_hold_none() -> None:

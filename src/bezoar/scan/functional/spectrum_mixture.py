@@ -8,7 +8,7 @@ sinusoids, and tested on the other half, so that the search cannot make the mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,6 @@ _MOST = 0.6  # share of the records that a mode may hold
 _CARRIES = 0.5  # share of the way to the mode from which a record carries its signal
 _GAP = (0.35, 0.65)  # shares of the way between which there must be few records
 _ONE = 0.8  # overlap (Jaccard) from which two groups are one
-_IN_GAP = 0.3  # records in the gap, per carrier, at most
 _FEWEST = 4  # records on the searched half that make a mode
 _LEAST_EXPECTED = 1e-3
 _TURNED = 2.0  # times as many as at the most frequent other phase may be chance
@@ -124,18 +123,10 @@ def modes(
 
 
 def groups(gram: NDArray[np.float64], rng: np.random.Generator) -> list[Mask]:
-    """Groups (n,) of rows of these `products` that stand apart along some direction, with few records in the gap; untested."""
+    """Distinct groups (n,) of rows of these `products` that stand apart along some direction; untested."""
     if len(gram) < 4 * _FEWEST:
         return []
-    return list(_apart(gram, rng))
-
-
-def _apart(gram: NDArray[np.float64], rng: np.random.Generator) -> Iterator[Mask]:
-    """The groups that leave few records in the gap between them and the others."""
-    together = _groups(gram, rng)
-    share = _shares(gram @ together, gram.diagonal(), together)
-    in_gap = ((share > _GAP[0]) & (share <= _GAP[1])).sum(axis=0)
-    yield from together.T[in_gap <= _IN_GAP * together.sum(axis=0)]
+    return list(_groups(gram, rng).T)
 
 
 def bounded(rows: Rows) -> Rows:
@@ -293,7 +284,7 @@ def _groups(gram: NDArray[np.float64], rng: np.random.Generator, hint: Mask | No
         changed = (again != together[:, moving]).any(axis=0)
         together[:, moving] = again
         moving = moving[changed]
-    return _distinct(together[:, _fitting(together)])
+    return distinct(together[:, _fitting(together)])
 
 
 def _fitting(together: Masks) -> Mask:
@@ -302,7 +293,7 @@ def _fitting(together: Masks) -> Mask:
     return np.asarray((size >= _FEWEST) & (size <= _MOST * len(together)))
 
 
-def _distinct(together: Masks) -> Masks:
+def distinct(together: Masks) -> Masks:
     """The groups that are not much the same as an earlier one."""
     weights = together.astype(np.float32)
     shared, size = weights.T @ weights, weights.sum(axis=0)
