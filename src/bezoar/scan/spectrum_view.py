@@ -187,8 +187,8 @@ def _finding(scene: Scene, signal: Signal, shape: tuple[int, int]) -> Finding:
             f"It was found on one half of the records; on the other half {signal.independent} independent records lie beyond the "
             f"gap, where the others' spread explains {signal.expected:.1f}. "
             if signal.halved
-            else f"Neighbours outside the one group place {signal.independent} independent records of it among other labels; of as "
-            f"many honest records that are each other's neighbours they would place at most about {signal.expected:.1f} there. "
+            else f"Neighbours outside the one group place {signal.independent} independent records of it among other labels; "
+            f"of as many honest records that are each other's neighbours they would place at most about {signal.expected:.1f} there. "
         )
         + "In no other label do records differ from their class in this way. "
     )
