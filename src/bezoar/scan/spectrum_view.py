@@ -188,7 +188,7 @@ def _finding(scene: Scene, signal: Signal, shape: tuple[int, int]) -> Finding:
             f"gap, where the others' spread explains {signal.expected:.1f}. "
             if signal.halved
             else f"Neighbours outside the one group place {signal.independent} independent records of it among other labels; "
-            f"of as many honest records that are each other's neighbours they would place at most about {signal.expected:.1f} there. "
+            f"of as many honest records that are each other's neighbours they place at most about {signal.expected:.1f} there. "
         )
         + "In no other label do records differ from their class in this way. "
     )
