@@ -242,8 +242,13 @@ def test_a_class_that_looks_alike_is_no_pattern() -> None:
 EACH, CLASSES, DIM = 100, 8, 16
 
 
-def shifted(foreign: dict[int, tuple[int, int]], seed: int = 0) -> tuple[Space, NDArray[np.bool_]]:
-    """A space in which under label l, `foreign[l]` = (carriers that show another label, carriers that show l)."""
+def shifted(
+    foreign: dict[int, tuple[int, int]], confused: int | None = None, seed: int = 0
+) -> tuple[Space, NDArray[np.bool_]]:
+    """A space in which under label l, `foreign[l]` = (carriers that show another label, carriers that show l).
+
+    Six in ten of the other records of the label `confused` look like others, too.
+    """
     rng = np.random.default_rng(seed)
     labels = np.arange(CLASSES, dtype=np.int32).repeat(EACH)
     shown, carriers = labels.copy(), np.zeros(len(labels), dtype=bool)
@@ -251,12 +256,15 @@ def shifted(foreign: dict[int, tuple[int, int]], seed: int = 0) -> tuple[Space, 
         rows = np.flatnonzero(labels == label)[: wrong + right]
         carriers[rows] = True
         shown[rows[:wrong]] = (label - 1) % CLASSES
+        if label == confused:
+            honest = np.flatnonzero((labels == label) & ~carriers)
+            shown[honest[: round(0.6 * len(honest))]] = (label - 2) % CLASSES
     features = np.eye(CLASSES, DIM)[shown] + rng.normal(0, 0.1, (len(labels), DIM))
     return build_space(features.astype(np.float32), np.arange(len(labels)), labels, CLASSES), carriers
 
 
-def wrong_in(foreign: dict[int, tuple[int, int]]) -> list[int]:
-    space, carriers = shifted(foreign)
+def wrong_in(foreign: dict[int, tuple[int, int]], confused: int | None = None) -> list[int]:
+    space, carriers = shifted(foreign, confused)
     return wrong_labels(space, np.flatnonzero(carriers), carriers)
 
 
@@ -272,6 +280,12 @@ def test_where_several_labels_are_wrong_others_of_too_few_carriers_are_judged_by
     cover = {3: (0, 20), 4: (0, 4), 7: (1, 3)}
     assert wrong_in({**several, **few, **cover}) == [0, 1, 2, 5, 6]
     assert wrong_in({0: (20, 0), **few, **cover}) == [0]  # one label alone is no shift of all
+
+
+def test_a_label_that_is_often_confused_is_judged_by_the_share_of_its_carriers_that_is_wrong() -> None:
+    others = {0: (20, 0), 1: (20, 0), 2: (20, 0)}
+    assert wrong_in({**others, 5: (20, 0)}, confused=5) == [0, 1, 2, 5]
+    assert wrong_in({**others, 5: (13, 7)}, confused=5) == [0, 1, 2]  # as often as its others look foreign
 
 
 def test_a_label_that_is_clearly_wrong_stays_so_beside_others_that_are_more_so() -> None:

@@ -20,7 +20,7 @@ _ORIGIN_SHARE = 0.1  # of the carriers that lie among another label, to name tha
 _RELABELLED = 0.3  # by which carriers must look foreign more often than other records of their label
 _CLEARLY = 4.0  # standard errors by which they must
 _SEVERAL = 2  # labels that are wrong beyond doubt, from which others may be judged by them
-_ABOUT_AS_FOREIGN = 0.5  # of their excess
+_ABOUT_AS_OFTEN = 0.5  # as in them
 _FEW = 5  # carriers, or other records, that a label's share is taken from
 
 
@@ -103,20 +103,23 @@ def wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np
     sample, control = carriers[_spread(len(carriers), _ASKED)], others[_spread(len(others), _ASKED)]
     foreign = look_alikes(space, sample, excluded) != space.labels[sample]
     usual = look_alikes(space, control, excluded) != space.labels[control]
-    excess: dict[int, float] = {}
+    wronged: dict[
+        int, float
+    ] = {}  # share of a label's carriers whose label is wrong: the rest look foreign as often as others
     wrong = []
     for label in np.unique(space.labels[sample]).tolist():
         ours, theirs = foreign[space.labels[sample] == label], usual[space.labels[control] == label]
         base = float(theirs.mean()) if len(theirs) >= _FEW else float(usual.mean())
         unit = np.sqrt(max(base, 0.05) * (1 - min(base, 0.95)) / len(ours))
-        excess[label] = float(ours.mean()) - base
-        if len(ours) >= _FEW and excess[label] >= max(_RELABELLED, _CLEARLY * unit):
+        excess = float(ours.mean()) - base
+        wronged[label] = excess / max(1.0 - base, 0.05)
+        if len(ours) >= _FEW and excess >= max(_RELABELLED, _CLEARLY * unit):
             wrong.append(label)
     if len(wrong) < _SEVERAL:
         return wrong
-    # labels are shifted all over: one whose carriers look about as foreign as those is shifted, too
-    like = _ABOUT_AS_FOREIGN * float(np.mean([excess[label] for label in wrong]))
-    return [label for label in excess if label in wrong or excess[label] >= like]
+    # labels are shifted all over: one whose carriers are about as often wrong as those is shifted, too
+    like = _ABOUT_AS_OFTEN * float(np.mean([wronged[label] for label in wrong]))
+    return [label for label in wronged if label in wrong or wronged[label] >= like]
 
 
 def _foreign_in_company(space: Space, carriers: NDArray[np.bool_]) -> bool:
