@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bezoar.embed import Features
+from bezoar.attacks import Blended, poison, truth_mask
+from bezoar.bench.packs import PACKS, load
+from bezoar.embed import Features, resolve
+from bezoar.embed import features as embedded
 from bezoar.scan import spectrum_view
+from bezoar.scan.canvas import load_canvas
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.patterns import by_likeness, thumbnails
 from bezoar.scan.result import Sensitivity, Severity
@@ -143,3 +148,21 @@ def test_a_variant_of_a_class_is_no_poison(change: Change, like_another: bool) -
     evidence = seen(images, labels, features)
     assert not evidence.findings
     assert evidence.p_values.min() > 0.01
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("no_canaries")
+def test_a_smooth_blend_is_found_on_about_half_of_a_label_of_real_signs(packs: Path) -> None:
+    sample = load(PACKS["gtsrb"], 2500, 11, packs).train
+    attack = Blended(target=10, pattern="smooth", pattern_seed=970467423)
+    copy = poison(sample, attack, rate=0.05, seed=11)
+    data = copy.dataset
+    encoded, _ = embedded(data, resolve("default"), seed=0)
+    labels = data.labels
+    space = build_space(np.asarray(encoded), np.arange(len(data)), labels, len(data.label_names))
+    images = load_canvas(data).pixels
+    scene = Scene(images, space, data.label_names, by_likeness(thumbnails(images)), Gallery(data), 0)
+    planted = truth_mask(copy.truth, data)
+    (finding,) = spectrum(scene, 0.01).findings
+    assert np.isin(np.flatnonzero(planted), finding.records).mean() >= 0.95
+    assert (~planted[finding.records]).sum() <= 0.005 * (~planted).sum()

@@ -128,6 +128,9 @@ def _judged(
     wrong = _foreign_to_label(scene, item.label, carriers, looks, mask)
     a_wave = item.mode is not None and item.mode.wave is not None
     few = carries.mean() <= _MOST_RIGHTLY_LABELLED
+    share = shares(white, carries)[carries]
+    if wrong and not (share > 0).any():  # no direction leads from the others to all of them: they are no mode
+        return None
     if not wrong and not (a_wave and few and item.independent >= _MIN_RIGHTLY_LABELLED):
         return None
     looks = looks if wrong else scene.labels[carriers]
@@ -137,7 +140,7 @@ def _judged(
         return None
     return Signal(
         item.label,
-        carriers[np.argsort(-shares(white, carries)[carries], kind="stable")],
+        carriers[np.argsort(-share, kind="stable")],
         flat[carriers].mean(axis=0) - flat[rest].mean(axis=0),
         p_value,
         item.independent,

@@ -34,7 +34,7 @@ from bezoar.seeds import generator
 
 _SEARCHED = 1500  # records of a label that are searched at most
 _FITTED = 20_000  # records that the whitening is fitted to at most
-_MOSTLY = 0.5  # of a group's records that have to look foreign
+_MOSTLY = 0.5  # of a group's records, from which an earlier signal, or the canaries, explain it
 _BLENDED = 0.2  # opacity of the canaries
 _LOOKED_AT = 8  # modes of a label that are examined
 _SHOWN = 12
@@ -55,10 +55,10 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     for p_value, item in sorted(
         ((item.p_value(tests), item) for item in found), key=lambda pair: (pair[0], pair[1].log_p)
     ):
-        if p_value > alpha or item.independent < MIN_RECORDS:
+        if p_value > alpha or item.independent < MIN_RECORDS or taken[item.rows].mean() >= _MOSTLY:
             continue
         signal = examined(scene, flat, whitenings, item, p_value)
-        if signal is None or taken[signal.carriers].mean() >= 0.5:
+        if signal is None or taken[signal.carriers].mean() >= _MOSTLY:
             continue
         taken[signal.carriers] = True
         p_values[signal.label] = min(p_values[signal.label], p_value)
