@@ -15,10 +15,12 @@ from bezoar.scan import spectrum_view
 from bezoar.scan.canvas import load_canvas
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.patterns import by_likeness, thumbnails
+from bezoar.scan.functional.spectrum import Planes, Whitenings
 from bezoar.scan.result import Sensitivity, Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.sensitivity import RATES
 from bezoar.scan.space import build_space
+from bezoar.scan.spectrum_carriers import Found, Signal
 from bezoar.scan.spectrum_view import spectrum
 from scan.builders import Labels, Pixels, dataset
 
@@ -131,6 +133,26 @@ def test_honest_records_hold_no_signal_and_the_view_says_which_blend_it_would_ha
     assert noticed.smallest_rate is None or noticed.smallest_rate in RATES
     # twenty of a thousand are found (above): a view that says it would miss 5 % undersells itself
     assert noticed.smallest_rate is not None
+
+
+@pytest.mark.usefixtures("no_canaries")
+def test_of_groups_that_overlap_the_clearer_one_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels, features = world(1)
+    rows = np.flatnonzero(labels == TARGET)
+    loose, tight, apart = (
+        Found(TARGET, some, log_p, len(some), 1.0, None)
+        for some, log_p in ((rows[:60], -90.0), (rows[:40], -60.0), (rows[80:120], -40.0))
+    )
+    blur = {-90.0: 0.07, -60.0: 0.03, -40.0: 0.01}
+
+    def examined(scene: Scene, flat: Planes, whitenings: Whitenings, item: Found, p_value: float) -> Signal:
+        template = np.zeros_like(flat[0])
+        return Signal(TARGET, item.rows, template, p_value, 40, 1.0, True, False, blur[item.log_p])
+
+    monkeypatch.setattr(spectrum_view, "_searched", lambda *_: ([loose, tight, apart], {False: 1, True: 1}))
+    monkeypatch.setattr(spectrum_view, "examined", examined)
+    found = seen(images, labels, features).findings
+    assert [finding.records.tolist() for finding in found] == [tight.rows.tolist(), apart.rows.tolist()]
 
 
 @pytest.mark.usefixtures("no_canaries")

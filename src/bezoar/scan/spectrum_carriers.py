@@ -75,6 +75,7 @@ class Signal:
     expected: float
     wrong: bool
     halved: bool  # sought on one half, tested on the other
+    blur: float  # variance of the label's records about their group's mean, in squares of the way between the means
 
 
 def examined(
@@ -128,7 +129,8 @@ def _judged(
     wrong = _foreign_to_label(scene, item.label, carriers, looks, mask)
     a_wave = item.mode is not None and item.mode.wave is not None
     few = carries.mean() <= _MOST_RIGHTLY_LABELLED
-    share = shares(white, carries)[carries]
+    way = shares(white, carries)
+    share = way[carries]
     if wrong and not (share > 0).any():  # no direction leads from the others to all of them: they are no mode
         return None
     if not wrong and not (a_wave and few and item.independent >= _MIN_RIGHTLY_LABELLED):
@@ -147,6 +149,7 @@ def _judged(
         item.expected,
         wrong,
         item.mode is not None,
+        float(carries.mean() * share.var() + (~carries).mean() * way[~carries].var()),
     )
 
 

@@ -37,6 +37,9 @@ _FITTED = 20_000  # records that the whitening is fitted to at most
 _MOSTLY = 0.5  # of a group's records, from which an earlier signal, or the canaries, explain it
 _BLENDED = 0.2  # opacity of the canaries
 _LOOKED_AT = 8  # modes of a label that are examined
+_RIVALS = (
+    3  # further searches that led to an overlapping group, and are asked whether theirs is the clearer one
+)
 _SHOWN = 12
 
 
@@ -52,16 +55,23 @@ def spectrum(scene: Scene, alpha: float) -> Evidence:
     found, tests = _searched(scene, flat, whitenings, rng)
     findings = []
     taken = np.zeros(len(flat), dtype=bool)
-    for p_value, item in sorted(
-        ((item.p_value(tests), item) for item in found), key=lambda pair: (pair[0], pair[1].log_p)
-    ):
-        if p_value > alpha or item.independent < MIN_RECORDS or taken[item.rows].mean() >= _MOSTLY:
+    ranked = [item for item in sorted(found, key=lambda item: (item.p_value(tests), item.log_p))
+              if item.p_value(tests) <= alpha and item.independent >= MIN_RECORDS]  # fmt: skip
+    for i, item in enumerate(ranked):
+        if taken[item.rows].mean() >= _MOSTLY:
             continue
-        signal = examined(scene, flat, whitenings, item, p_value)
+        signal = examined(scene, flat, whitenings, item, item.p_value(tests))
         if signal is None or taken[signal.carriers].mean() >= _MOSTLY:
             continue
+        p_values[signal.label] = min(p_values[signal.label], signal.p_value)
+        rivals = [
+            other for other in ranked[i + 1 :] if np.isin(other.rows, signal.carriers).mean() >= _MOSTLY
+        ]
+        further = [
+            examined(scene, flat, whitenings, other, other.p_value(tests)) for other in rivals[:_RIVALS]
+        ]
+        signal = min([signal, *filter(None, further)], key=lambda each: each.blur)
         taken[signal.carriers] = True
-        p_values[signal.label] = min(p_values[signal.label], p_value)
         findings.append(_finding(scene, signal, shape))
     noticed = _sensitivity(scene, flat, whitenings, alpha, tests, shape)
     return Evidence("spectrum", p_values, tuple(findings), sensitivity=(noticed,))
