@@ -61,6 +61,8 @@ def trained_entry(cell: Cell, version: str = "1", trial: str = "t", took: bool |
     """An attack that was trained on and not scanned."""
     outcome = {
         "status": "trained",
+        "attack": {"name": "badnets", "source": None, "target": 0},
+        "poisoning_seconds": 0.5,
         "potency": {"clean_accuracy": 0.8, "attack_success": 0.2, "control": 0.1, "took": took},
         "potency_seconds": 2.0,
         "seconds": 3.0,

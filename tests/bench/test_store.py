@@ -7,6 +7,7 @@ import pytest
 from bench.support import attack_entry, clean_entry, power_entry, trained_entry
 from bezoar.bench.plan import Cell
 from bezoar.bench.store import Entry, appending, newest, read_entries, replace, trials
+from bezoar.bench.version import trial_version
 from bezoar.errors import InputError, OutputError
 
 CELL = Cell("attack", "badnets", "gtsrb", 0.01, 0)
@@ -91,6 +92,11 @@ def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path: Path, content: byte
         attack_entry(CELL, seconds=None).line().strip(),
         _without(_entry("1", "impossible"), "reason").line().strip(),
         _without(trained_entry(CELL), "potency").line().strip(),
+        _without(trained_entry(CELL), "attack").line().strip(),
+        attack_entry(CELL, trial="t").line().strip(),  # a trial that nothing can be kept of
+        attack_entry(CELL, potency={"took": True, "clean_accuracy": "x", "attack_success": 1}).line().strip(),
+        Entry(CELL.key, "1", CELL.fields(), {"status": "failed", "potency": [1]}).line().strip(),
+        Entry(CLEAN.key, "1", CLEAN.cell, trained_entry(CELL).outcome).line().strip(),
         _without(CLEAN, "verdict").line().strip(),
         _without(POWER, "canaries").line().strip(),
         _without(POWER, "seconds").line().strip(),
@@ -125,10 +131,13 @@ def test_a_trial_that_waits_for_its_scan_replaces_nothing() -> None:
 
 def test_trials_are_of_one_version_of_what_poisons_and_trains() -> None:
     first, second = trained_entry(CELL, trial="a"), trained_entry(CELL, trial="b")
-    assert trials([first, second, attack_entry(CELL)], {"badnets": "a"}.__getitem__) == {
-        CELL.key: first.outcome
-    }
+    assert trials([first, second, attack_entry(CELL)], {"badnets": "a"}.__getitem__) == {CELL.key: first}
     assert trials([attack_entry(CELL)], {"badnets": "a"}.__getitem__) == {}
+
+
+def test_trials_of_a_setting_that_is_no_more_are_passed_over() -> None:
+    gone = trained_entry(Cell("attack", "a-former-setting", "gtsrb", 0.01, 0))
+    assert trials([gone], trial_version) == {}
 
 
 def test_replace_writes_over_and_leaves_nothing_beside(tmp_path: Path) -> None:

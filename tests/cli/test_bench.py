@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.support import trained_entry
 from bezoar.bench.plan import Cell
 from bezoar.bench.store import Entry, read_entries
+from bezoar.bench.version import trial_version
 from cli.support import Cli
 
 pytest.importorskip("torch")
@@ -66,6 +68,16 @@ def test_trials_are_trained_once(cli: Cli, log: Path, monkeypatch: pytest.Monkey
         12345.0,
         first.outcome["potency"],
     )
+
+
+def test_a_trial_that_failed_speaks_of_lower_rates_whatever_scanned_it(cli: Cli, log: Path) -> None:
+    cell = Cell("attack", "badnets", "synthetic", 0.1, 0, 400, "quick", 15)
+    failed = trained_entry(cell, "another version", trial_version("badnets"), took=False)
+    log.parent.mkdir(exist_ok=True)
+    log.write_bytes(failed.line())
+    for kind in ("potency", "matrix"):
+        done = cli("bench", "scan", "--smoke", "--kind", kind, "--results", log, "--dry-run")
+        assert "1 implied" in done.err
 
 
 def test_no_cell_begins_after_the_limit(cli: Cli, log: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bezoar.bench.plan import Cell
+from bezoar.bench.settings import SETTINGS
 from bezoar.errors import InputError, OutputError
 
 _BEGINNING = b'{"key":'
@@ -40,7 +41,9 @@ _NUMBERS = {
     "records",
     "flagged",
     "mislabelled",
+    "clean_accuracy",
 }
+_REQUIRED_TRIAL = {"attack", "poisoning_seconds", "potency", "potency_seconds", "trial"}
 _REQUIRED_POTENCY = {"took", "clean_accuracy", "attack_success"}
 _REQUIRED_CANARY = {"kind", "rate", "found"}
 
@@ -84,18 +87,21 @@ def newest(entries: list[Entry], version: str | None = None) -> dict[str, Entry]
     }
 
 
-def trials(entries: list[Entry], version: Callable[[str], str]) -> dict[str, dict[str, Any]]:
-    """Per key the last outcome that says how the trial went, by today's `version` of what its setting poisons and trains with."""
+def trials(entries: list[Entry], version: Callable[[str], str]) -> dict[str, Entry]:
+    """Per key the last entry that says how the trial went, by today's `version` of what its setting poisons and trains with."""
     return {
-        entry.key: entry.outcome
+        entry.key: entry
         for entry in entries
-        if "trial" in entry.outcome and entry.outcome["trial"] == version(entry.cell["setting"])
+        if "trial" in entry.outcome
+        and entry.cell["setting"] in SETTINGS  # others are no more
+        and entry.outcome["trial"] == version(entry.cell["setting"])
     }
 
 
 def failed_to_take(outcome: dict[str, Any]) -> bool:
     """Whether the attack was tried and did not take: such a trial does not count, so that it needs no scan."""
-    return (outcome.get("potency") or {}).get("took") is False
+    potency = outcome.get("potency")
+    return isinstance(potency, dict) and potency.get("took") is False
 
 
 def _finished(outcome: dict[str, Any]) -> bool:
@@ -176,17 +182,19 @@ def _check(entry: Entry) -> None:
     cell, outcome = Cell(**entry.cell), entry.outcome
     if cell.key != entry.key:
         raise ValueError("the key is another cell's")
+    if "potency" in outcome:
+        _require(outcome["potency"], _REQUIRED_POTENCY)
+    if "trial" in outcome:
+        _require(outcome, _REQUIRED_TRIAL)
     match outcome["status"]:
         case "measured":
             _require(outcome, _REQUIRED[cell.kind] | {"seconds"})
             if cell.kind == "attack":
-                _require(outcome["potency"], _REQUIRED_POTENCY)
                 _require(outcome["auroc"], set())
             for canary in outcome["canaries"] if cell.kind == "power" else ():
                 _require(canary, _REQUIRED_CANARY)
-        case "trained":
-            _require(outcome, {"potency", "potency_seconds", "trial", "seconds"})
-            _require(outcome["potency"], _REQUIRED_POTENCY)
+        case "trained" if cell.kind == "attack":
+            _require(outcome, {"trial", "seconds"})
         case "impossible":
             _require(outcome, {"reason"})
         case "failed":

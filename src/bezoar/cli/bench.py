@@ -194,7 +194,7 @@ def _measure(
     cells, version, entries = _runnable(cells), code_version(), read_entries(log)
     current, known = newest(entries, version), newest(entries)
     finished, trained = known if keep else current, trials(entries, trial_version)
-    weak = Weak(finished.values())
+    weak = Weak([*finished.values(), *trained.values()])
     done = finished.keys() if scanned else finished.keys() | trained.keys()
     implied = sum(cell.key not in done and weak.implies(cell) for cell in cells)
     rest = [cell for cell in cells if cell.key not in done and not weak.implies(cell)]
@@ -210,7 +210,8 @@ def _measure(
         return 0
     try:
         with appending(log) as open_log:
-            tasks = [Task(cell, trained.get(cell.key), scanned) for cell in rest]
+            earlier = {key: entry.outcome for key, entry in trained.items()}
+            tasks = [Task(cell, earlier.get(cell.key), scanned) for cell in rest]
             ran = run(tasks, folder, open_log, version, jobs, limit_s, weak)
     except KeyboardInterrupt:
         _say(f"error: interrupted; all finished cells are kept in {log}")
