@@ -167,3 +167,19 @@ def test_groups_are_distinct_and_few_rows_hold_none() -> None:
         for other in found[:i]:
             assert (one & other).sum() < 0.8 * (one | other).sum()
     assert groups(products(rows[:15]), np.random.default_rng(0)) == []
+
+
+def test_identical_records_end_no_search() -> None:
+    rows = natural(0)
+    rows[: N // 2] = 0.0  # as black images, which are their own mean once the others' is taken away
+    rows[N // 2 :] -= rows[N // 2 :].mean(axis=0)
+    assert all(
+        4 <= group.sum() <= 0.6 * N for group in groups(products(bounded(rows)), np.random.default_rng(0))
+    )
+    nothing = np.zeros((N, D), dtype=np.float32)
+    assert (
+        modes(
+            nothing, products(nothing), waves(np.random.default_rng(0)), everyone, np.random.default_rng(0)
+        )[0]
+        == []
+    )

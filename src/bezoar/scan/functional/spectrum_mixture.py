@@ -349,7 +349,7 @@ def _pursued(sphered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
     start = sphered[rng.choice(n, min(_SEEDS, n), replace=False)].T
     ends = []
     for skewed in (True, False):
-        w = start / np.linalg.norm(start, axis=0)
+        w = start / np.maximum(np.linalg.norm(start, axis=0), 1e-9)  # a record may be the mean itself
         for _ in range(_STEPS):
             score = sphered @ w
             if skewed:
