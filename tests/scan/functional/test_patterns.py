@@ -98,6 +98,15 @@ def test_records_drawn_from_a_class_that_looks_alike_count_nearly_singly_and_a_t
     assert count(np.r_[drawn, unlike]) == count(drawn) + 20
 
 
+def test_a_long_track_counts_no_more_than_linking_says() -> None:
+    track, rest = alike(150, 1), backgrounds(20, seed=3)
+    images = np.concatenate([track, rest])
+    count, linked = company_in(images), by_likeness(thumbnails(images))
+    assert linked(np.arange(150)) == count(np.arange(150)) == 1  # ten, by sixteen look-alikes each
+    assert count(np.arange(170)) == 21
+    assert count(np.arange(0, 150, 3)) >= 5  # the same drawn from a class that has more of them
+
+
 def test_company_is_counted_whatever_the_order_and_never_below_what_is_linked() -> None:
     images = np.concatenate([alike(60, 1), backgrounds(10, seed=3)])
     count, linked = company_in(images), by_likeness(thumbnails(images))

@@ -35,6 +35,7 @@ NEAR_DUPLICATE = 0.9  # correlation of thumbnails above which two records count 
 LOOK_ALIKES = (
     16  # nearest near-duplicates of a record that are asked for: about as many as a track has frames
 )
+_NEARLY_ALL = 7 / 8  # of them, from which a group holds all of what looks so
 MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
 MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
 MIN_COUNT = 4  # smaller groups say nothing
@@ -126,7 +127,8 @@ def by_company(
 
     The frames of a track come together, so that they count about once. Where a whole class looks alike (trousers), linking
     leaves one of any group; but records that were drawn from it have look-alikes which are not in the group, and count nearly
-    singly. `thumbs` (N, T) are from `thumbnails`, `neighbours` (N, k) the rows that come into question.
+    singly. Those whose look-alikes are nearly all in it, as in a camera's long track, count no more than linking says. `thumbs`
+    (N, T) are from `thumbnails`, `neighbours` (N, k) the rows that come into question.
     """
     alike = _look_alikes(thumbs, neighbours)
 
@@ -137,8 +139,13 @@ def by_company(
         group = np.sort(indices)
         asked = alike[group]
         place = np.minimum(np.searchsorted(group, asked), len(group) - 1)
-        company = (group[place] == asked).sum(axis=1)
-        return max(least, int((1.0 / (1.0 + company)).sum()))
+        among = group[place] == asked
+        singly = 1.0 / (1.0 + among.sum(axis=1))
+        if int(singly.sum()) <= least:
+            return least
+        whole = among.any(axis=1) & (among.sum(axis=1) >= _NEARLY_ALL * (asked >= 0).sum(axis=1))
+        together = min(float(singly[whole].sum()), float(independent_of(group[whole])))
+        return max(least, int(singly[~whole].sum() + together))
 
     return count
 
