@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from scan.builders import Labels, Pixels, backgrounds, dataset, each_alone, patc
 
 FAMILIES = 10
 TAIL = Tail(4.0, 0.8, 20)
-FAMILY = Family(TAIL, FAMILIES)
+STATISTIC = attrgetter("z")  # where no records are near-duplicates
+FAMILY = Family(TAIL, TAIL, FAMILIES)
 
 
 # Family.p_value: two tests share the error
@@ -27,7 +29,7 @@ FAMILY = Family(TAIL, FAMILIES)
 
 @pytest.mark.parametrize("z", [4.5, 5.5, 6.5, 8.0, 12.0])
 def test_records_that_look_foreign_make_a_smaller_p_value(z: float) -> None:
-    p = [FAMILY.p_value(z, foreign) for foreign in (1.0, 1e-1, 1e-2, 1e-4, 1e-8)]
+    p = [FAMILY.p_value(z, z, foreign, 1.0) for foreign in (1.0, 1e-1, 1e-2, 1e-4, 1e-8)]
     assert p == sorted(p, reverse=True)
     assert p[-1] < p[0] / 10
 
@@ -35,30 +37,32 @@ def test_records_that_look_foreign_make_a_smaller_p_value(z: float) -> None:
 @pytest.mark.parametrize("z", np.linspace(0.0, 14.0, 29))
 def test_records_that_look_right_count_by_the_clear_test_alone(z: float) -> None:
     clear = min(1.0, FAMILIES * TAIL.p_value(z**2 / 4) / 0.3)
-    assert FAMILY.p_value(z, 1.0) == pytest.approx(clear)
+    assert FAMILY.p_value(z, z, 1.0, 1.0) == pytest.approx(clear)
 
 
 @pytest.mark.parametrize("foreign", [1.0, 0.3, 1e-3, 1e-9])
 def test_stronger_patterns_have_smaller_p_values(foreign: float) -> None:
-    p = [FAMILY.p_value(z, foreign) for z in np.linspace(0, 14, 57)]
+    p = [FAMILY.p_value(z, z, foreign, foreign) for z in np.linspace(0, 14, 57)]
     assert p == sorted(p, reverse=True)
     assert 0 < p[-1] < 1e-3
     assert p[0] <= 1
 
 
 def test_foreign_records_alone_are_no_pattern() -> None:
-    assert Family(tail_of(np.ones(3)), FAMILIES).p_value(20.0, 0.5) == 1.0  # nothing is known of the tail
-    assert FAMILY.p_value(4.0, 0.01) > 0.5  # no stronger than the others
+    assert (
+        Family(tail_of(np.ones(3)), tail_of(np.ones(3)), FAMILIES).p_value(20.0, 20.0, 0.5, 0.5) == 1.0
+    )  # nothing is known of the tail
+    assert FAMILY.p_value(4.0, 4.0, 0.01, 0.01) > 0.5  # no stronger than the others
 
 
 def test_both_p_values_at_random_are_a_p_value() -> None:
     rng = np.random.default_rng(0)
     runs, alpha = 20_000, 0.05
-    one = Family(TAIL, 1)
+    one = Family(TAIL, TAIL, 1)
     clear, foreign = rng.random(runs), rng.random(runs)
     z = 2 * np.sqrt(TAIL.largest + TAIL.n * TAIL.decay * (clear ** (-1 / TAIL.n) - 1))
     assert TAIL.p_value(z[0] ** 2 / 4) == pytest.approx(clear[0])
-    rate = np.mean([one.p_value(a, b) <= alpha for a, b in zip(z, foreign, strict=True)])
+    rate = np.mean([one.p_value(a, a, b, b) <= alpha for a, b in zip(z, foreign, strict=True)])
     assert 0.01 <= rate <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
 
 
@@ -75,8 +79,8 @@ def family_of(counts: NDArray[np.float64], rng: np.random.Generator, n: int) -> 
     return peaks
 
 
-def asked(foreign: NDArray[np.bool_], n: int) -> Callable[[Peak], float]:
-    return lambda peak: foreign_p(peak.members, np.arange(n), foreign, each_alone)
+def asked(foreign: NDArray[np.bool_], n: int) -> Callable[[Peak], tuple[float, float]]:
+    return lambda peak: (foreign_p(peak.members, np.arange(n), foreign, each_alone), 1.0)
 
 
 def test_the_strongest_of_natural_patterns_is_rejected_as_seldom_as_promised() -> None:
@@ -85,7 +89,7 @@ def test_the_strongest_of_natural_patterns_is_rejected_as_seldom_as_promised() -
     for _ in range(runs):
         foreign = rng.random(n) < 0.05
         family = family_of(4 + rng.exponential(1.5, 36), rng, n)
-        p, _ = _tested(family, 1, asked(foreign, n))
+        p, _ = _tested(family, 1, STATISTIC, asked(foreign, n))
         alarms += p.min() <= alpha
     assert alarms / runs <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
 
@@ -95,9 +99,9 @@ def test_ten_foreign_records_are_enough_and_ten_right_looking_ones_are_not() -> 
     n = 2000
     family = family_of(np.r_[10.0, 4 + rng.exponential(0.5, 60)], rng, n)
     foreign = np.zeros(n, dtype=bool)
-    honest, _ = _tested(family, FAMILIES, asked(foreign, n))
+    honest, _ = _tested(family, FAMILIES, STATISTIC, asked(foreign, n))
     foreign[family[0].members] = True
-    planted, _ = _tested(family, FAMILIES, asked(foreign, n))
+    planted, _ = _tested(family, FAMILIES, STATISTIC, asked(foreign, n))
     assert planted[0] < 0.005 < honest[0]
     assert np.delete(planted, 0).min() > 0.01
 
@@ -106,9 +110,29 @@ def test_two_triggers_of_one_strength_do_not_hide_each_other() -> None:
     rng = np.random.default_rng(3)
     n = 2000
     family = family_of(np.r_[60.0, 60.0, 4 + rng.exponential(0.5, 60)], rng, n)
-    p, _ = _tested(family, FAMILIES, lambda _: 1.0)
+    p, _ = _tested(family, FAMILIES, STATISTIC, lambda _: (1.0, 1.0))
     assert p[:2].max() < 0.001
     assert p[2:].min() > 0.01
+
+
+def test_patterns_of_a_class_that_looks_alike_are_none_by_standing_clear_by_company() -> None:
+    rng = np.random.default_rng(4)
+    n = 2000
+    family = family_of(np.r_[40.0, 4 + rng.exponential(0.5, 60)], rng, n)
+
+    def linked_z(peak: Peak) -> float:
+        return 2.0 if peak is family[0] else peak.z  # near-duplicates nearly all
+
+    honest, _ = _tested(family, FAMILIES, linked_z, lambda _: (0.05, 0.05))
+    assert honest[0] > 0.05
+    planted, null = _tested(family, FAMILIES, linked_z, lambda _: (0.05, 1e-10))
+    assert planted[0] < 1e-6
+    assert np.delete(planted, 0).min() > 0.01
+    assert null.p_value(60.0, 60.0, 0.05, 1.0) < 1e-6
+
+
+def test_a_track_that_looks_foreign_without_its_company_is_no_pattern_by_that() -> None:
+    assert FAMILY.p_value(4.0, 4.0, 1.0, 1e-9) > 0.5  # no stronger than the others
 
 
 # find_patterns: pictures in, patterns out
@@ -141,7 +165,9 @@ def relabelled(images: Pixels, labels: Labels, seed: int) -> tuple[Pixels, Label
 
 
 def mined(images: Pixels, labels: Labels, foreign: NDArray[np.bool_]) -> Mined:
-    return find_patterns(images, labels, lambda _: foreign, each_alone, 0.01, np.random.default_rng(0))
+    return find_patterns(
+        images, labels, lambda _: foreign, each_alone, each_alone, 0.01, np.random.default_rng(0)
+    )
 
 
 def some(seed: int) -> NDArray[np.bool_]:

@@ -31,6 +31,7 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
         scene.labels,
         lambda members: foreign_without(scene.space, members),
         distinct_of(scene),
+        scene.independent_of,
         alpha,
         generator(scene.seed, "patterns"),
     )

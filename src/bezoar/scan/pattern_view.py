@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.progress import track
-from bezoar.scan.functional.counts import Tail, tail_of
+from bezoar.scan.functional.counts import Tail, excess, tail_of
 from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
 from bezoar.scan.functional.triggers import Trigger, recover
@@ -40,9 +40,10 @@ _SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are 
 _LOOKS = 8  # peaks that do not stand clear, whose carriers are found and asked what they look like
 _BY_LABELS = 0.1  # share of the error of that
 _TOGETHER = {1: 0.3, 2: 0.05, 4: 0.05}  # how many patterns are tested together, and their share of the error
-_JOINT = (
-    0.5  # share of the error of the test that also asks whether the strongest pattern's records look foreign
-)
+# shares of the error of the tests that also ask whether the strongest pattern's records look foreign
+_JOINT, _BY_COMPANY = 0.4, 0.1
+_PROMISING = 0.05  # family-wise p-value by company from which such a pattern is asked about at all
+_LITTLE = 0.01  # p-value that it counts for at least
 _DISTINCT = 32  # patterns of a family that are looked for: the tested ones, and the tail behind them
 
 
@@ -73,24 +74,36 @@ class Family:
     """The peaks of one window size and tolerance, as a null for one more of them.
 
     Attributes:
-        tail: of the excess counts of distinct patterns.
+        tail: of the excess counts of distinct patterns, counted by company (see `by_company`).
+        linked: of the same, near-duplicates counted once.
         families: how many of these there are.
 
     """
 
     tail: Tail
+    linked: Tail
     families: int
 
-    def p_value(self, z: float, looks_foreign: float) -> float:
+    def p_value(self, z: float, linked_z: float, foreign: float, alone: float) -> float:
         """P-value of a peak that is stronger than all these, family-wise over all `families`.
 
-        What repeats by nature sits under right labels, so two tests share the error: whether the peak stands clear, and whether
-        it both stands clear and has records that look foreign (`looks_foreign` is that p-value; Fisher's combination).
+        What repeats by nature sits under right labels, so three tests share the error: whether the peak stands clear, whether it
+        stands clear and has records that look foreign (`foreign` is that p-value; Fisher's combination), and the same by company,
+        with records that look foreign without each other (`alone`). There it has to stand clear in any case, since the frames of
+        one track look foreign without each other, and that counts for little, since the patterns of a class that looks alike
+        stand clear by such counts.
         """
-        clear = self.tail.p_value(z**2 / 4)
-        both = max(clear * looks_foreign, 1e-300)
-        joint = both * (1 - float(np.log(both)))
-        return float(min(1.0, self.families * min(clear / _TOGETHER[1], joint / _JOINT)))
+        clear, by_company = self.linked.p_value(linked_z**2 / 4), self.tail.p_value(z**2 / 4)
+        p_value = min(clear / _TOGETHER[1], _jointly(clear, foreign) / _JOINT)
+        if self.families * by_company <= _PROMISING:
+            p_value = min(p_value, _jointly(max(by_company, _LITTLE), alone) / _BY_COMPANY)
+        return min(1.0, self.families * p_value)
+
+
+def _jointly(first: float, second: float) -> float:
+    """Fisher's combination of two p-values."""
+    both = max(first * second, 1e-300)
+    return float(both * (1 - np.log(both)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +138,17 @@ def find_patterns(
     labels: NDArray[np.int32],
     foreign_without: Foreign,
     independent_of: Independence,
+    linked: Independence,
     alpha: float,
     rng: np.random.Generator,
 ) -> Mined:
-    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`; `foreign_without` says which look mislabelled."""
+    """Repeated patterns in `images` (M, H, W, 3) at family-wise level `alpha`; `foreign_without` says which look mislabelled.
+
+    `independent_of` counts by company, `linked` near-duplicates once.
+    """
     found: list[Pattern] = []
     explained = np.zeros(len(images), dtype=bool)
-    tested, families = _tested_peaks(images, labels, foreign_without, independent_of)
+    tested, families = _tested_peaks(images, labels, foreign_without, independent_of, linked)
     clear = [item for item in tested if item[0] <= alpha]
     others = tested[len(clear) :]
     near_misses = {peak.label: p_value for p_value, peak, _ in reversed(others)}  # the smallest come last
@@ -180,8 +197,16 @@ def _tested_peaks(
     labels: NDArray[np.int32],
     foreign_without: Foreign,
     independent_of: Independence,
+    linked: Independence,
 ) -> tuple[list[tuple[float, Peak, int]], dict[tuple[int, int, float], Family]]:
     """(family-wise p-value, peak, scale), most significant first; the members are indices of `images`."""
+    usually = foreign_without(np.zeros(0, np.int64))
+
+    def look_foreign(peak: Peak) -> tuple[float, float]:
+        of_label, members = np.flatnonzero(labels == peak.label), peak.members
+        alone = foreign_p(members, of_label, foreign_without(members), independent_of)
+        return foreign_p(members, of_label, usually, linked), alone
+
     order = np.argsort(labels, kind="stable")
     images, ordered = images[order], labels[order]
     _, height, width, _ = images.shape
@@ -208,12 +233,8 @@ def _tested_peaks(
                     p, nulls[size, scale, tolerance] = _tested(
                         family,
                         families,
-                        lambda peak: foreign_p(
-                            peak.members,
-                            np.flatnonzero(labels == peak.label),
-                            foreign_without(peak.members),
-                            independent_of,
-                        ),
+                        lambda peak: float(excess(linked(peak.members), peak.background)),
+                        look_foreign,
                     )
                     tested += [
                         (float(value), peak, scale)
@@ -224,7 +245,10 @@ def _tested_peaks(
 
 
 def _tested(
-    family: list[Peak], families: int, look_foreign: Callable[[Peak], float]
+    family: list[Peak],
+    families: int,
+    linked_z: Callable[[Peak], float],
+    look_foreign: Callable[[Peak], tuple[float, float]],
 ) -> tuple[NDArray[np.float64], Family]:
     """P-values (M,) of the peaks of one family, family-wise over all `families`, and the family as a null.
 
@@ -233,16 +257,20 @@ def _tested(
     """
     distinct = _distinct(family)
     counts = np.array([family[i].z ** 2 / 4 for i in distinct])
+    linked = np.array([linked_z(family[i]) ** 2 / 4 for i in distinct])
     p = np.ones(len(family))
+    strongest = np.argsort(-linked, kind="stable")
     for together, share in _TOGETHER.items():
         if together <= len(distinct):
-            clear = tail_of(counts[together:]).p_value(float(counts[together - 1]), together)
-            p[distinct[:together]] = np.minimum(p[distinct[:together]], clear * families / share)
+            first = [distinct[i] for i in strongest[:together]]
+            rest = linked[strongest[together - 1 :]]
+            clear = tail_of(rest[1:]).p_value(float(rest[0]), together)
+            p[first] = np.minimum(p[first], clear * families / share)
     if distinct:
-        first = family[distinct[0]]
-        alone = Family(tail_of(counts[1:]), families).p_value(first.z, look_foreign(first))
-        p[distinct[0]] = min(p[distinct[0]], alone)
-    return p, Family(tail_of(counts), families)
+        peak = family[distinct[0]]
+        others = Family(tail_of(counts[1:]), tail_of(linked[1:]), families)
+        p[distinct[0]] = min(p[distinct[0]], others.p_value(peak.z, linked_z(peak), *look_foreign(peak)))
+    return p, Family(tail_of(counts), tail_of(linked), families)
 
 
 def _distinct(family: list[Peak]) -> list[int]:

@@ -15,7 +15,7 @@ from bezoar.scan.functional.disagreement import Disagreement, foreign_p, pair_te
 from bezoar.scan.functional.patterns import DISPLACEMENTS, Peak, peaks_at, pixel_table
 from bezoar.scan.pattern_view import Family
 from bezoar.scan.result import Sensitivity
-from bezoar.scan.scene import Scene, distinct_of
+from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space
 
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -41,14 +41,14 @@ def patch_sensitivity(
     if not nulls:
         return Sensitivity(poison, None, "the images are too small to be mined for patterns")
     images, labels, n_labels = scene.images, scene.labels, len(scene.label_names)
-    usually_foreign, observations = scene.space.votes.margin > 0, distinct_of(scene)
+    usually_foreign = scene.space.votes.margin > 0
     _, height, width, _ = images.shape
 
     def look_foreign(
         peak: Peak, order: NDArray[np.int64], relabelled: NDArray[np.int32], foreign: NDArray[np.bool_]
     ) -> float:
         of_label = np.flatnonzero(relabelled == peak.label)
-        return foreign_p(np.sort(order[peak.members]), of_label, foreign, observations)
+        return foreign_p(np.sort(order[peak.members]), of_label, foreign, scene.independent_of)
 
     def found(count: int) -> bool:
         top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
@@ -66,14 +66,16 @@ def patch_sensitivity(
         peaks = peaks_at(
             pixel_table(part[order]),
             relabelled[order],
-            lambda members: observations(order[members]),
+            lambda members: scene.independent_of(order[members]),
             top - rows.start,
             left - columns.start,
             _SIZE,
         )
         return any(
             peak.independent >= _MIN_RECORDS
-            and nulls[peak.tolerance].p_value(peak.z, look_foreign(peak, order, relabelled, foreign))
+            and nulls[peak.tolerance].p_value(
+                peak.z, peak.z, look_foreign(peak, order, relabelled, foreign), alone=1.0
+            )
             <= p_value
             for peak in peaks
         )
