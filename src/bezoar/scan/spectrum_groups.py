@@ -2,6 +2,7 @@
 
 Planted records vote for each other: half of a label in poison looks at home there. So a group's own records have no vote, and
 the group is held against honest company, whose own have none either (as in `spectrum_carriers`, by the neighbours at hand).
+The p-value is no error rate by itself: a sub-class that stands apart gets a tiny one. `spectrum_carriers.examined` decides.
 """
 
 from __future__ import annotations
