@@ -22,10 +22,9 @@ from bezoar.scan.scene import Evidence, Scene, distinct_of
 from bezoar.scan.space import example
 
 _MIN_RECORDS = 5
-_FITS = 10
-_MINORITY = (
-    0.2  # of its label, that a spot set apart may hold: without most of a label, its rest lies among others
-)
+_FITS = 10  # of a spot to what it holds, at most
+# of its label, that a spot set apart may hold: without most of a label, its rest lies among others
+_MINORITY = 0.2
 _MOSTLY_TOLD = 0.5  # of a spot, from which it is not told again
 _SHOWN = 12
 

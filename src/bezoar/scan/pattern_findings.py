@@ -104,9 +104,8 @@ def wrong_labels(space: Space, carriers: NDArray[np.int64], excluded: NDArray[np
     sample, control = carriers[_spread(len(carriers), _ASKED)], others[_spread(len(others), _ASKED)]
     foreign = look_alikes(space, sample, excluded) != space.labels[sample]
     usual = look_alikes(space, control, excluded) != space.labels[control]
-    wronged: dict[
-        int, float
-    ] = {}  # share of a label's carriers whose label is wrong: the rest look foreign as often as others
+    # share of a label's carriers whose label is wrong: the rest look foreign as often as others
+    wronged: dict[int, float] = {}
     wrong = []
     for label in np.unique(space.labels[sample]).tolist():
         ours, theirs = foreign[space.labels[sample] == label], usual[space.labels[control] == label]

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.progress import track
+from bezoar.scan.functional.combination import fisher
 from bezoar.scan.functional.counts import Tail, excess, tail_of
 from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import TOLERANCES, Independence, Peak, peaks, pixel_table
 from bezoar.scan.functional.triggers import Trigger, recover
 
-Foreign = Callable[
-    [NDArray[np.int64]], NDArray[np.bool_]
-]  # records (M,) that look foreign, those given left out of the jury
+# which records (M,) look foreign, those given left out of the jury
+Foreign = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 
 WINDOWS = (
     (3, 1),
@@ -94,16 +94,10 @@ class Family:
         stand clear by such counts.
         """
         clear, by_company = self.linked.p_value(linked_z**2 / 4), self.tail.p_value(z**2 / 4)
-        p_value = min(clear / _TOGETHER[1], _jointly(clear, foreign) / _JOINT)
+        p_value = min(clear / _TOGETHER[1], fisher(clear, foreign) / _JOINT)
         if self.families * by_company <= _PROMISING:
-            p_value = min(p_value, _jointly(max(by_company, _LITTLE), alone) / _BY_COMPANY)
+            p_value = min(p_value, fisher(max(by_company, _LITTLE), alone) / _BY_COMPANY)
         return min(1.0, self.families * p_value)
-
-
-def _jointly(first: float, second: float) -> float:
-    """Fisher's combination of two p-values."""
-    both = max(first * second, 1e-300)
-    return float(both * (1 - np.log(both)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +178,8 @@ def _by_labels(
     for label in np.unique(labels[carriers]):
         of_label = np.flatnonzero(labels == label)
         rows = np.setdiff1d(carriers[labels[carriers] == label], pattern.peak.members)
-        if (
-            _MIN_RECORDS <= len(rows) < _CLASS_WIDE * len(of_label)
-        ):  # without most of its class, anything looks foreign
+        # without most of its class, anything looks foreign
+        if _MIN_RECORDS <= len(rows) < _CLASS_WIDE * len(of_label):
             p_values.append(foreign_p(rows, of_label, foreign, independent_of))
     p_value = min(p_values, default=1.0) * len(p_values) * _LOOKS / _BY_LABELS
     return replace(pattern, p_value=min(1.0, p_value) if p_values else 1.0)

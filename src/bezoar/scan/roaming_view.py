@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.progress import track
+from bezoar.scan.functional.combination import fisher
 from bezoar.scan.functional.counts import FEW, excess, family_wise
 from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import pixel_table
@@ -73,8 +74,7 @@ def _tested(groups: list[Group], look_foreign: Callable[[int], float]) -> list[t
             clear = float(family_wise(np.r_[z[i], others], 1)[0])
             joint = 1.0
             if z[i] > others.max() and clear <= _PROMISING:
-                both = max(clear * look_foreign(i), 1e-300)
-                joint = both * (1 - float(np.log(both)))
+                joint = fisher(clear, look_foreign(i))
             tested.append((min(1.0, 2 * len(groups) * min(clear, joint)), i))
     return sorted(tested, key=lambda item: (item[0], -groups[item[1]].independent))
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import combine_pvalues, norm
 
-from bezoar.scan.functional.combination import cauchy, holm, needed_alone
+from bezoar.scan.functional.combination import cauchy, fisher, holm, needed_alone
 
 
 @pytest.mark.parametrize("views", [1, 2, 4])
@@ -60,3 +60,8 @@ def test_what_one_view_needs_while_the_others_see_nothing(weight: float) -> None
 def test_holm_against_the_textbook() -> None:
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([])).shape == (0,)
+
+
+@pytest.mark.parametrize("pair", [(1.0, 1.0), (0.3, 0.02), (1e-9, 0.5), (0.0, 0.7)])
+def test_fishers_combination_is_that_of_scipy(pair: tuple[float, float]) -> None:
+    assert fisher(*pair) == pytest.approx(combine_pvalues(np.maximum(pair, 1e-300)).pvalue, rel=1e-2)

@@ -1,4 +1,4 @@
-"""Combining p-values of several views of the same records.
+"""Combining p-values of several views, or tests, of the same records.
 
 The Cauchy combination (Liu and Xie 2020, arXiv 1808.09011) is valid under any dependence in the far tail, and one small
 p-value among many large ones keeps its weight: with V views it costs a factor of about V. A p-value of 1 would outweigh
@@ -32,6 +32,12 @@ def cauchy(p_values: NDArray[np.float64], weights: NDArray[np.float64] | None = 
     score = np.average(scores, axis=0, weights=weights)
     small = score > 1e8
     return np.where(small, 1 / (np.pi * np.where(small, score, 1.0)), 0.5 - np.arctan(score) / np.pi)
+
+
+def fisher(first: float, second: float) -> float:
+    """Fisher's combination (1932) of two independent p-values in [0, 1]."""
+    both = max(first * second, 1e-300)
+    return float(both * (1 - np.log(both)))
 
 
 def needed_alone(alpha: float, weight: float) -> float:

@@ -32,9 +32,8 @@ TOLERANCES = (8.0, 20.0)  # grey levels (RMS) within which two patches are the s
 DISPLACEMENTS = (3, 5)  # pixels: where the same patch must be rare
 _COUNTED = 2000  # records whose likeness is looked at pair by pair
 NEAR_DUPLICATE = 0.9  # correlation of thumbnails above which two records count once
-LOOK_ALIKES = (
-    16  # nearest near-duplicates of a record that are asked for: about as many as a track has frames
-)
+# nearest near-duplicates of a record that are asked for: about as many as a track has frames
+LOOK_ALIKES = 16
 _NEARLY_ALL = 7 / 8  # of them, from which a group holds all of what looks so
 MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
 MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
