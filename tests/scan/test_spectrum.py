@@ -16,7 +16,7 @@ from bezoar.scan.canvas import load_canvas
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.patterns import by_likeness, thumbnails
 from bezoar.scan.functional.spectrum import Planes, Whitenings
-from bezoar.scan.result import Sensitivity, Severity
+from bezoar.scan.result import Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.sensitivity import RATES
 from bezoar.scan.space import build_space
@@ -60,12 +60,6 @@ def blended(images: Pixels, labels: Labels, count: int, opacity: float, seed: in
     return rows
 
 
-@pytest.fixture
-def no_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would have been noticed takes several times as long as all else."""
-    monkeypatch.setattr(spectrum_view, "_sensitivity", lambda *_: Sensitivity("noise", None, "not tried"))
-
-
 def seen(images: Pixels, labels: Labels, features: Features) -> Evidence:
     data = dataset(images, labels, NAMES)
     space = build_space(features, np.arange(len(labels)), labels, len(NAMES))
@@ -99,7 +93,6 @@ def with_a_camera_of_its_own(images: Pixels, labels: Labels, rng: np.random.Gene
     return rows
 
 
-@pytest.mark.usefixtures("no_canaries")
 @pytest.mark.parametrize(
     ("seed", "count"), [(0, 20), (1, 20), (0, 200)]
 )  # 200: more than the label itself has
@@ -116,7 +109,6 @@ def test_noise_blended_into_relabelled_records_is_found_with_all_of_them(seed: i
     assert np.delete(evidence.p_values, TARGET).min() > 0.01
 
 
-@pytest.mark.usefixtures("no_canaries")
 def test_many_carriers_are_found_with_an_encoder_to_which_honest_company_looks_foreign_too() -> None:
     images, labels, features = world(1, blur=1.4)
     rows = blended(images, labels, EACH // 2, 0.2, 1)
@@ -128,14 +120,14 @@ def test_honest_records_hold_no_signal_and_the_view_says_which_blend_it_would_ha
     evidence = seen(*world(0))
     assert not evidence.findings
     assert evidence.p_values.min() > 0.01
-    (noticed,) = evidence.sensitivity
+    (canary,) = evidence.canaries
+    noticed = canary()
     assert "blended" in noticed.poison
     assert noticed.smallest_rate is None or noticed.smallest_rate in RATES
     # twenty of a thousand are found (above): a view that says it would miss 5 % undersells itself
     assert noticed.smallest_rate is not None
 
 
-@pytest.mark.usefixtures("no_canaries")
 def test_of_groups_that_overlap_the_clearer_one_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels, features = world(1)
     rows = np.flatnonzero(labels == TARGET)
@@ -155,7 +147,6 @@ def test_of_groups_that_overlap_the_clearer_one_is_reported(monkeypatch: pytest.
     assert [finding.records.tolist() for finding in found] == [tight.rows.tolist(), apart.rows.tolist()]
 
 
-@pytest.mark.usefixtures("no_canaries")
 @pytest.mark.parametrize(
     ("change", "like_another"),
     [(darker, False), (with_a_glyph, True), (with_a_camera_of_its_own, False)],
@@ -173,7 +164,6 @@ def test_a_variant_of_a_class_is_no_poison(change: Change, like_another: bool) -
 
 
 @pytest.mark.real
-@pytest.mark.usefixtures("no_canaries")
 def test_a_smooth_blend_is_found_on_about_half_of_a_label_of_real_signs(packs: Path) -> None:
     sample = load(PACKS["gtsrb"], 2500, 11, packs).train
     attack = Blended(target=10, pattern="smooth", pattern_seed=970467423)

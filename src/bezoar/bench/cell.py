@@ -30,7 +30,6 @@ from bezoar.embed import Encoder, Fitted
 from bezoar.errors import UsageError
 from bezoar.scan.pipeline import scan
 from bezoar.scan.result import ScanResult, Status
-from bezoar.scan.text_pipeline import scan_text
 
 Outcome = dict[str, Any]
 _NOT_SCORES = ("key", "label", "readable", "finding", "flagged")
@@ -72,7 +71,7 @@ def _attacked(task: Task, sample: Sample, packs: Path | None, scratch: Path) -> 
     if not task.scanned or failed_to_take(trial.outcome):
         return {"status": "trained", **trial.outcome}
     copy, encoder = trial.copy, trial.encoder
-    result = _scan(cell, copy.dataset, None if encoder is None else Fitted(encoder))
+    result = _scan(cell, copy.dataset, None if encoder is None else Fitted(encoder), canaries=False)
     planted, cover = truth_mask(copy.truth, copy.dataset), cover_mask(copy.truth, copy.dataset)
     return {**trial.outcome, **against_truth(result, planted, cover)}
 
@@ -132,11 +131,11 @@ def _counted(result: ScanResult) -> dict[str, list[int]]:
     return counts
 
 
-def _scan(cell: Cell, dataset: Dataset, encoder: Encoder | None = None) -> ScanResult:
-    """Without a cache: no cell may profit from another."""
-    if dataset.modality == "text":
-        return scan_text(dataset, seed=cell.seed, depth=cell.depth)
-    return scan(dataset, encoder=encoder or "default", depth=cell.depth, seed=cell.seed)
+def _scan(
+    cell: Cell, dataset: Dataset, encoder: Encoder | None = None, *, canaries: bool = True
+) -> ScanResult:
+    """Without a cache: no cell may profit from another. Canaries find nothing: attacks are scanned without them."""
+    return scan(dataset, encoder=encoder or "default", depth=cell.depth, seed=cell.seed, canaries=canaries)
 
 
 def _peak_mib() -> int | None:

@@ -69,6 +69,7 @@ def inspection_version() -> str:
     return _version(_INSPECTION_PACKAGES, _INSPECTION_MODULES, _CALIBRATION)
 
 
+@cache
 def _version(packages: tuple[str, ...], modules: tuple[str, ...], data: str | None = None) -> str:
     root = Path(bezoar.__file__).parent
     files = [path for package in packages for path in sorted((root / package).rglob("*.py"))]

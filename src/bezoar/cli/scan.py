@@ -102,9 +102,9 @@ def command(
         seed=seed,
         alpha=alpha,
         group=group,
+        source=source_column,
         trusted=clean,
         cache=cache,
-        **({} if source_column is None else {"source": source_column}),
     )
     if out is not None:
         write_scan(result, out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,7 +55,8 @@ def neighbours(scene: Scene, alpha: float) -> Evidence:
             "mahalanobis_p": space.outlier_p,
         },
         (
-            relabel_sensitivity(
+            partial(
+                relabel_sensitivity,
                 space,
                 needed_alone(alpha, ANOTHER_VIEW) / _FAMILIES,
                 generator(scene.seed, "canaries", "relabelled"),

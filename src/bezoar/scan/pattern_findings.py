@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,10 +48,9 @@ def patterns(scene: Scene, alpha: float) -> Evidence:
         if finding.severity is Severity.POISON and finding.p_value is not None:
             marked = np.unique(scene.labels[np.isin(scene.space.records, finding.records)])
             p_values[marked] = np.minimum(p_values[marked], finding.p_value)
-    noticed = patch_sensitivity(
-        scene, mined.families, needed_alone(alpha, FIRST_VIEW), generator(scene.seed, "canaries")
-    )
-    return Evidence("patterns", p_values, findings, sensitivity=(noticed,))
+    level, rng = needed_alone(alpha, FIRST_VIEW), generator(scene.seed, "canaries")
+    canary = partial(patch_sensitivity, scene, mined.families, level, rng)
+    return Evidence("patterns", p_values, findings, canaries=(canary,))
 
 
 def foreign_without(space: Space, members: NDArray[np.int64]) -> NDArray[np.bool_]:

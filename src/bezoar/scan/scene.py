@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,7 +75,7 @@ class Evidence:
         findings: candidates with a p-value of at most alpha; severity `poison` where the view would call them planted
             (the combination over views may still take them back to `review`).
         scores: columns of the score table, each float64 (M,), higher = more suspicious, NaN where there is none.
-        sensitivity: what this view would have noticed on this dataset.
+        canaries: each says, when called, what this view would have noticed on this dataset; that takes as long as looking does.
 
     """
 
@@ -82,7 +83,7 @@ class Evidence:
     p_values: NDArray[np.float64]
     findings: tuple[Finding, ...] = ()
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    sensitivity: tuple[Sensitivity, ...] = ()
+    canaries: tuple[Callable[[], Sensitivity], ...] = ()
 
 
 def distinct_of(scene: Scene) -> Independence:

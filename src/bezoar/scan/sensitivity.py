@@ -111,13 +111,19 @@ def relabel_sensitivity(space: Space, alpha: float, rng: np.random.Generator) ->
     return smallest_found(poison, how, len(space.labels), found, most=int(sizes.max()) // 2)
 
 
-def smallest_noticed(poison: str, how: str, n: int, found: Callable[[int], bool]) -> Sensitivity:
-    """As `smallest_found`, where trials are expensive: the rates are bisected, as if a higher rate were never harder to find."""
-    low, high, smallest = 0, len(RATES), None
+def smallest_found(
+    poison: str, how: str, n: int, found: Callable[[int], bool], *, most: int | None = None
+) -> Sensitivity:
+    """The smallest of `RATES` of `n` records at which `found(count)` holds in 19 of 20 trials.
+
+    The rates are bisected, as if a higher one were never harder to find; those of more than `most` records are left out.
+    """
+    rates = [rate for rate in RATES if most is None or rate * n <= most]
+    low, high, smallest = 0, len(rates), None
     while low < high:
         middle = (low + high) // 2
-        if _mostly_found(found, max(1, round(RATES[middle] * n))):
-            smallest, low = RATES[middle], middle + 1
+        if _mostly_found(found, max(1, round(rates[middle] * n))):
+            smallest, low = rates[middle], middle + 1
         else:
             high = middle
     return Sensitivity(poison, smallest, f"{how}: found in at least {_NEEDED} of {_TRIALS} trials")
@@ -133,24 +139,6 @@ def _mostly_found(found: Callable[[int], bool], count: int) -> bool:
         else:
             misses += 1
     return False
-
-
-def smallest_found(
-    poison: str, how: str, n: int, found: Callable[[int], bool], *, most: int | None = None
-) -> Sensitivity:
-    """The smallest of `RATES` of `n` records at which `found(count)` holds in 19 of 20 trials, from the largest down.
-
-    Rates of more than `most` records are left out.
-    """
-    smallest = None
-    for rate in RATES:
-        count = max(1, round(rate * n))
-        if most is not None and count > most:
-            continue
-        if not _mostly_found(found, count):
-            break
-        smallest = rate
-    return Sensitivity(poison, smallest, f"{how}: found in at least {_NEEDED} of {_TRIALS} trials")
 
 
 def _neighbourhood(length: int, start: int) -> slice:

@@ -22,7 +22,7 @@ from bezoar.scan.result import Depth, Finding, ScanResult, Sensitivity, Severity
 from bezoar.scan.scene import Evidence
 from bezoar.scan.sources import source_findings
 from bezoar.scan.text_view import TextScene, label_errors, triggers
-from bezoar.scan.verdict import MIN_USABLE, judged, planted_mask
+from bezoar.scan.verdict import MIN_USABLE, WITHOUT_CANARIES, judged, planted_mask
 
 _KEPT_CHARACTERS = 20_000  # of one text in memory, half from either end: what tokens and encoders look at
 _EXCLUDED = (
@@ -41,6 +41,7 @@ def scan_text(
     trusted: Dataset | None = None,
     depth: Depth | str = Depth.STANDARD,
     encoder: TextEncoder | None = None,
+    canaries: bool = True,
 ) -> ScanResult:
     """Look for planted records in a text dataset.
 
@@ -53,6 +54,7 @@ def scan_text(
         trusted: not supported for texts: UsageError.
         depth: "quick" leaves out the encoder and its label errors.
         encoder: what turns texts into features; TF-IDF reduced by an SVD by default.
+        canaries: whether to say what would have been noticed (see `scan`).
 
     Raises InputError when the dataset holds no texts, no labels or a single class.
 
@@ -70,6 +72,8 @@ def scan_text(
     for name, view in views.items():
         with _timed(seconds, name):
             evidence.append(view(scene, alpha))
+    with _timed(seconds, "canaries"):
+        noticed = tuple(canary() for view in evidence for canary in view.canaries if canaries)
     findings = judged(evidence[:1], alpha, len(dataset))
     planted = planted_mask(findings, len(dataset))
     for finding in (finding for view in evidence[1:] for finding in view.findings):
@@ -91,7 +95,7 @@ def scan_text(
         encoder=(encoder or TfidfSvd()).name,
         seed=seed,
         version=bezoar.__version__,
-        verdict=_verdict(findings, scene, alpha, evidence[0].sensitivity),
+        verdict=_verdict(findings, scene, alpha, noticed),
         findings=tuple(findings),
         unreadable=(),
         scores=_scores(dataset, scene, evidence, findings),
@@ -217,6 +221,8 @@ def _verdict(
     if usable < MIN_USABLE or usable < n / 2:
         words = f"Only {usable} of {n} records are labelled texts: too few to call this dataset clean."
         return Verdict(Status.UNDECIDED, alpha, words, sensitivity)
+    if not sensitivity:
+        return Verdict(Status.UNDECIDED, alpha, WITHOUT_CANARIES)
     noticed = sensitivity[0]
     if noticed.smallest_rate is None:
         words = f"Nothing planted was found, but not even {noticed.poison}, on 5 % of the records would have been noticed."

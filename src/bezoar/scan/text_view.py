@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def triggers(scene: TextScene, alpha: float) -> Evidence:
         p_values,
         tuple(_planted(test, scene) for test in tests),
         {"trigger": score},
-        (_sensitivity(scene, alpha / n_tests),),
+        (partial(_sensitivity, scene, alpha / n_tests),),
     )
 
 

@@ -19,6 +19,7 @@ from bezoar.scan.scene import Evidence
 from bezoar.scan.space import Space
 
 MIN_USABLE = 200  # fewer records cannot carry a verdict
+WITHOUT_CANARIES = "Nothing planted was found, but what would have been noticed was not measured."
 _LEAST_AGREEMENT = 0.1  # of the way from chance to perfect, that neighbours must agree with the labels
 _MOSTLY_EXPLAINED = 0.5  # a finding that an earlier one explains to this share is not told twice
 _EXCLUDED_BY_NO_VIEW = (
@@ -110,6 +111,8 @@ def _undecided(space: Space, n: int, sensitivity: tuple[Sensitivity, ...]) -> st
         return f"Only {usable} of {n} records are readable and labelled: too few to call this dataset clean."
     if not _labels_mean_something(space):
         return "To this encoder the labels look random, so relabelled records could not stand out: try another encoder."
+    if not sensitivity:
+        return WITHOUT_CANARIES
     if sensitivity[0].smallest_rate is None:
         return f"Nothing planted was found, but not even {sensitivity[0].poison}, on 5 % of the records would have been noticed."
     return None
