@@ -16,7 +16,6 @@ from scipy.stats import binom
 from bezoar.scan.flood_view import Crowd, crowds_of, label_around
 from bezoar.scan.functional.counts import excess, tail_of
 from bezoar.scan.functional.near_duplicates import collisions_within_labels
-from bezoar.scan.functional.patterns import thumbnails
 from bezoar.scan.result import Finding, Severity
 from bezoar.scan.scene import Evidence, Scene, distinct_of
 from bezoar.scan.space import example
@@ -34,7 +33,7 @@ Spot = tuple[float, NDArray[np.int64], int, int]  # p-value, rows, label around 
 def collisions(scene: Scene, alpha: float) -> Evidence:
     """Crowds of unlike records in one spot among a foreign label: much larger than this dataset's others, or set apart."""
     space = scene.space
-    group = collisions_within_labels(space.unit, thumbnails(scene.images), space.neighbours, scene.labels)
+    group = collisions_within_labels(space.unit, scene.thumbs, space.neighbours, scene.labels)
     crowds = crowds_of(group, scene)
     p_values, findings, told = np.ones(len(scene.label_names)), [], np.zeros(len(scene.labels), dtype=bool)
     for p_value, rows, around, linked in [*_much_larger(scene, crowds), *_set_apart(scene, crowds)]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bezoar.scan.functional.counts import excess, tail_of
 from bezoar.scan.functional.near_duplicates import groups_within_labels, surroundings
-from bezoar.scan.functional.patterns import NEAR_DUPLICATE, thumbnails
+from bezoar.scan.functional.patterns import NEAR_DUPLICATE
 from bezoar.scan.result import Finding, Picture, Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.space import example
@@ -30,7 +30,7 @@ _SHOWN = 12
 
 def floods(scene: Scene, alpha: float) -> Evidence:
     """Crowds of near-duplicates that are much larger than this dataset's others: poison if among a foreign label."""
-    thumbs = thumbnails(scene.images)
+    thumbs = scene.thumbs
     crowds = crowds_of(groups_within_labels(thumbs, scene.space.neighbours, scene.labels), scene)
     foreign = [crowd for crowd in crowds if crowd.around is not None]
     p_values, findings = np.ones(len(scene.label_names)), []

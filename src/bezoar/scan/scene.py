@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class Trusted:
     calibration_labels: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
     """The M readable, labelled images of a dataset, as every view sees them.
 
@@ -62,6 +63,19 @@ class Scene:
         """Label of each row, int32 (M,)."""
         return self.space.labels
 
+    @cached_property
+    def thumbs(self) -> NDArray[np.float32]:
+        """Thumbnails of the images, (M, T); see `patterns.thumbnails`."""
+        return thumbnails(self.images)
+
+    @cached_property
+    def totals(self) -> NDArray[np.uint32]:
+        """The sum of the images of each label, (K, H, W, 3)."""
+        totals = np.zeros((len(self.label_names), *self.images.shape[1:]), dtype=np.uint32)
+        for label in np.unique(self.labels):
+            totals[label] = self.images[self.labels == label].sum(axis=0, dtype=np.uint32)
+        return totals
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -90,4 +104,4 @@ def distinct_of(scene: Scene) -> Independence:
     """How many observations rows are where whole classes may look alike (see `by_company`); named groups count once."""
     if scene.grouped:
         return scene.independent_of
-    return by_company(scene.independent_of, thumbnails(scene.images), scene.space.neighbours)
+    return by_company(scene.independent_of, scene.thumbs, scene.space.neighbours)

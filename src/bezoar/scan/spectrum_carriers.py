@@ -233,14 +233,11 @@ def _unlike(
     chosen without regard to what they show.
     """
     pool = np.flatnonzero(np.isin(scene.labels, np.r_[label, looks]))
-    thumbs = thumbnails(scene.images[pool])
+    thumbs = scene.thumbs[pool]
     if (looks != label).any():
-        honest = pool[~mask[pool]]
-        usual = class_means(scene.images[honest], scene.labels[honest])
-        share = np.bincount(looks, minlength=len(usual)) / len(looks)
-        signal = scene.images[carriers].mean(axis=0) - np.einsum("k,khwc->hwc", share, usual)
-        cleaned = np.clip(scene.images[carriers] - signal, 0, 255).round().astype(np.uint8)
-        thumbs[mask[pool]] = thumbnails(cleaned)
+        carried = scene.images[carriers]
+        signal = carried.mean(axis=0) - _usual(scene, label, carried, looks)
+        thumbs[mask[pool]] = thumbnails(np.clip(carried - signal, 0, 255).round().astype(np.uint8))
     some = np.flatnonzero(mask[pool])[:_ASKED]
     cosines = thumbs[some] @ thumbs.T
     cosines[np.arange(len(some)), some] = -2.0
@@ -248,3 +245,18 @@ def _unlike(
     nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     chance = (len(carriers) - 1) / (len(pool) - 1)
     return bool(mask[pool][nearest].mean() - chance <= _ALIKE * (1 - chance))
+
+
+def _usual(
+    scene: Scene, label: int, carried: NDArray[np.uint8], looks: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """The mean image (H, W, 3) of the labels in `looks` (n,), as often as they are there, without those `carried` by `label`."""
+    count = np.bincount(scene.labels, minlength=len(scene.totals))
+    count[label] -= len(carried)
+    mean = np.zeros(scene.images.shape[1:])
+    for look, times in zip(*np.unique(looks, return_counts=True), strict=True):
+        total = scene.totals[look].astype(np.float64)
+        if look == label:
+            total -= carried.sum(axis=0, dtype=np.float64)
+        mean += times / len(looks) * total / max(count[look], 1)
+    return mean

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from bezoar.scan.functional.areas import area_means
 from bezoar.scan.functional.counts import excess
 
 Independence = Callable[[NDArray[np.int64]], int]
@@ -38,6 +39,7 @@ _NEARLY_ALL = 7 / 8  # of them, from which a group holds all of what looks so
 MOST_ISOLATED = 0.05  # share of records, the most isolated ones, that are compared at a position
 MAX_COMPARED = 2048  # records compared at a position at most (bounds time and memory)
 MIN_COUNT = 4  # smaller groups say nothing
+_TRANSPOSED = 64  # images that are turned at a time: they stay in the processor's cache
 _BLOCK = 300  # records of several labels that are compared in one product
 
 
@@ -72,18 +74,26 @@ def pixel_table(images: NDArray[np.uint8], scale: int = 1) -> Table:
     """Position-major copy of images (N, H, W, C), shrunk by an integer factor, with a replicated border."""
     n, h, w, channels = images.shape
     h, w = h // scale, w // scale
-    small = images
-    if scale > 1:
-        total = np.zeros((n, h, w, channels), dtype=np.float32)
-        for y in range(scale):  # far faster than a mean over two axes of blocks
-            for x in range(scale):
-                total += images[:, y : h * scale : scale, x : w * scale : scale]
-        small = (total / scale**2).round().astype(np.uint8)
     table = np.empty((h + 2, w + 2, channels, n), dtype=np.uint8)
-    table[1:-1, 1:-1] = small.transpose(1, 2, 3, 0)
+    for start in range(0, n, _TRANSPOSED):
+        block = images[start : start + _TRANSPOSED, : h * scale, : w * scale]
+        turned = np.ascontiguousarray(block.reshape(len(block), -1).T)
+        turned = turned.reshape(h * scale, w * scale, channels, len(block))
+        table[1:-1, 1:-1, :, start : start + _TRANSPOSED] = _shrunk(turned, scale)
     table[0], table[-1] = table[1], table[-2]
     table[:, 0], table[:, -1] = table[:, 1], table[:, -2]
     return table
+
+
+def _shrunk(turned: Table, scale: int) -> Table:
+    """Means over squares of position-major pixels (H, W, C, N)."""
+    if scale == 1:
+        return turned
+    total = np.zeros_like(turned[::scale, ::scale], dtype=np.uint32)
+    for y in range(scale):
+        for x in range(scale):
+            total += turned[y::scale, x::scale]
+    return np.asarray((total / scale**2).round(), dtype=np.uint8)
 
 
 def thumbnails(images: NDArray[np.uint8], side: int = 8) -> NDArray[np.float32]:
@@ -93,11 +103,7 @@ def thumbnails(images: NDArray[np.uint8], side: int = 8) -> NDArray[np.float32]:
     """
     n, h, w, _ = images.shape
     side = min(side, h, w)
-    rows = np.linspace(0, h, side + 1).astype(int)
-    cols = np.linspace(0, w, side + 1).astype(int)
-    sums = np.add.reduceat(np.add.reduceat(images, rows[:-1], axis=1, dtype=np.float32), cols[:-1], axis=2)
-    area = np.outer(np.diff(rows), np.diff(cols))[None, :, :, None]
-    flat = (sums / area).reshape(n, -1).astype(np.float32)
+    flat = area_means(images, side, side).reshape(n, -1)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(length, 1e-6), dtype=np.float32)

@@ -8,7 +8,8 @@ patches are left out, and the group sizes that this dataset's own patches reach 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ _COMPARED = 6000  # patches of a label that are compared, the most isolated ones
 _GROUPS = 5  # disjoint groups taken per label and tolerance
 _BLOCK = 1024
 _MIN_COUNT = 4
+_ABREAST = 8  # places next to each other that are compared in one product
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +129,50 @@ def nearest_places(table: Table, patch: NDArray[np.float32]) -> tuple[NDArray[np
 
     Unlike mining, this looks at every place: a patch next to an edge of the scene is not among the most isolated ones.
     """
-    height, width, n = table.shape[0] - 2, table.shape[1] - 2, table.shape[-1]
+    width, n = table.shape[1] - 2, table.shape[-1]
     best = np.full(n, np.inf, dtype=np.float32)
     where = np.zeros(n, dtype=np.int64)
-    wanted = patch[..., None].round().astype(np.int16)
-    for top in range(height - SIZE + 1):
-        for left in range(width - SIZE + 1):
-            shown = table[top + 1 : top + 1 + SIZE, left + 1 : left + 1 + SIZE].astype(np.int16)
-            squared = np.square(shown - wanted, dtype=np.int32).mean(axis=(0, 1, 2), dtype=np.float32)
-            closer = squared < best
-            best[closer] = squared[closer]
-            where[closer] = top * width + left
-    return np.sqrt(best), np.stack(np.divmod(where, width), axis=1)
+    for top, squared in enumerate(_squared_distances(table, patch.round().astype(np.float32))):
+        left = squared.argmin(axis=0)
+        least = squared[left, np.arange(n)]
+        closer = least < best
+        best[closer] = least[closer]
+        where[closer] = top * width + left[closer]
+    return np.sqrt(best / patch.size), np.stack(np.divmod(where, width), axis=1)
+
+
+def _squared_distances(table: Table, patch: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Row by row of places, the sums of squared differences (lefts, N): squares of what is shown and wanted, less their products.
+
+    All are sums of whole numbers below 2**24, so exact. Products are taken for a few places at a time, of a few pixels more than
+    a patch has.
+    """
+    _, width, channels, n = table.shape
+    lefts = width - 2 - SIZE + 1
+    lines: deque[NDArray[np.float32]] = deque(maxlen=SIZE)
+    squares: deque[NDArray[np.float32]] = deque(maxlen=SIZE)
+    for line in table[1:-1, 1:-1]:
+        pixels = line.astype(np.float32)
+        square = np.square(pixels).sum(axis=1)
+        lines.append(pixels.reshape(-1, n))
+        squares.append(np.sum([square[shift : shift + lefts] for shift in range(SIZE)], axis=0))
+        if len(lines) < SIZE:
+            continue
+        apart = np.sum(squares, axis=0) + np.square(patch).sum()
+        for left in range(0, lefts, _ABREAST):
+            some = min(_ABREAST, lefts - left)
+            seen = slice(left * channels, (left + some + SIZE - 1) * channels)
+            for wanted, shown in zip(patch, lines, strict=True):
+                apart[left : left + some] -= 2 * _shifted(wanted, some) @ shown[seen]
+        yield apart
+
+
+def _shifted(wanted: NDArray[np.float32], some: int) -> NDArray[np.float32]:
+    """One line (SIZE, C) of a patch at `some` places next to each other, a row each."""
+    rows = np.zeros((some, some + SIZE - 1, wanted.shape[1]), dtype=np.float32)
+    for place in range(some):
+        rows[place, place : place + SIZE] = wanted
+    return rows.reshape(some, -1)
 
 
 def _groups_of(

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.fft import dct, dctn, idctn
 from scipy.linalg import cholesky, solve_triangular
 
+from bezoar.scan.functional.areas import area_means
+
 SIDE = 32  # images are averaged down to at most this side: it bounds the covariance
 _SHRINKAGE = 0.1  # towards the covariance that is diagonal in cosine space (natural images' nearly is)
 FOLDS = 16  # of labels, at most
@@ -28,17 +30,10 @@ def planes(images: NDArray[np.uint8]) -> Planes:
     """Images (N, H, W, 3) averaged down to at most SIDE a side, as opponent colours (N, 3, h * w), grey levels."""
     n, height, width, _ = images.shape
     h, w = min(SIDE, height), min(SIDE, width)
-    rows = np.linspace(0, height, h + 1).astype(int)
-    columns = np.linspace(0, width, w + 1).astype(int)
-    area = np.outer(np.diff(rows), np.diff(columns)).astype(np.float32)[None, :, :, None]
     out = np.empty((n, 3, h * w), dtype=np.float32)
     for start in range(0, n, 1024):  # a whole copy in floats would be four times the images
         block = images[start : start + 1024]
-        if (h, w) != (height, width):
-            sums = np.add.reduceat(block, rows[:-1], axis=1, dtype=np.float32)
-            small = np.add.reduceat(sums, columns[:-1], axis=2) / area
-        else:
-            small = block.astype(np.float32)
+        small = block.astype(np.float32) if (h, w) == (height, width) else area_means(block, h, w)
         colours = small.reshape(len(block), h * w, 3) @ _OPPONENT.T.astype(np.float32)
         out[start : start + 1024] = colours.transpose(0, 2, 1)
     return out
