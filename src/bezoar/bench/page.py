@@ -184,7 +184,8 @@ def _attacks(summary: Json) -> str:
         "TPR",
         "FPR",
     )
-    return table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)  # fmt: skip
+    times = "The last two columns are median times. Newer scans of attacks plant no canaries, which find nothing and take time."
+    return f"{times}\n\n" + table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)
 
 
 def _ranks(summary: Json) -> str:
