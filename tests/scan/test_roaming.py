@@ -60,6 +60,29 @@ def test_every_place_is_looked_at_for_a_known_patch() -> None:
     assert distance[4:].min() > 20
 
 
+@pytest.mark.parametrize(("side", "n", "channels"), [(3, 5, 3), (11, 70, 3), (12, 9, 1), (13, 0, 3)])
+def test_the_nearest_place_is_the_first_of_the_nearest(side: int, n: int, channels: int) -> None:
+    rng = np.random.default_rng(side)
+    table = rng.choice(
+        np.array([0, 90, 255], np.uint8), (side + 2, side + 2, channels, n)
+    )  # so that places tie
+    patch = rng.uniform(0, 255, (SIZE, SIZE, channels)).astype(np.float32)
+    distance, place = nearest_places(table, patch)
+    inner, each = table[1:-1, 1:-1].astype(np.int64), range(side - SIZE + 1)
+    every = np.array(
+        [
+            [
+                np.square(inner[y : y + SIZE, x : x + SIZE] - patch.round()[..., None]).sum((0, 1, 2))
+                for x in each
+            ]
+            for y in each
+        ]
+    ).reshape(len(each) ** 2, n)
+    first = every.argmin(axis=0)
+    np.testing.assert_array_equal(place, np.stack(np.divmod(first, len(each)), axis=1))
+    np.testing.assert_allclose(distance, np.sqrt(every[first, np.arange(n)] / patch.size), rtol=1e-6)
+
+
 def test_a_flat_patch_says_nothing() -> None:
     images = backgrounds(20)
     flat = stamp(images, np.full((SIZE, SIZE, 3), 255, np.uint8), 10, 10)

@@ -106,6 +106,16 @@ def test_random_labels_leave_the_scan_undecided() -> None:
     assert bezoar.scan(dataset(images, shuffled), encoder=Oracle()).verdict.status is Status.UNDECIDED
 
 
+def test_nothing_is_called_clean_without_canaries() -> None:
+    images, labels = _signs()
+    with_canaries, without = (
+        bezoar.scan(dataset(images, labels), encoder=Oracle(), canaries=canaries).verdict
+        for canaries in (True, False)
+    )
+    assert (with_canaries.status, without.status) == (Status.CLEAN, Status.UNDECIDED)
+    assert "not measured" in without.summary
+
+
 @pytest.mark.parametrize("side", [1, 2, 4, 7])
 def test_tiny_images_are_scanned_without_the_pattern_view(side: int) -> None:
     images = np.random.default_rng(side).integers(0, 256, (240, side, side, 3)).astype(np.uint8)

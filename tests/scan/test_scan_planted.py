@@ -154,6 +154,16 @@ def test_the_same_seed_gives_the_same_result(
     assert result.scores.equals(again.scores)
 
 
+def test_without_canaries_the_same_is_found(
+    planted_scan: tuple[Dataset, NDArray[np.bool_], ScanResult],
+) -> None:
+    data, _, result = planted_scan
+    quicker = bezoar.scan(data, encoder=Mosaic(), seed=3, canaries=False)
+    assert quicker.verdict.sensitivity == ()
+    assert quicker.scores.equals(result.scores)
+    assert quicker.verdict.status is result.verdict.status
+
+
 def test_the_order_of_records_does_not_matter(
     planted_scan: tuple[Dataset, NDArray[np.bool_], ScanResult],
 ) -> None:

@@ -44,6 +44,16 @@ def test_honest_texts_are_clean_and_say_what_would_have_been_noticed(tmp_path: P
     assert result.verdict.sensitivity[0].smallest_rate is not None
 
 
+def test_without_canaries_the_same_is_found_and_nothing_is_called_clean(tmp_path: Path) -> None:
+    texts, labels = corpus()
+    honest = scan_text(dataset(tmp_path, texts, labels), canaries=False)
+    assert (honest.verdict.status, honest.verdict.sensitivity) == ("undecided", ())
+    rows = plant(texts, labels, "cf", 25)
+    planted = scan_text(dataset(tmp_path, texts, labels), canaries=False)
+    assert planted.verdict.status == "poisoned"
+    assert sorted(np.flatnonzero(planted.flagged)) == sorted(rows)
+
+
 def test_few_texts_or_meaningless_labels_are_undecided(tmp_path: Path) -> None:
     texts, labels = corpus(150)
     assert scan_text(dataset(tmp_path, texts, labels)).verdict.status == "undecided"

@@ -10,6 +10,7 @@ import platform
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ _MEMORY = Path("/proc/self/status")
 def measure(task: Task, packs: Path | None) -> Outcome:
     """What came of it: JSON values. `status` is "measured", "impossible" with a `reason`, or "trained": without a scan.
 
-    Peak memory is that of this process so far: measure each cell in a process of its own.
+    Peak memory is that of this process so far, imports included: measure each cell in a process of its own.
     """
     cell, start, cpu = task.cell, time.perf_counter(), time.process_time()
     sample = load(PACKS[cell.pack], cell.records, cell.seed, packs)
@@ -48,7 +49,7 @@ def measure(task: Task, packs: Path | None) -> Outcome:
             case "clean":
                 outcome = _clean(cell, sample.train)
             case "power":
-                outcome = {"canaries": canaries(sample.train, cell.seed, lambda data: _scan(cell, data))}
+                outcome = {"canaries": canaries(sample.train, cell.seed, partial(_scan, cell))}
             case _:
                 outcome = _attacked(task, sample, packs, Path(scratch))
     outcome.setdefault("status", "measured")

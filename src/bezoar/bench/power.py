@@ -17,7 +17,7 @@ from bezoar.scan.canvas import canvas_size
 from bezoar.scan.result import ScanResult, Sensitivity, Status
 from bezoar.seeds import generator
 
-Scan = Callable[[Dataset], ScanResult]
+Scan = Callable[..., ScanResult]  # of a dataset, and of `canaries`
 Planted = tuple[Dataset, np.ndarray[Any, np.dtype[np.bool_]]]
 _PATCH = 3  # side, pixels of the scan's canvas, as the scan's statement counts them
 _LEAST_FLAGGED = 0.5  # of the planted records, for what was planted to be found
@@ -41,7 +41,7 @@ def _trial(dataset: Dataset, kind: Sensitivity, seed: int, scan: Scan) -> dict[s
         return {**entry, "found": None}
     count = max(1, round(kind.smallest_rate * len(dataset)))
     copy, planted = plant(dataset, count, generator(seed, "bench", "canary", kind.poison))
-    result = scan(copy)
+    result = scan(copy, canaries=False)
     flagged = result.flagged
     enough = flagged[planted].sum() >= _LEAST_FLAGGED * planted.sum()
     return {

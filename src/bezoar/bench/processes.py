@@ -1,7 +1,8 @@
 """Work in processes: each piece in one of its own, some at a time.
 
-That buys three things: its peak memory is its own, a crash loses one piece of work, and no state leaks from one into another.
-What all of them import is imported once, in a server that they are forked from (`preloaded`): torch alone takes seconds.
+That buys three things: its peak memory is its own, beyond the imports; a crash loses one piece of work; and no state leaks from
+one into another. What all of them import is imported once, in a server that they are forked from (`preloaded`): torch alone takes
+seconds. Elsewhere than on Linux, where system libraries do not survive a fork, each imports for itself.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from bezoar.errors import BezoarError
+from bezoar.errors import BezoarError, UsageError
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PRELOADED = "bezoar.bench.preloaded"
@@ -32,7 +35,7 @@ def outcomes(
     Where it raises, the outcome is {"status": "failed", "error": one line}. On an exception or Ctrl-C here the processes in
     flight are ended.
     """
-    context = multiprocessing.get_context("forkserver")
+    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload([_PRELOADED])
     running: dict[Any, tuple[Item, Any, Connection]] = {}
     try:
@@ -41,7 +44,7 @@ def outcomes(
                 while len(running) < jobs and (item := next(waiting, None)) is not None:
                     ours, theirs = context.Pipe(duplex=False)
                     process = context.Process(target=_send, args=(theirs, work, item), daemon=True)
-                    process.start()
+                    _start(process)
                     theirs.close()  # so that the end of the process ends the pipe
                     running[ours] = (item, process, ours)
             if not running:
@@ -53,6 +56,15 @@ def outcomes(
         for _, process, _ in running.values():
             process.terminate()
             process.join()
+
+
+def _start(process: Any) -> None:
+    try:
+        process.start()
+    except OSError as error:  # no memory, too many processes, a socket that does not fit into a long TMPDIR
+        raise UsageError(
+            f"cannot start a process for a piece of work: {error}; is TMPDIR a long path?"
+        ) from error
 
 
 def _send(pipe: Connection, work: Callable[[Item], Outcome], item: Item) -> None:
@@ -96,6 +108,7 @@ def _one_thread_each() -> Iterator[None]:
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
     """Processes started in this block never see Ctrl-C, which is this process's to answer: it ends them."""
+    resource_tracker.ensure_running()  # its start would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -77,12 +77,15 @@ def blanks(images: NDArray[np.uint8], records: NDArray[np.int64], gallery: Galle
     ]
 
 
-def _spread(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Standard deviation (n,) of the colour channel of each image that varies most; exact where it is small."""
-    apart = (images.astype(np.float32) - images[:, :1, :1]).reshape(len(images), -1, images.shape[-1])
-    each = np.full((1, apart.shape[1]), 1 / apart.shape[1], dtype=np.float32)
-    variance = each @ np.square(apart) - np.square(each @ apart)
-    return np.asarray(np.sqrt(np.maximum(variance, 0.0)).max(axis=(1, 2)))
+def _spread(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Standard deviation (n,) of the colour channel of each image that varies most."""
+    pixels = images.reshape(len(images), -1, images.shape[-1]).astype(
+        np.float64
+    )  # in which all sums are exact
+    each = np.ones((1, pixels.shape[1]))
+    total, squares = each @ pixels, each @ np.square(pixels)
+    variance = (pixels.shape[1] * squares - np.square(total)) / pixels.shape[1] ** 2
+    return np.asarray(np.sqrt(variance).max(axis=(1, 2)))
 
 
 def content_digests(dataset: Dataset) -> list[bytes]:

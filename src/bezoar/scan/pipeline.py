@@ -110,9 +110,11 @@ def scan(
     for name, view in views.items():
         with clock(name):
             seen = view(scene, alpha)
-        with clock("canaries"):
-            noticed += [canary() for canary in seen.canaries if canaries]
-        evidence.append(replace(seen, canaries=()))  # they hold what the view has computed
+        if canaries:
+            with clock("canaries"):
+                noticed += [canary() for canary in seen.canaries]
+        evidence.append(replace(seen, canaries=()))
+        del seen  # its canaries hold what the view has computed
     columns = {name: values for view in evidence for name, values in view.scores.items()}
     if Depth(depth) is not Depth.QUICK:
         with clock("density"):

@@ -89,7 +89,7 @@ class Evidence:
         findings: candidates with a p-value of at most alpha; severity `poison` where the view would call them planted
             (the combination over views may still take them back to `review`).
         scores: columns of the score table, each float64 (M,), higher = more suspicious, NaN where there is none.
-        canaries: each says, when called, what this view would have noticed on this dataset; that takes as long as looking does.
+        canaries: each says, when called, what this view would have noticed on this dataset; that may take as long as looking.
 
     """
 

@@ -1,4 +1,4 @@
-"""What this scan would have noticed: canaries planted in a copy, at falling rates.
+"""What this scan would have noticed: canaries planted in a copy, at rates that are bisected.
 
 Only what a canary touches is scored again (a patch's window, the neighbours of relabelled records), so hundreds of trials cost
 seconds.
@@ -118,7 +118,7 @@ def smallest_found(
 
     The rates are bisected, as if a higher one were never harder to find; those of more than `most` records are left out.
     """
-    rates = [rate for rate in RATES if most is None or rate * n <= most]
+    rates = [rate for rate in RATES if most is None or round(rate * n) <= most]
     low, high, smallest = 0, len(rates), None
     while low < high:
         middle = (low + high) // 2

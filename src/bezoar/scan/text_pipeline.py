@@ -72,8 +72,10 @@ def scan_text(
     for name, view in views.items():
         with _timed(seconds, name):
             evidence.append(view(scene, alpha))
-    with _timed(seconds, "canaries"):
-        noticed = tuple(canary() for view in evidence for canary in view.canaries if canaries)
+    noticed: tuple[Sensitivity, ...] = ()
+    if canaries:
+        with _timed(seconds, "canaries"):
+            noticed = tuple(canary() for view in evidence for canary in view.canaries)
     findings = judged(evidence[:1], alpha, len(dataset))
     planted = planted_mask(findings, len(dataset))
     for finding in (finding for view in evidence[1:] for finding in view.findings):

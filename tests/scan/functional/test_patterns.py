@@ -36,19 +36,19 @@ def peak_of(images: Pixels, labels: NDArray[np.int32], independent_of: object = 
 
 
 def test_the_pixel_table_is_the_images_with_a_border() -> None:
-    images = backgrounds(5, 7)
+    images = backgrounds(150, 7)  # more than are turned at a time
     table = pixel_table(images)
-    assert table.shape == (9, 9, 3, 5)
+    assert table.shape == (9, 9, 3, 150)
     np.testing.assert_array_equal(table[1:-1, 1:-1].transpose(3, 0, 1, 2), images)
     np.testing.assert_array_equal(table[0], table[1])
     np.testing.assert_array_equal(table[:, -1], table[:, -2])
 
 
 def test_the_shrunk_table_holds_means_and_drops_the_rest() -> None:
-    images = backgrounds(4, 7)
+    images = backgrounds(130, 7)
     table = pixel_table(images, 2)
-    assert table.shape == (5, 5, 3, 4)
-    mean = images[:, 2:4, 4:6].reshape(4, 4, 3).mean(axis=1).round()
+    assert table.shape == (5, 5, 3, 130)
+    mean = images[:, 2:4, 4:6].reshape(130, 4, 3).mean(axis=1).round()
     np.testing.assert_array_equal(table[2, 3].T, mean)
 
 

@@ -154,7 +154,7 @@ def _squared_distances(table: Table, patch: NDArray[np.float32]) -> Iterator[NDA
     for line in table[1:-1, 1:-1]:
         pixels = line.astype(np.float32)
         square = np.square(pixels).sum(axis=1)
-        lines.append(pixels.reshape(-1, n))
+        lines.append(pixels.reshape(len(line) * channels, n))
         squares.append(np.sum([square[shift : shift + lefts] for shift in range(SIZE)], axis=0))
         if len(lines) < SIZE:
             continue
