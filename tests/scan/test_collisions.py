@@ -145,6 +145,21 @@ def test_poison_that_has_a_target_in_its_midst_is_found_though_few_pairs_of_it_a
     assert finding.details["linked"] < len(rows) / 2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_target_that_lies_far_from_its_label_still_says_among_whom_the_poison_is(seed: int) -> None:
+    images, labels, features = world(seed)
+    features, rows = around_a_target(features, labels, 15, seed)
+    target = np.flatnonzero(labels == B)[0]
+    away = np.zeros(features.shape[1], np.float32)
+    away[-40:-20] = 4.0  # where nothing else is
+    features[np.r_[rows, target]] += away
+    own = np.flatnonzero(labels == A)[-20:]
+    features[own] += away / 14  # what else comes nearest has their own label
+    (finding,) = seen(images, labels, features).findings
+    assert (finding.target, finding.origins) == (A, (B,))
+    assert set(finding.records.tolist()) == set(rows.tolist())
+
+
 def test_records_with_a_wrong_label_lie_scattered_and_in_no_spot() -> None:
     images, labels, features = world(0)
     labels = labels.copy()

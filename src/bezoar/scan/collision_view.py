@@ -71,17 +71,30 @@ def _set_apart(scene: Scene, crowds: list[Crowd]) -> Iterator[Spot]:
     close; but a spot that is fitted to any of them anew, until it stays the same, has all of them. Honest groups among another
     label thin out: of their label about as many records lie half-way as lie inside.
     """
-    linked = [crowd for crowd in crowds if len(crowd.members) > 1]
-    count, found = distinct_of(scene), []
-    for crowd in linked:
+    count = distinct_of(scene)
+    found: dict[bytes, Spot] = {}  # several crowds may lead to one spot
+    for crowd in crowds:
         rows = _settled(scene, crowd.members)
-        around = label_around(scene, rows)
-        few = _MIN_RECORDS <= len(rows) <= _MINORITY * (scene.labels == scene.labels[rows[0]]).sum()
-        if around is not None and few and _strangers(scene, rows) <= len(rows) / 2:
+        name, size = np.sort(rows).tobytes(), int((scene.labels == scene.labels[rows[0]]).sum())
+        if len(crowd.members) == 1 or name in found or not _MIN_RECORDS <= len(rows) <= _MINORITY * size:
+            continue
+        around = _target_label(scene, rows)
+        if around is not None and _strangers(scene, rows) <= len(rows) / 2:
             inside, half_way = count(rows), _half_way(scene, rows)
-            p_value = len(linked) * float(binom.sf(inside - 1, inside + half_way, 0.5))
-            found.append((min(1.0, p_value), rows, around, len(crowd.members)))
-    yield from sorted(found, key=lambda spot: (spot[0], -len(spot[1])))
+            p_value = float(binom.sf(inside - 1, inside + half_way, 0.5))
+            found[name] = p_value, rows, around, len(crowd.members)
+    for p_value, rows, around, linked in sorted(found.values(), key=lambda spot: (spot[0], -len(spot[1]))):
+        yield min(1.0, len(found) * p_value), rows, around, linked
+
+
+def _target_label(scene: Scene, rows: NDArray[np.int64]) -> int | None:
+    """The label of the record in the very middle of a spot, where poison has its target, or else the one around the spot.
+
+    None where both are the spot's own.
+    """
+    middle = int((scene.space.unit @ scene.space.unit[rows].mean(axis=0)).argmax())
+    label = int(scene.labels[middle])
+    return label if label != scene.labels[rows[0]] else label_around(scene, rows)
 
 
 def _settled(scene: Scene, members: NDArray[np.int64]) -> NDArray[np.int64]:
