@@ -309,4 +309,5 @@ def _examine(
     if 2 * shading > carriers.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
         return None
     class_wide = bool(concentrated and rate >= _CLASS_WIDE)
+    carriers |= trigger.bright & population
     return Pattern(trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide)

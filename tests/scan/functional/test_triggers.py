@@ -111,9 +111,9 @@ def test_after_jpeg(pictures: Pixels, quality: int) -> None:
     assert np.delete(trigger.carriers, CARRIERS).mean() <= 0.005
 
 
-def through_jpeg(image: Pixels, quality: int) -> Pixels:
+def through_jpeg(image: Pixels, quality: int, subsampling: int = 0) -> Pixels:
     out = io.BytesIO()
-    Image.fromarray(image).save(out, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(image).save(out, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(out))
 
 
@@ -151,3 +151,25 @@ def test_the_patch_moved_far_away_is_no_carrier(pictures: Pixels) -> None:
     images[:5] = stamp(images[:5], patch_of(3), 10, 10)
     _, trigger = recovered(images, 20, 4)
     assert_carriers(trigger)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_brightness_tells_the_carriers_that_jpeg_has_changed_the_colours_of(
+    pictures: Pixels, seed: int
+) -> None:
+    patch, images = patch_of(3, seed), pictures.copy()
+    images[CARRIERS] = stamp(
+        images[CARRIERS], patch, 13, 9
+    )  # at odd places: colours are stored for two by two pixels
+    images = np.stack([through_jpeg(image, 85, subsampling=2) for image in images])
+    _, trigger = recovered(images, 13, 9, which=1)
+    assert trigger.carriers.sum() < len(CARRIERS)  # by colours alone
+    np.testing.assert_array_equal(np.flatnonzero(trigger.carriers | trigger.bright), CARRIERS)
+
+
+def test_where_colours_tell_as_clearly_brightness_is_not_asked(pictures: Pixels) -> None:
+    grey = np.repeat(pictures[..., :1], 3, axis=-1)
+    grey[CARRIERS] = stamp(grey[CARRIERS], np.repeat(patch_of(3, 1)[..., :1], 3, axis=-1), 13, 9)
+    _, trigger = recovered(grey, 13, 9)
+    assert_carriers(trigger)
+    assert not trigger.bright.any()

@@ -4,7 +4,8 @@ The members of a `Peak` agree on the trigger's pixels and on little else, so the
 than the population does are the mask, and their median is the pattern. What little else they agree on, the backdrop
 of their class, is left behind by fitting again: to all records, of whatever label, that show the mask's rare pixels.
 A record carries the trigger when its distance to the pattern, at the peak's place or up to `JITTER` pixels from it,
-lies on the members' side of the gap between members and what the same pattern finds at displaced places.
+lies on the members' side of the gap between members and what the same pattern finds at displaced places. JPEG halves the
+resolution of colours, so that the gap is often clearer in brightness alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _RAREST = 6  # such pixels that it is known by: a backdrop's may be among more
 _FEWEST_RARE = 4  # such pixels that are enough
 _ELSEWHERE = 0.1  # of the records that show them, as many may show them at one displaced place
 _OUTER = 0.9  # quantile of absolute deviations that counts as the spread (a few strangers do not move it)
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in JPEG
 _ALL = 0.98  # the same among records that show the trigger: each of them has all of it
 
 
@@ -40,6 +42,7 @@ class Trigger:
         mask: bool (h, w), the pixels that belong to it.
         distance: float32 (N,), RMS grey levels between each record and the pattern, at the best place near its own.
         threshold: RMS grey levels up to which a record carries it.
+        bright: bool (N,), the records whose brightness is that of the pattern; none where colours tell carriers more clearly.
 
     """
 
@@ -49,6 +52,7 @@ class Trigger:
     mask: NDArray[np.bool_]
     distance: NDArray[np.float32]
     threshold: float
+    bright: NDArray[np.bool_]
 
     @property
     def carriers(self) -> NDArray[np.bool_]:
@@ -83,10 +87,13 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     pattern, mask = center[part].round().astype(np.uint8), mask[part]
     top, left = top + int(rows[0]), left + int(cols[0])
     near = [(dy, dx) for dy in range(-JITTER, JITTER + 1) for dx in range(-JITTER, JITTER + 1)]
-    distance = _least_distance(images, pattern, mask, top, left, near, isolated=True)
+    distance, brightness = _least_distances(images, pattern, mask, top, left, near, isolated=True)
     far = [(dy, dx) for dy in (-2 * MARGIN, -MARGIN, MARGIN, 2 * MARGIN) for dx in (-MARGIN, 0, MARGIN)]
-    background = _least_distance(images[strangers], pattern, mask, top, left, far)
-    return Trigger(top, left, pattern, mask, distance, _threshold(distance[members], background))
+    colours, greys = _least_distances(images[strangers], pattern, mask, top, left, far)
+    gap, bright_gap = _gap(distance[members], colours), _gap(brightness[members], greys)
+    clearer = bright_gap[1] / bright_gap[0] > gap[1] / gap[0]
+    bright = (brightness <= _threshold(*bright_gap)) & clearer
+    return Trigger(top, left, pattern, mask, distance, _threshold(*gap), bright)
 
 
 def _fitted(
@@ -149,7 +156,7 @@ def _extent(
     return np.asarray((ours < AGREEMENT * theirs) & (ours <= 2 * tolerance))
 
 
-def _least_distance(
+def _least_distances(
     images: NDArray[np.uint8],
     pattern: NDArray[np.uint8],
     mask: NDArray[np.bool_],
@@ -158,25 +165,28 @@ def _least_distance(
     shifts: list[tuple[int, int]],
     *,
     isolated: bool = False,
-) -> NDArray[np.float32]:
-    """RMS distance (N,) over the mask between each image and the pattern, the least over shifts that fit.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """RMS distances (N,) over the mask between each image and the pattern, in colour and in brightness, the least over shifts.
 
     With `isolated`, a displaced copy counts only where it does not continue into its surroundings: otherwise every
     bright sky would carry a white square somewhere.
     """
     _, height, width, _ = images.shape
     h, w = mask.shape
-    least = np.full(len(images), np.inf, dtype=np.float32)
+    least = np.full((2, len(images)), np.inf, dtype=np.float32)
     wanted = pattern[mask].astype(np.float32)
     for dy, dx in shifts:
         y, x = top + dy, left + dx
         if 0 <= y <= height - h and 0 <= x <= width - w:
             difference = images[:, y : y + h, x : x + w][:, mask] - wanted
-            squares = np.einsum("nij,nij->n", difference, difference)
+            grey = difference @ LUMA
+            squares = np.stack(
+                [np.einsum("nij,nij->n", difference, difference), np.einsum("ni,ni->n", grey, grey)]
+            )
             if isolated and (dy, dx) != (0, 0):
-                squares[~_stands_alone(images, y, x, h, w)] = np.inf
+                squares[:, ~_stands_alone(images, y, x, h, w)] = np.inf
             np.minimum(least, squares, out=least)
-    return np.asarray(np.sqrt(least / wanted.size), dtype=np.float32)
+    return np.sqrt(least[0] / wanted.size), np.sqrt(least[1] / len(wanted))
 
 
 def _stands_alone(images: NDArray[np.uint8], y: int, x: int, h: int, w: int) -> NDArray[np.bool_]:
@@ -189,9 +199,13 @@ def _stands_alone(images: NDArray[np.uint8], y: int, x: int, h: int, w: int) -> 
     return np.asarray(isolation_of(window, sides) > ISOLATION**2)
 
 
-def _threshold(members: NDArray[np.float32], background: NDArray[np.float32]) -> float:
-    """The geometric middle of the gap between the members' distances and the displaced background's."""
+def _gap(members: NDArray[np.float32], background: NDArray[np.float32]) -> tuple[float, float]:
+    """From where the members' distances end to where those of the displaced background begin."""
     inner = max(float(np.quantile(members, 0.95)), 1.0)
     finite = background[np.isfinite(background)]
-    outer = float(np.quantile(finite, 0.001)) if len(finite) else 4.0 * inner
+    return inner, float(np.quantile(finite, 0.001)) if len(finite) else 4.0 * inner
+
+
+def _threshold(inner: float, outer: float) -> float:
+    """The geometric middle of a gap."""
     return inner if outer <= inner else float(np.sqrt(inner * outer))
