@@ -44,10 +44,11 @@ def test_what_fails_is_said_in_a_line_and_costs_one_piece() -> None:
     }
 
 
-def test_a_process_that_cannot_be_started_is_said_in_a_line() -> None:
+@pytest.mark.parametrize("error", [OSError("AF_UNIX path too long"), EOFError("unexpected EOF")])
+def test_a_process_that_cannot_be_started_is_said_in_a_line(error: Exception) -> None:
     class Process:
         def start(self) -> None:
-            raise OSError("AF_UNIX path too long")
+            raise error
 
-    with pytest.raises(UsageError, match="AF_UNIX path too long"):
+    with pytest.raises(UsageError, match=str(error)):
         processes._start(Process())

@@ -153,11 +153,23 @@ def test_a_target_that_lies_far_from_its_label_still_says_among_whom_the_poison_
     away = np.zeros(features.shape[1], np.float32)
     away[-40:-20] = 4.0  # where nothing else is
     features[np.r_[rows, target]] += away
-    own = np.flatnonzero(labels == A)[-20:]
-    features[own] += away / 14  # what else comes nearest has their own label
+    for label in np.setdiff1d(np.arange(len(NAMES)), B):  # what else comes nearest is mixed
+        features[np.flatnonzero(labels == label)[-5:]] += away / 14
     (finding,) = seen(images, labels, features).findings
     assert (finding.target, finding.origins) == (A, (B,))
     assert set(finding.records.tolist()) == set(rows.tolist())
+
+
+def test_a_wrong_label_in_the_middle_of_an_honest_look_of_a_class_is_no_target() -> None:
+    images, labels, features = world(0)
+    features = np.concatenate([features, np.zeros((len(features), 20), np.float32)], axis=1)
+    look = np.flatnonzero(labels == A)[:26]  # unlike pictures, close to each other, among their own
+    features[look, -1] = 4.0
+    features[look, :DIM] = 3 * np.eye(DIM)[A] + np.random.default_rng(0).normal(0, 0.2, (len(look), DIM))
+    labels = labels.copy()
+    middle = features[look].mean(axis=0)
+    labels[look[np.square(features[look] - middle).sum(axis=1).argmin()]] = B
+    assert not seen(images, labels, features).findings
 
 
 def test_records_with_a_wrong_label_lie_scattered_and_in_no_spot() -> None:

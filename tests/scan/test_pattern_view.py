@@ -11,8 +11,9 @@ from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.counts import Tail, tail_of
 from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import Peak, by_likeness, thumbnails
+from bezoar.scan.functional.triggers import Trigger
 from bezoar.scan.pattern_findings import patterns, wrong_labels
-from bezoar.scan.pattern_view import Family, Mined, _tested, find_patterns
+from bezoar.scan.pattern_view import Family, Mined, Pattern, _completed, _tested, find_patterns
 from bezoar.scan.result import Severity
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space, build_space
@@ -318,3 +319,21 @@ def test_a_label_that_is_clearly_wrong_stays_so_beside_others_that_are_more_so()
     some_right = {2: (36, 44)}
     assert wrong_in(some_right) == [2]
     assert wrong_in({0: (20, 0), 1: (20, 0), 3: (20, 0), 4: (20, 0), **some_right}) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("more", "added"), [(10, True), (15, True), (16, False), (60, False)])
+@pytest.mark.parametrize("label", [1, None])
+def test_brightness_adds_some_carriers_of_the_patterns_label_and_never_many(
+    label: int | None, more: int, added: bool
+) -> None:
+    labels = np.repeat(np.arange(3, dtype=np.int32), 100)
+    carriers, bright = np.zeros(300, dtype=bool), np.zeros(300, dtype=bool)
+    carriers[100:130] = bright[130 : 130 + more] = True
+    bright[:40] = label is not None  # in other labels, which then do not count
+    patch = patch_of(3, 0)
+    trigger = Trigger(
+        0, 0, patch, np.ones((3, 3), bool), np.where(carriers, 0, 99).astype(np.float32), 1.0, bright
+    )
+    peak = Peak(0, 0, 3, 8.0, 1, np.flatnonzero(carriers), 30, 0, 9.0)
+    found = _completed(Pattern(trigger, peak, 1e-6, carriers, label, class_wide=False), labels)
+    assert np.flatnonzero(found.carriers).tolist() == list(range(100, 130 + more * added))

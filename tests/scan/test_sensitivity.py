@@ -36,6 +36,9 @@ def test_rates_of_more_records_than_there_are_to_plant_are_not_asked_for() -> No
     assert found.smallest_rate == 0.005
     assert max(asked) <= 60
     assert smallest_found("poison", "planted", N, from_(1), most=9).smallest_rate is None
+    assert (
+        smallest_found("poison", "planted", 6, from_(1), most=0).smallest_rate is None
+    )  # no two of any label
 
 
 def test_bisection_asks_for_few_of_the_rates() -> None:

@@ -61,9 +61,12 @@ def outcomes(
 def _start(process: Any) -> None:
     try:
         process.start()
-    except OSError as error:  # no memory, too many processes, a socket that does not fit into a long TMPDIR
+    except (
+        OSError,
+        EOFError,
+    ) as error:  # no memory, too many processes, a server that died, a TMPDIR too long for a socket
         raise UsageError(
-            f"cannot start a process for a piece of work: {error}; is TMPDIR a long path?"
+            f"cannot start a process for a piece of work ({_one_line(str(error))}): look at memory, limits and the path TMPDIR"
         ) from error
 
 

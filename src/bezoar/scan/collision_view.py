@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from bezoar.scan.flood_view import Crowd, crowds_of, label_around
 from bezoar.scan.functional.counts import excess, tail_of
-from bezoar.scan.functional.near_duplicates import collisions_within_labels
+from bezoar.scan.functional.near_duplicates import collisions_within_labels, surroundings
 from bezoar.scan.result import Finding, Severity
 from bezoar.scan.scene import Evidence, Scene, distinct_of
 from bezoar.scan.space import example
@@ -24,6 +24,10 @@ _MIN_RECORDS = 5
 _FITS = 10  # of a spot to what it holds, at most
 # of its label, that a spot set apart may hold: without most of a label, its rest lies among others
 _MINORITY = 0.2
+_ROUND_ABOUT, _MIXED = (
+    16,
+    0.4,
+)  # records around a spot, and the share of them with its own label up to which they are mixed
 _MOSTLY_TOLD = 0.5  # of a spot, from which it is not told again
 _SHOWN = 12
 
@@ -71,30 +75,34 @@ def _set_apart(scene: Scene, crowds: list[Crowd]) -> Iterator[Spot]:
     close; but a spot that is fitted to any of them anew, until it stays the same, has all of them. Honest groups among another
     label thin out: of their label about as many records lie half-way as lie inside.
     """
-    count = distinct_of(scene)
-    found: dict[bytes, Spot] = {}  # several crowds may lead to one spot
+    spots: dict[bytes, tuple[NDArray[np.int64], int]] = {}  # several crowds may lead to one
     for crowd in crowds:
-        rows = _settled(scene, crowd.members)
-        name, size = np.sort(rows).tobytes(), int((scene.labels == scene.labels[rows[0]]).sum())
-        if len(crowd.members) == 1 or name in found or not _MIN_RECORDS <= len(rows) <= _MINORITY * size:
-            continue
+        if len(crowd.members) > 1:
+            rows = _settled(scene, crowd.members)
+            spots.setdefault(np.sort(rows).tobytes(), (rows, len(crowd.members)))
+    large = [(rows, linked) for rows, linked in spots.values() if len(rows) >= _MIN_RECORDS]
+    count, found = distinct_of(scene), []
+    for rows, linked in large:
         around = _target_label(scene, rows)
-        if around is not None and _strangers(scene, rows) <= len(rows) / 2:
+        few = len(rows) <= _MINORITY * (scene.labels == scene.labels[rows[0]]).sum()
+        if around is not None and few and _strangers(scene, rows) <= len(rows) / 2:
             inside, half_way = count(rows), _half_way(scene, rows)
-            p_value = float(binom.sf(inside - 1, inside + half_way, 0.5))
-            found[name] = p_value, rows, around, len(crowd.members)
-    for p_value, rows, around, linked in sorted(found.values(), key=lambda spot: (spot[0], -len(spot[1]))):
-        yield min(1.0, len(found) * p_value), rows, around, linked
+            p_value = len(large) * float(binom.sf(inside - 1, inside + half_way, 0.5))
+            found.append((min(1.0, p_value), rows, around, linked))
+    yield from sorted(found, key=lambda spot: (spot[0], -len(spot[1])))
 
 
 def _target_label(scene: Scene, rows: NDArray[np.int64]) -> int | None:
-    """The label of the record in the very middle of a spot, where poison has its target, or else the one around the spot.
+    """The label around a spot, or that of the record in its very middle, where poison has its target; None without either.
 
-    None where both are the spot's own.
+    The middle is asked only where what surrounds the spot is mixed: a wrong label in the middle of what its own label surrounds
+    is a wrong label.
     """
-    middle = int((scene.space.unit @ scene.space.unit[rows].mean(axis=0)).argmax())
-    label = int(scene.labels[middle])
-    return label if label != scene.labels[rows[0]] else label_around(scene, rows)
+    own, nearness = scene.labels[rows[0]], scene.space.unit @ scene.space.unit[rows].mean(axis=0)
+    middle = int(scene.labels[nearness.argmax()])
+    nearest = surroundings(scene.space.unit, scene.labels, rows, _ROUND_ABOUT)
+    mixed = middle != own and (nearest == own).mean() <= _MIXED
+    return middle if mixed else label_around(scene, rows)
 
 
 def _settled(scene: Scene, members: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -146,14 +154,17 @@ def _finding(scene: Scene, rows: NDArray[np.int64], around: int, linked: int, p_
     name, other = scene.label_names[label], scene.label_names[around]
     excluded = np.zeros(len(scene.labels), dtype=bool)
     excluded[rows] = True
+    surrounded = label_around(scene, rows) == around
+    nearest = "What is nearest to them otherwise is mostly" if surrounded else "The record in its middle is"
     return Finding(
         kind="feature-collision",
         severity=Severity.POISON,
-        title=f"{len(rows)} records labelled {name!r} look different but collide in one spot among {other!r}",
+        title=f"{len(rows)} records labelled {name!r} look different but collide in one spot "
+        f"{'among' if surrounded else 'around a record of'} {other!r}",
         explanation=(
             f"To the encoder these records are nearly the same, though their pictures are not: {linked} of them are linked by "
             "pairs as close as the closest thousandth in this dataset. Such a spot is either much larger than any other here, or "
-            f"nothing else of its label leads up to it. What is nearest to them otherwise is mostly labelled {other!r}. "
+            f"nothing else of its label leads up to it. {nearest} labelled {other!r}. "
             "Images that were perturbed to collide with a target look like this: a "
             f"model built on this encoder will probably read the target as {name!r}."
         ),

@@ -35,6 +35,7 @@ _MIN_RECORDS = 5  # independent records that a finding needs
 _CONCENTRATION = 5.0  # times the other labels' rate, from which a pattern belongs to one label
 _COMMON = 0.5  # share of all records from which a pattern that is spread over labels is the background
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
+_BLURRED = 0.5  # times as many carriers as colours tell, that brightness may add
 _RECOVERIES = 64  # peaks examined at most
 _SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are windows of one pattern
 _LOOKS = 8  # peaks that do not stand clear, whose carriers are found and asked what they look like
@@ -157,9 +158,20 @@ def find_patterns(
             if pattern is not None and p_value > alpha:
                 pattern = _by_labels(pattern, labels, foreign_without, independent_of)
             if pattern is not None and pattern.p_value <= alpha:
+                pattern = _completed(pattern, labels)
                 found.append(pattern)
                 explained |= pattern.carriers
     return Mined(found, near_misses, families)
+
+
+def _completed(pattern: Pattern, labels: NDArray[np.int32]) -> Pattern:
+    """With the carriers that only brightness tells. Where these are many, something honest is as bright: without them."""
+    in_label = np.ones_like(pattern.carriers) if pattern.label is None else labels == pattern.label
+    carriers = pattern.carriers | (pattern.trigger.bright & in_label)
+    if carriers.sum() > (1 + _BLURRED) * pattern.carriers.sum():
+        return pattern
+    class_wide = pattern.label is not None and bool(carriers[in_label].mean() >= _CLASS_WIDE)
+    return replace(pattern, carriers=carriers, class_wide=class_wide)
 
 
 def _by_labels(
@@ -309,5 +321,4 @@ def _examine(
     if 2 * shading > carriers.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
         return None
     class_wide = bool(concentrated and rate >= _CLASS_WIDE)
-    carriers |= trigger.bright & population
     return Pattern(trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide)

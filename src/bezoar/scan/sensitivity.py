@@ -118,7 +118,7 @@ def smallest_found(
 
     The rates are bisected, as if a higher one were never harder to find; those of more than `most` records are left out.
     """
-    rates = [rate for rate in RATES if most is None or round(rate * n) <= most]
+    rates = [rate for rate in RATES if most is None or max(1, round(rate * n)) <= most]
     low, high, smallest = 0, len(rates), None
     while low < high:
         middle = (low + high) // 2

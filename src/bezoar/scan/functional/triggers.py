@@ -29,6 +29,7 @@ _FEWEST_RARE = 4  # such pixels that are enough
 _ELSEWHERE = 0.1  # of the records that show them, as many may show them at one displaced place
 _OUTER = 0.9  # quantile of absolute deviations that counts as the spread (a few strangers do not move it)
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in JPEG
+_CLEARER = 1.05  # times the ratio of a gap's ends in colour, that it is in brightness where that is asked
 _ALL = 0.98  # the same among records that show the trigger: each of them has all of it
 
 
@@ -91,7 +92,7 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     far = [(dy, dx) for dy in (-2 * MARGIN, -MARGIN, MARGIN, 2 * MARGIN) for dx in (-MARGIN, 0, MARGIN)]
     colours, greys = _least_distances(images[strangers], pattern, mask, top, left, far)
     gap, bright_gap = _gap(distance[members], colours), _gap(brightness[members], greys)
-    clearer = bright_gap[1] / bright_gap[0] > gap[1] / gap[0]
+    clearer = bright_gap[1] / bright_gap[0] > max(1.0, _CLEARER * gap[1] / gap[0])
     bright = (brightness <= _threshold(*bright_gap)) & clearer
     return Trigger(top, left, pattern, mask, distance, _threshold(*gap), bright)
 
