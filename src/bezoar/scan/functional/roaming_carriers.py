@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bezoar.scan.functional.patterns import Table, pixel_table
 from bezoar.scan.functional.roaming import SIZE, nearest_places
+from bezoar.scan.functional.triggers import LUMA
 
 Tables = list[tuple[NDArray[np.int64], Table]]  # and the corner (top, left) of the images where each begins
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
@@ -22,7 +23,6 @@ Pixel = TypeVar("Pixel", np.uint8, np.float32)
 _FALSE = 25
 _ROUNDS = 3
 _OTHERS = 2000  # records of other labels that are asked
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in JPEG
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class _Search:
 
 def _bright(pixels: NDArray[Pixel], axis: int) -> NDArray[Pixel]:
     """The brightness of pixels whose colours lie along `axis`, which keeps one value."""
-    bright = np.expand_dims(np.tensordot(pixels, _LUMA, (axis, 0)), axis)
+    bright = np.expand_dims(np.tensordot(pixels, LUMA, (axis, 0)), axis)
     return bright.round().astype(pixels.dtype)
 
 
