@@ -59,12 +59,10 @@ def outcomes(
 
 
 def _start(process: Any) -> None:
+    """UsageError without memory or room for a process, when the server died, or when TMPDIR is too long for its socket."""
     try:
         process.start()
-    except (
-        OSError,
-        EOFError,
-    ) as error:  # no memory, too many processes, a server that died, a TMPDIR too long for a socket
+    except (OSError, EOFError) as error:
         raise UsageError(
             f"cannot start a process for a piece of work ({_one_line(str(error))}): look at memory, limits and the path TMPDIR"
         ) from error
