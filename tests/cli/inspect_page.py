@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "inspect.md"
 _CHANGING = (
     (re.compile(r"(?m)^ \S.*\bp = .*$"), "LABEL"),  # which labels stand out least is another on each machine
     (re.compile(r"\s+"), " "),  # and where lines wrap
-    (re.compile(r"Triggers recovered in the same way for .*?(?= In a clean model)"), "RIVALS"),
+    (re.compile(r"Triggers recovered alike for .*?(?= In a clean model)"), "RIVALS"),
     (re.compile(r"(\d+ min )?[\d.]+ s\b"), "N s"),
     (re.compile(r"\brounds?\b"), "rounds"),
     (re.compile(r"\bp = [\d.]+( × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"), "p = N"),
