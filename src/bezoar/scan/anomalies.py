@@ -79,9 +79,8 @@ def blanks(images: NDArray[np.uint8], records: NDArray[np.int64], gallery: Galle
 
 def _spread(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Standard deviation (n,) of the colour channel of each image that varies most."""
-    pixels = images.reshape(len(images), -1, images.shape[-1]).astype(
-        np.float64
-    )  # in which all sums are exact
+    flat = images.reshape(len(images), -1, images.shape[-1])
+    pixels = flat.astype(np.float64)  # in which all sums are exact
     each = np.ones((1, pixels.shape[1]))
     total, squares = each @ pixels, each @ np.square(pixels)
     variance = (pixels.shape[1] * squares - np.square(total)) / pixels.shape[1] ** 2

@@ -24,10 +24,8 @@ _MIN_RECORDS = 5
 _FITS = 10  # of a spot to what it holds, at most
 # of its label, that a spot set apart may hold: without most of a label, its rest lies among others
 _MINORITY = 0.2
-_ROUND_ABOUT, _MIXED = (
-    16,
-    0.4,
-)  # records around a spot, and the share of them with its own label up to which they are mixed
+_ROUND_ABOUT = 16  # records around a spot
+_MIXED = 0.4  # share of them with the spot's label, up to which they are mixed
 _MOSTLY_TOLD = 0.5  # of a spot, from which it is not told again
 _SHOWN = 12
 

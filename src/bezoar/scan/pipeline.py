@@ -75,8 +75,8 @@ def scan(
         trusted: a sample of the same kind that is known to be clean, with the same label names. The encoder is
             fitted to it, and suspects are held against it.
         cache: folder of the feature cache; None keeps features in memory.
-        canaries: whether to plant canaries in copies, which says what would have been noticed. Without them a third of the time
-            is saved, and no dataset is called clean.
+        canaries: whether to plant canaries in copies, which says what would have been noticed and takes the time that `seconds`
+            says. Without them no dataset is called clean.
 
     Raises UsageError for options that texts do not have, InputError when the dataset or the trusted sample holds no
     images, no labels, a single class or nothing readable, or when they share no label.
