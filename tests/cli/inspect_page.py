@@ -15,6 +15,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "inspect.md"
 _CHANGING = (
     (re.compile(r"(?m)^ \S.*\bp = .*$"), "LABEL"),  # which labels stand out least is another on each machine
     (re.compile(r"\s+"), " "),  # and where lines wrap
+    # and whether the square is told as a patch or as a faint pattern, as both come first to the same label
+    (re.compile(r"\ba (small patch|faint pattern|slight warp)\b"), "A TRIGGER"),
+    (re.compile(r"\bA (patch|shift|warp) that .*?(?= turns )"), "A TRIGGER"),
+    (re.compile(r"\b(patch over|change of every pixel by) [\d.]+ % .*?(?= label )"), "SIZE"),
     (re.compile(r"Triggers recovered alike for .*?(?= In a clean model)"), "RIVALS"),
     (re.compile(r"(\d+ min )?[\d.]+ s\b"), "N s"),
     (re.compile(r"\brounds?\b"), "rounds"),
