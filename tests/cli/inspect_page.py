@@ -31,7 +31,7 @@ _CHANGING = (
 def run_page(page: str, folder: Path) -> str:
     """The page with what its commands print now."""
     model_support.image_folder(folder / "clean", per_class=14, seed=9)
-    model_support.sign_reader(folder / "signs.pt2", backdoored=True)
+    model_support.sign_reader(folder / "signs.pt2")
     with custody_page.Shell(folder) as shell:
         return custody_page.BLOCK.sub(lambda match: shell.block(match[1]), page)
 
