@@ -56,7 +56,7 @@ def image_folder(path: Path, per_class: int, seed: int) -> Path:
 
 
 def sign_reader(path: Path) -> Path:
-    """A `.pt2` file of the trained network that lies beside this module: the same on every machine, unlike what each would train."""
+    """A `.pt2` file of the network that lies beside this module, which is the same on every machine."""
     import torch
     from safetensors.torch import load_file
 
