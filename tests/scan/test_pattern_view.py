@@ -13,7 +13,7 @@ from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import Peak, by_likeness, thumbnails
 from bezoar.scan.functional.triggers import Trigger
 from bezoar.scan.pattern_findings import patterns, wrong_labels
-from bezoar.scan.pattern_view import Family, Mined, Pattern, _completed, _tested, find_patterns
+from bezoar.scan.pattern_view import Family, Mined, Pattern, _tested, completed, find_patterns
 from bezoar.scan.result import Severity
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space, build_space
@@ -335,5 +335,5 @@ def test_brightness_adds_some_carriers_of_the_patterns_label_and_never_many(
         0, 0, patch, np.ones((3, 3), bool), np.where(carriers, 0, 99).astype(np.float32), 1.0, bright
     )
     peak = Peak(0, 0, 3, 8.0, 1, np.flatnonzero(carriers), 30, 0, 9.0)
-    found = _completed(Pattern(trigger, peak, 1e-6, carriers, label, class_wide=False), labels)
+    found = completed(Pattern(trigger, peak, 1e-6, carriers, label, class_wide=False), labels)
     assert np.flatnonzero(found.carriers).tolist() == list(range(100, 130 + more * added))

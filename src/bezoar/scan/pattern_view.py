@@ -153,18 +153,18 @@ def find_patterns(
             if examined == most or explained[peak.members].mean() >= 0.5:
                 continue
             examined += 1
-            pattern = _examine(images, labels, peak, scale, p_value, independent_of, rng)
+            pattern = examine(images, labels, peak, scale, p_value, independent_of, rng)
             explained[peak.members] = True  # whatever it was, its other windows need no second look
             if pattern is not None and p_value > alpha:
                 pattern = _by_labels(pattern, labels, foreign_without, independent_of)
             if pattern is not None and pattern.p_value <= alpha:
-                pattern = _completed(pattern, labels)
+                pattern = completed(pattern, labels)
                 found.append(pattern)
                 explained |= pattern.carriers
     return Mined(found, near_misses, families)
 
 
-def _completed(pattern: Pattern, labels: NDArray[np.int32]) -> Pattern:
+def completed(pattern: Pattern, labels: NDArray[np.int32]) -> Pattern:
     """With the carriers that only brightness tells. Where these are many, something honest is as bright: without them."""
     in_label = np.ones_like(pattern.carriers) if pattern.label is None else labels == pattern.label
     carriers = pattern.carriers | (pattern.trigger.bright & in_label)
@@ -295,7 +295,7 @@ def _overlap(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     return len(np.intersect1d(a, b, assume_unique=True)) / min(len(a), len(b))
 
 
-def _examine(
+def examine(
     images: NDArray[np.uint8],
     labels: NDArray[np.int32],
     peak: Peak,

@@ -7,13 +7,15 @@ seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.functional.disagreement import Disagreement, foreign_p, pair_tests, vote
 from bezoar.scan.functional.patterns import DISPLACEMENTS, Peak, peaks_at, pixel_table
-from bezoar.scan.pattern_view import Family
+from bezoar.scan.functional.triggers import MARGIN
+from bezoar.scan.pattern_view import Family, completed, examine
 from bezoar.scan.result import Sensitivity
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space
@@ -21,8 +23,40 @@ from bezoar.scan.space import Space
 RATES = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _TRIALS, _NEEDED = 20, 19  # 9 of 10 would often be luck, and 90 % is what a stated rate promises
 _SIZE = 3
-_REACH = max(DISPLACEMENTS) + 1
+_SCORED = max(DISPLACEMENTS) + 1  # pixels around a window that are looked at to score it
+_RECOVERED = 3 * MARGIN + 1  # and to recover the trigger behind it
 _MIN_RECORDS = 5
+_OTHERS = 2000  # records that a patch is held against where it is recovered
+
+
+@dataclass(frozen=True, slots=True)
+class _Patched:
+    """A copy of a scene in which some records carry one patch under one label.
+
+    Attributes:
+        scene: without it.
+        chosen: int64 (C,), rows of the carriers.
+        pixels: uint8 (C, H, W, 3), the carriers as they would be stored.
+        labels: int32 (M,), of all rows.
+        top, left: the patch's corner.
+
+    """
+
+    scene: Scene
+    chosen: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    top: int
+    left: int
+
+    def around(self, reach: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], int, int]:
+        """Images (R, h, w, 3) of some rows up to `reach` pixels from the patch, and its corner in them."""
+        _, height, width, _ = self.scene.images.shape
+        down, across = _near(height, self.top, reach), _near(width, self.left, reach)
+        part = self.scene.images[:, down, across][rows]
+        _, theirs, ours = np.intersect1d(rows, self.chosen, assume_unique=True, return_indices=True)
+        part[theirs] = self.pixels[ours][:, down, across]
+        return part, self.top - down.start, self.left - across.start
 
 
 def patch_sensitivity(
@@ -40,48 +74,72 @@ def patch_sensitivity(
     }
     if not nulls:
         return Sensitivity(poison, None, "the images are too small to be mined for patterns")
-    images, labels, n_labels = scene.images, scene.labels, len(scene.label_names)
-    usually_foreign = scene.space.votes.margin > 0
-    _, height, width, _ = images.shape
-
-    def look_foreign(
-        peak: Peak, order: NDArray[np.int64], relabelled: NDArray[np.int32], foreign: NDArray[np.bool_]
-    ) -> float:
-        of_label = np.flatnonzero(relabelled == peak.label)
-        return foreign_p(np.sort(order[peak.members]), of_label, foreign, scene.independent_of)
+    labels, n_labels, votes = scene.labels, len(scene.label_names), scene.space.votes
 
     def found(count: int) -> bool:
-        top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
-        chosen = rng.choice(len(images), count, replace=False)
-        planted = images[chosen]
-        planted[:, top : top + _SIZE, left : left + _SIZE] = rng.integers(0, 256, (_SIZE, _SIZE, 3))
-        relabelled = labels.copy()
-        relabelled[chosen] = labels[rng.integers(len(labels))]
-        foreign = usually_foreign.copy()
-        foreign[chosen] = vote(scene.space.neighbours, relabelled, n_labels, chosen).margin > 0
-        order = np.argsort(relabelled, kind="stable")
-        rows, columns = _neighbourhood(height, top), _neighbourhood(width, left)
-        part = images[:, rows, columns].copy()
-        part[chosen] = scene.gallery.stored(scene.space.records[chosen], planted)[:, rows, columns]
-        peaks = peaks_at(
-            pixel_table(part[order]),
-            relabelled[order],
+        copy = _patched(scene, count, rng)
+        foreign = votes.margin > 0
+        foreign[copy.chosen] = vote(scene.space.neighbours, copy.labels, n_labels, copy.chosen).margin > 0
+
+        def stands_out(peak: Peak) -> bool:
+            of_label = np.flatnonzero(copy.labels == peak.label)
+            look_foreign = foreign_p(peak.members, of_label, foreign, scene.independent_of)
+            null = nulls[peak.tolerance]
+            return null.p_value(peak.z, peak.z, look_foreign, alone=1.0) <= p_value
+
+        order = np.argsort(copy.labels, kind="stable")
+        pixels, top, left = copy.around(_SCORED, order)
+        mined = peaks_at(
+            pixel_table(pixels),
+            copy.labels[order],
             lambda members: scene.independent_of(order[members]),
-            top - rows.start,
-            left - columns.start,
+            top,
+            left,
             _SIZE,
         )
+        told = [replace(peak, members=np.sort(order[peak.members])) for peak in mined]
         return any(
-            peak.independent >= _MIN_RECORDS
-            and nulls[peak.tolerance].p_value(
-                peak.z, peak.z, look_foreign(peak, order, relabelled, foreign), alone=1.0
-            )
-            <= p_value
-            for peak in peaks
+            peak.independent >= _MIN_RECORDS and stands_out(peak) and _recovered(copy, peak, p_value, rng)
+            for peak in told
         )
 
     how = f"random {_SIZE}x{_SIZE} patches at random places planted in a copy"
-    return smallest_found(poison, how, len(images), found)
+    return smallest_found(poison, how, len(labels), found)
+
+
+def _patched(scene: Scene, count: int, rng: np.random.Generator) -> _Patched:
+    """A random patch at a random place of `count` random records, under the label of a random record."""
+    n, height, width, _ = scene.images.shape
+    top, left = (int(v) for v in rng.integers(0, [height - _SIZE + 1, width - _SIZE + 1]))
+    chosen = rng.choice(n, count, replace=False)
+    pixels = scene.images[chosen]
+    pixels[:, top : top + _SIZE, left : left + _SIZE] = rng.integers(0, 256, (_SIZE, _SIZE, 3))
+    labels = scene.labels.copy()
+    labels[chosen] = scene.labels[rng.integers(n)]
+    return _Patched(
+        scene, chosen, scene.gallery.stored(scene.space.records[chosen], pixels), labels, top, left
+    )
+
+
+def _recovered(copy: _Patched, peak: Peak, p_value: float, rng: np.random.Generator) -> bool:
+    """Whether the patch behind a peak is parted from everything else, with half of its carriers at least.
+
+    Of the records under other labels, a sample is enough.
+    """
+    n = len(copy.labels)
+    of_label = np.flatnonzero(copy.labels == peak.label)
+    rows = np.union1d(of_label, rng.choice(n, min(n, _OTHERS), replace=False))
+    pixels, top, left = copy.around(_RECOVERED, rows)
+    placed = replace(peak, top=top, left=left, members=np.searchsorted(rows, peak.members))
+
+    def independent(members: NDArray[np.int64]) -> int:
+        return copy.scene.independent_of(rows[members])
+
+    pattern = examine(pixels, copy.labels[rows], placed, 1, p_value, independent, rng)
+    if pattern is None:
+        return False
+    carriers = completed(pattern, copy.labels[rows]).carriers
+    return bool(2 * np.isin(copy.chosen, rows[carriers]).sum() >= len(copy.chosen))
 
 
 def relabel_sensitivity(space: Space, alpha: float, rng: np.random.Generator) -> Sensitivity:
@@ -141,6 +199,6 @@ def _mostly_found(found: Callable[[int], bool], count: int) -> bool:
     return False
 
 
-def _neighbourhood(length: int, start: int) -> slice:
-    """The part of one axis that scoring a window at `start` looks at: the window and its displacements."""
-    return slice(max(start - _REACH, 0), min(start + _SIZE + _REACH, length))
+def _near(length: int, start: int, reach: int) -> slice:
+    """The part of one axis that is at most `reach` pixels from a window at `start`."""
+    return slice(max(start - reach, 0), min(start + _SIZE + reach, length))
