@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bezoar.scan.sensitivity import RATES, smallest_found
+from bezoar.scan.evidence import Gallery
+from bezoar.scan.functional.patterns import Peak, peaks_at, pixel_table
+from bezoar.scan.functional.triggers import recover
+from bezoar.scan.scene import Scene
+from bezoar.scan.sensitivity import _RECOVERED, RATES, _Patched, _recovered, smallest_found
+from bezoar.scan.space import build_space
+from scan.builders import Pixels, backgrounds, dataset, each_alone, patch_of, stamp
 
 N = 10_000
 COUNTS = [round(rate * N) for rate in RATES]
@@ -70,3 +77,69 @@ def test_small_datasets_are_asked_for_one_record_at_least() -> None:
     asked: list[int] = []
     assert smallest_found("poison", "planted", 30, calls_of(from_(1), asked)).smallest_rate == RATES[-1]
     assert min(asked) == 1
+
+
+# whether a planted patch is recovered, too
+
+CARRIERS = np.arange(40, 70)
+SIDE = 96
+
+
+def patched(images: Pixels, place: int, patch: Pixels) -> tuple[_Patched, Pixels, Peak]:
+    """A patch on 30 of the images, under label 0; the whole images with it; and its peak."""
+    labels = np.arange(len(images), dtype=np.int32) % 2
+    labels[CARRIERS] = 0
+    space = build_space(
+        np.random.default_rng(0).normal(0, 1, (len(images), 8)).astype(np.float32),
+        np.arange(len(images)),
+        labels,
+        2,
+    )
+    names = ("a", "b")
+    scene = Scene(images, space, names, each_alone, Gallery(dataset(images, labels, names)), 0)
+    whole = images.copy()
+    whole[CARRIERS] = stamp(images[CARRIERS], patch, place, place)
+    peak = max(peaks_at(pixel_table(whole), labels, each_alone, place, place, 3), key=lambda peak: peak.z)
+    return _Patched(scene, CARRIERS, whole[CARRIERS], labels, place, place), whole, peak
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 47, SIDE - 3])
+def test_what_is_recovered_near_a_patch_is_what_is_recovered_in_whole_images(place: int) -> None:
+    copy, whole, peak = patched(backgrounds(200, SIDE, seed=3), place, patch_of(3, 5))
+    part, top, left = copy.around(_RECOVERED, np.arange(200))
+    ours = recover(part, replace(peak, top=top, left=left), 1, np.random.default_rng(0))
+    theirs = recover(whole, peak, 1, np.random.default_rng(0))
+    np.testing.assert_array_equal(ours.distance, theirs.distance)
+    assert (ours.threshold, ours.mask.shape) == (theirs.threshold, theirs.mask.shape)
+    np.testing.assert_array_equal(np.flatnonzero(ours.carriers), CARRIERS)
+
+
+def test_rows_are_given_in_the_order_that_they_are_asked_for() -> None:
+    copy, whole, _ = patched(backgrounds(200, SIDE, seed=3), 10, patch_of(3, 5))
+    rows = np.random.default_rng(1).permutation(200)[:90]
+    part, top, left = copy.around(4, rows)
+    assert (top, left) == (4, 4)
+    np.testing.assert_array_equal(part, whole[rows, 6:17, 6:17])
+
+
+def shades(n: int, least: float, most: float) -> Pixels:
+    """A patch `n` times, each further from it, in grey levels: uint8 (n, 3, 3, 3)."""
+    signs = np.random.default_rng(int(most)).choice([-1, 1], (n, 3, 3, 3))
+    return np.clip(patch_of(3, 5) + np.linspace(least, most, n)[:, None, None, None] * signs, 0, 255).astype(
+        np.uint8
+    )
+
+
+@pytest.mark.parametrize("shading", [False, True])
+def test_a_patch_that_shades_into_other_records_is_not_recovered(shading: bool) -> None:
+    images = backgrounds(200, SIDE, seed=3)
+    if shading:
+        near = np.setdiff1d(np.arange(0, 200, 2), CARRIERS)  # of the same label
+        images[near, 30:33, 30:33] = shades(len(near), 12, 40)
+    copy, whole, _ = patched(images, 30, patch_of(3, 5))
+    whole[CARRIERS, 30:33, 30:33] = shades(len(CARRIERS), 0, 10)
+    peak = min(
+        peaks_at(pixel_table(whole), copy.labels, each_alone, 30, 30, 3), key=lambda peak: peak.tolerance
+    )
+    copy = replace(copy, pixels=whole[CARRIERS])
+    assert _recovered(copy, peak, 1e-9, np.random.default_rng(0)) is not shading
