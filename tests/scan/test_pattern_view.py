@@ -331,9 +331,8 @@ def test_brightness_adds_some_carriers_of_the_patterns_label_and_never_many(
     carriers[100:130] = bright[130 : 130 + more] = True
     bright[:40] = label is not None  # in other labels, which then do not count
     patch = patch_of(3, 0)
-    trigger = Trigger(
-        0, 0, patch, np.ones((3, 3), bool), np.where(carriers, 0, 99).astype(np.float32), 1.0, bright
-    )
+    far = np.where([carriers, bright], 0, 99).astype(np.float32)
+    trigger = Trigger(0, 0, patch, np.ones((3, 3), bool), far[0], 1.0, far[1], 1.0, clearer=True)
     peak = Peak(0, 0, 3, 8.0, 1, np.flatnonzero(carriers), 30, 0, 9.0)
     found = completed(Pattern(trigger, peak, 1e-6, carriers, label, class_wide=False), labels)
     assert np.flatnonzero(found.carriers).tolist() == list(range(100, 130 + more * added))

@@ -124,7 +124,7 @@ def test_rows_are_given_in_the_order_that_they_are_asked_for() -> None:
 
 def shades(n: int, least: float, most: float) -> Pixels:
     """A patch `n` times, each further from it, in grey levels: uint8 (n, 3, 3, 3)."""
-    signs = np.random.default_rng(int(most)).choice([-1, 1], (n, 3, 3, 3))
+    signs = np.random.default_rng(int(most)).choice([-1, 1], (n, 3, 3, 1))
     return np.clip(patch_of(3, 5) + np.linspace(least, most, n)[:, None, None, None] * signs, 0, 255).astype(
         np.uint8
     )
@@ -135,9 +135,9 @@ def test_a_patch_that_shades_into_other_records_is_not_recovered(shading: bool) 
     images = backgrounds(200, SIDE, seed=3)
     if shading:
         near = np.setdiff1d(np.arange(0, 200, 2), CARRIERS)  # of the same label
-        images[near, 30:33, 30:33] = shades(len(near), 12, 40)
+        images[near, 30:33, 30:33] = shades(len(near), 18, 40)
     copy, whole, _ = patched(images, 30, patch_of(3, 5))
-    whole[CARRIERS, 30:33, 30:33] = shades(len(CARRIERS), 0, 10)
+    whole[CARRIERS, 30:33, 30:33] = shades(len(CARRIERS), 0, 15)
     peak = min(
         peaks_at(pixel_table(whole), copy.labels, each_alone, 30, 30, 3), key=lambda peak: peak.tolerance
     )

@@ -315,10 +315,11 @@ def examine(
         carriers = carriers & in_label
     elif carriers.mean() > _COMMON:
         return None  # a plain background, not a pattern on it
-    edge = max(1.5 * trigger.threshold, trigger.threshold + 10.0)
-    population = in_label if concentrated else np.ones_like(in_label)
-    shading = int((population & ~carriers & (trigger.distance <= edge)).sum())
-    if 2 * shading > carriers.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
-        return None
     class_wide = bool(concentrated and rate >= _CLASS_WIDE)
-    return Pattern(trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide)
+    pattern = Pattern(trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide)
+    told = completed(pattern, labels).carriers
+    population = in_label if concentrated else np.ones_like(in_label)
+    shading = population & ~told & trigger.near
+    if 2 * shading.sum() > told.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
+        return None
+    return pattern

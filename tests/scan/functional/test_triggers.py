@@ -173,3 +173,12 @@ def test_where_colours_tell_as_clearly_brightness_is_not_asked(pictures: Pixels)
     _, trigger = recovered(grey, 13, 9)
     assert_carriers(trigger)
     assert not trigger.bright.any()
+
+
+def test_what_is_nearly_a_trigger_is_so_in_colours_and_in_brightness() -> None:
+    distance, brightness = np.array([[0, 19, 19, 21], [0, 13, 15, 0]], np.float32)
+    trigger = Trigger(
+        0, 0, patch_of(3, 1), np.ones((3, 3), bool), distance, 10.0, brightness, 4.0, clearer=False
+    )
+    np.testing.assert_array_equal(trigger.near, [True, True, False, False])
+    assert not trigger.bright.any()

@@ -30,6 +30,10 @@ _ELSEWHERE = 0.1  # of the records that show them, as many may show them at one 
 _OUTER = 0.9  # quantile of absolute deviations that counts as the spread (a few strangers do not move it)
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in JPEG
 _CLEARER = 1.05  # times the ratio of a gap's ends in colour, that it is in brightness where that is asked
+_NEARLY = (
+    1.5,
+    10.0,
+)  # times a threshold, or grey levels beyond it, up to which a record nearly carries the trigger
 _ALL = 0.98  # the same among records that show the trigger: each of them has all of it
 
 
@@ -43,7 +47,9 @@ class Trigger:
         mask: bool (h, w), the pixels that belong to it.
         distance: float32 (N,), RMS grey levels between each record and the pattern, at the best place near its own.
         threshold: RMS grey levels up to which a record carries it.
-        bright: bool (N,), the records whose brightness is that of the pattern; none where colours tell carriers more clearly.
+        brightness: float32 (N,), RMS grey levels between the brightness of each record and of the pattern.
+        bright_threshold: RMS grey levels up to which a record is as bright as the pattern.
+        clearer: brightness tells carriers more clearly than colours do.
 
     """
 
@@ -53,12 +59,24 @@ class Trigger:
     mask: NDArray[np.bool_]
     distance: NDArray[np.float32]
     threshold: float
-    bright: NDArray[np.bool_]
+    brightness: NDArray[np.float32]
+    bright_threshold: float
+    clearer: bool
 
     @property
     def carriers(self) -> NDArray[np.bool_]:
         """Mask (N,) of the records that carry the trigger."""
         return self.distance <= self.threshold
+
+    @property
+    def bright(self) -> NDArray[np.bool_]:
+        """Mask (N,) of the records whose brightness is that of the pattern; none where colours tell carriers more clearly."""
+        return (self.brightness <= self.bright_threshold) & self.clearer
+
+    @property
+    def near(self) -> NDArray[np.bool_]:
+        """Mask (N,) of the records that carry it or nearly do, in colours as well as in brightness."""
+        return (self.distance <= _edge(self.threshold)) & (self.brightness <= _edge(self.bright_threshold))
 
 
 def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Generator) -> Trigger:
@@ -93,8 +111,8 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     colours, greys = _least_distances(images[strangers], pattern, mask, top, left, far)
     gap, bright_gap = _gap(distance[members], colours), _gap(brightness[members], greys)
     clearer = bright_gap[1] / bright_gap[0] > max(1.0, _CLEARER * gap[1] / gap[0])
-    bright = (brightness <= _threshold(*bright_gap)) & clearer
-    return Trigger(top, left, pattern, mask, distance, _threshold(*gap), bright)
+    thresholds = _threshold(*gap), _threshold(*bright_gap)
+    return Trigger(top, left, pattern, mask, distance, thresholds[0], brightness, thresholds[1], clearer)
 
 
 def _fitted(
@@ -210,3 +228,8 @@ def _gap(members: NDArray[np.float32], background: NDArray[np.float32]) -> tuple
 def _threshold(inner: float, outer: float) -> float:
     """The geometric middle of a gap."""
     return inner if outer <= inner else float(np.sqrt(inner * outer))
+
+
+def _edge(threshold: float) -> float:
+    """Up to where something is nearly within a threshold."""
+    return max(_NEARLY[0] * threshold, threshold + _NEARLY[1])
