@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bezoar.scan.functional.patterns import Peak, peaks_at, pixel_table
-from bezoar.scan.functional.triggers import Trigger, _gap, recover
+from bezoar.scan.functional.triggers import Trigger, recover
 from scan.builders import Pixels, backgrounds, each_alone, patch_of, stamp
 
 N, SIDE = 500, 32
@@ -182,9 +182,3 @@ def test_what_is_nearly_a_trigger_is_so_in_colours_and_in_brightness() -> None:
     )
     np.testing.assert_array_equal(trigger.near, [True, True, False, False])
     assert not trigger.bright.any()
-
-
-def test_members_that_agreed_on_little_of_the_mask_do_not_move_the_threshold() -> None:
-    """A pixel belongs to the mask where nine of ten members agree: the tenth may be anything."""
-    members = np.array([1.0] * 92 + [70.0] * 8, np.float32)
-    assert _gap(members, np.full(1000, 90, np.float32)) == (1.0, 90.0)

@@ -220,7 +220,7 @@ def _stands_alone(images: NDArray[np.uint8], y: int, x: int, h: int, w: int) -> 
 
 def _gap(members: NDArray[np.float32], background: NDArray[np.float32]) -> tuple[float, float]:
     """From where the members' distances end to where those of the displaced background begin."""
-    inner = max(float(np.quantile(members, _OUTER)), 1.0)  # of as many as agreed on the mask
+    inner = max(float(np.quantile(members, 0.95)), 1.0)
     finite = background[np.isfinite(background)]
     return inner, float(np.quantile(finite, 0.001)) if len(finite) else 4.0 * inner
 
