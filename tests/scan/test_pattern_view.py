@@ -13,7 +13,7 @@ from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import Peak, by_likeness, thumbnails
 from bezoar.scan.functional.triggers import Trigger
 from bezoar.scan.pattern_findings import patterns, wrong_labels
-from bezoar.scan.pattern_view import Family, Mined, Pattern, _tested, completed, find_patterns
+from bezoar.scan.pattern_view import Family, Mined, Pattern, _tested, completed, examine, find_patterns
 from bezoar.scan.result import Severity
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space, build_space
@@ -336,3 +336,10 @@ def test_brightness_adds_some_carriers_of_the_patterns_label_and_never_many(
     peak = Peak(0, 0, 3, 8.0, 1, np.flatnonzero(carriers), 30, 0, 9.0)
     found = completed(Pattern(trigger, peak, 1e-6, carriers, label, class_wide=False), labels)
     assert np.flatnonzero(found.carriers).tolist() == list(range(100, 130 + more * added))
+
+
+def test_a_pattern_that_all_records_carry_is_told_from_nothing() -> None:
+    images, labels = backgrounds(60, 24, seed=1).copy(), np.zeros(60, np.int32)
+    images = stamp(images, patch_of(3, 2), 9, 9)
+    peak = Peak(9, 9, 3, 8.0, 0, np.arange(60), 60, 0, 9.0)
+    assert examine(images, labels, peak, 1, 1e-9, each_alone, np.random.default_rng(0)) is None

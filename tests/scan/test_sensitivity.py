@@ -6,11 +6,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bezoar.scan import sensitivity
 from bezoar.scan.evidence import Gallery
+from bezoar.scan.functional.counts import tail_of
 from bezoar.scan.functional.patterns import Peak, peaks_at, pixel_table
-from bezoar.scan.functional.triggers import recover
+from bezoar.scan.functional.triggers import Trigger, recover
+from bezoar.scan.pattern_view import Family, Pattern
 from bezoar.scan.scene import Scene
-from bezoar.scan.sensitivity import _RECOVERED, RATES, _Patched, _recovered, smallest_found
+from bezoar.scan.sensitivity import (
+    _RECOVERED,
+    RATES,
+    _overlapping,
+    _Patched,
+    _peaks,
+    _recovered,
+    patch_sensitivity,
+    smallest_found,
+)
 from bezoar.scan.space import build_space
 from scan.builders import Pixels, backgrounds, dataset, each_alone, patch_of, stamp
 
@@ -131,7 +143,11 @@ def shades(n: int, least: float, most: float) -> Pixels:
 
 
 @pytest.mark.parametrize("shading", [False, True])
-def test_a_patch_that_shades_into_other_records_is_not_recovered(shading: bool) -> None:
+@pytest.mark.parametrize("sampled", [20, 2000])
+def test_a_patch_that_shades_into_other_records_is_not_recovered(
+    shading: bool, sampled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensitivity, "_OTHERS", sampled)
     images = backgrounds(200, SIDE, seed=3)
     if shading:
         near = np.setdiff1d(np.arange(0, 200, 2), CARRIERS)  # of the same label
@@ -143,3 +159,58 @@ def test_a_patch_that_shades_into_other_records_is_not_recovered(shading: bool) 
     )
     copy = replace(copy, pixels=whole[CARRIERS])
     assert _recovered(copy, peak, 1e-9, np.random.default_rng(0)) is not shading
+
+
+@pytest.mark.parametrize(("carried", "enough"), [(15, True), (14, False)])
+def test_half_of_the_carriers_have_to_be_recovered(
+    carried: int, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, _, peak = patched(backgrounds(200, SIDE, seed=3), 30, patch_of(3, 5))
+
+    def some(_: Pixels, labels: np.ndarray, peak: Peak, *rest: object) -> Pattern:
+        carriers = np.zeros(len(labels), dtype=bool)
+        carriers[CARRIERS[:carried]] = True
+        carriers[150:180] = True  # of no interest
+        far = np.full(len(labels), 99, np.float32)
+        trigger = Trigger(0, 0, patch_of(3, 5), np.ones((3, 3), bool), far, 1.0, far, 1.0, clearer=False)
+        return Pattern(trigger, peak, 0.0, carriers, 0, class_wide=False)
+
+    monkeypatch.setattr(sensitivity, "examine", some)
+    assert _recovered(copy, peak, 1e-9, np.random.default_rng(0)) is enough
+
+
+NO_PEAKS = Family(tail_of(np.zeros(40)), tail_of(np.zeros(40)), 1)
+ALL_SIZES = {(size, 1, tolerance): NO_PEAKS for size in (2, 3, 4) for tolerance in (8.0, 20.0)}
+
+
+@pytest.mark.parametrize("recovered", [True, False])
+def test_a_patch_that_stands_out_and_is_not_recovered_is_not_noticed(
+    recovered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, *_ = patched(backgrounds(400, 40, seed=3), 10, patch_of(3, 5))
+    if not recovered:
+        monkeypatch.setattr(sensitivity, "_recovered", lambda *_: False)
+    said = patch_sensitivity(copy.scene, ALL_SIZES, 1e-3, np.random.default_rng(0))
+    assert (said.smallest_rate is not None) is recovered
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "starts"),
+    [(5, 3, [5]), (5, 2, [5, 6]), (5, 4, [4, 5]), (0, 4, [0]), (7, 4, [6]), (0, 2, [0, 1]), (7, 3, [7])],
+)
+def test_windows_lie_in_the_patch_or_contain_it(start: int, size: int, starts: list[int]) -> None:
+    assert list(_overlapping(start, size, length=10)) == starts
+
+
+@pytest.mark.parametrize("place", [0, 12, 37])
+def test_peaks_are_those_of_whole_images(place: int) -> None:
+    copy, whole, _ = patched(backgrounds(200, 40, seed=3), place, patch_of(3, 5))
+    order = np.argsort(copy.labels, kind="stable")
+    table = pixel_table(whole[order])
+    found = _peaks(copy, ALL_SIZES)
+    assert {peak.size for peak in found} == {2, 3, 4}
+    for peak in found:
+        window = peak.top, peak.left, peak.size
+        theirs = peaks_at(table, copy.labels[order], each_alone, *window)[peak.tolerance > 8]
+        assert (peak.label, peak.z, peak.tolerance) == (theirs.label, theirs.z, theirs.tolerance)
+        np.testing.assert_array_equal(peak.members, np.sort(order[theirs.members]))

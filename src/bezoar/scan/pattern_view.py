@@ -34,8 +34,10 @@ _MIN_SHRUNK = 8  # shrunk canvases below this side have too few positions for a 
 _MIN_RECORDS = 5  # independent records that a finding needs
 _CONCENTRATION = 5.0  # times the other labels' rate, from which a pattern belongs to one label
 _COMMON = 0.5  # share of all records from which a pattern that is spread over labels is the background
+_FEWEST_OTHERS = 0.01  # share of all records that a pattern needs to be told from
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _BLURRED = 0.5  # times as many carriers as colours tell, that brightness may add
+EXPLAINED = 0.5  # share of a peak's records that an earlier one had, from which it is not looked at
 _RECOVERIES = 64  # peaks examined at most
 _SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are windows of one pattern
 _LOOKS = 8  # peaks that do not stand clear, whose carriers are found and asked what they look like
@@ -150,7 +152,7 @@ def find_patterns(
     for items, most in ((clear, _RECOVERIES), (others, _LOOKS)):
         examined = 0
         for p_value, peak, scale in items:
-            if examined == most or explained[peak.members].mean() >= 0.5:
+            if examined == most or explained[peak.members].mean() >= EXPLAINED:
                 continue
             examined += 1
             pattern = examine(images, labels, peak, scale, p_value, independent_of, rng)
@@ -304,7 +306,9 @@ def examine(
     independent_of: Independence,
     rng: np.random.Generator,
 ) -> Pattern | None:
-    """Recover the trigger behind a peak; None when its carriers shade into the rest of the data."""
+    """Recover the trigger behind a peak; None when its carriers shade into the rest of the data, or are all of it."""
+    if len(images) - len(peak.members) < max(_MIN_RECORDS, _FEWEST_OTHERS * len(images)):
+        return None
     trigger = recover(images, peak, scale, rng)
     carriers = trigger.carriers
     in_label = labels == peak.label

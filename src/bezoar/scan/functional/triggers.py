@@ -98,7 +98,7 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
         strangers = np.setdiff1d(sample, members)
         center, mask = _fitted(around, members, strangers, inner, peak.tolerance, outer)
         showing = _showing(around, center, mask, strangers, peak.tolerance)
-        if len(showing) <= len(members):
+        if len(showing) <= len(members) or np.isin(sample, showing).all():
             break
         members = showing
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
