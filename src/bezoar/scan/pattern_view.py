@@ -37,6 +37,8 @@ _COMMON = 0.5  # share of all records from which a pattern that is spread over l
 _FEWEST_OTHERS = 0.01  # share of all records that a pattern needs to be told from
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _BLURRED = 0.5  # times as many carriers as colours tell, that brightness may add
+_SHADING = 0.5  # times the carriers, up to which others may come near
+_SHADING_BRIGHT = 0.25  # the same in brightness as well, where colours alone do not part them
 EXPLAINED = 0.5  # share of a peak's records that an earlier one had, from which it is not looked at
 _RECOVERIES = 64  # peaks examined at most
 _SAME_RECORDS = 0.2  # of the smaller group's records, from which two peaks are windows of one pattern
@@ -321,9 +323,20 @@ def examine(
         return None  # a plain background, not a pattern on it
     class_wide = bool(concentrated and rate >= _CLASS_WIDE)
     pattern = Pattern(trigger, peak, p_value, carriers, peak.label if concentrated else None, class_wide)
-    told = completed(pattern, labels).carriers
     population = in_label if concentrated else np.ones_like(in_label)
-    shading = population & ~told & trigger.near
-    if 2 * shading.sum() > told.sum() or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
+    if _shades(pattern, population, labels) or independent_of(np.flatnonzero(carriers)[:2000]) < _MIN_RECORDS:
         return None
     return pattern
+
+
+def _shades(pattern: Pattern, population: NDArray[np.bool_], labels: NDArray[np.int32]) -> bool:
+    """Whether the carriers shade into the rest of the population (M,).
+
+    JPEG blurs colours, so that honest records may come near a small patch in them alone. Brightness then parts them, by far.
+    """
+    trigger, carriers = pattern.trigger, pattern.carriers
+    nearly = population & ~carriers & trigger.near
+    if nearly.sum() <= _SHADING * carriers.sum():
+        return False
+    told = completed(pattern, labels).carriers
+    return bool((nearly & ~told & trigger.nearly_bright).sum() > _SHADING_BRIGHT * told.sum())

@@ -175,10 +175,12 @@ def test_where_colours_tell_as_clearly_brightness_is_not_asked(pictures: Pixels)
     assert not trigger.bright.any()
 
 
-def test_what_is_nearly_a_trigger_is_so_in_colours_and_in_brightness() -> None:
+@pytest.mark.parametrize(("clearer", "nearly"), [(True, [1, 1, 0, 1]), (False, [1, 1, 1, 1])])
+def test_what_is_nearly_a_trigger_is_told_by_brightness_where_that_is_clearer(
+    clearer: bool, nearly: list[int]
+) -> None:
     distance, brightness = np.array([[0, 19, 19, 21], [0, 13, 15, 0]], np.float32)
-    trigger = Trigger(
-        0, 0, patch_of(3, 1), np.ones((3, 3), bool), distance, 10.0, brightness, 4.0, clearer=False
-    )
-    np.testing.assert_array_equal(trigger.near, [True, True, False, False])
-    assert not trigger.bright.any()
+    mask = np.ones((3, 3), bool)
+    trigger = Trigger(0, 0, patch_of(3, 1), mask, distance, 10.0, brightness, 4.0, clearer)
+    np.testing.assert_array_equal(trigger.near, [True, True, True, False])
+    np.testing.assert_array_equal(trigger.nearly_bright, np.array(nearly, bool))

@@ -75,8 +75,13 @@ class Trigger:
 
     @property
     def near(self) -> NDArray[np.bool_]:
-        """Mask (N,) of the records that carry it or nearly do, in colours as well as in brightness."""
-        return (self.distance <= _edge(self.threshold)) & (self.brightness <= _edge(self.bright_threshold))
+        """Mask (N,) of the records that carry it or nearly do."""
+        return self.distance <= _edge(self.threshold)
+
+    @property
+    def nearly_bright(self) -> NDArray[np.bool_]:
+        """Mask (N,) of the records whose brightness is nearly the pattern's; all where colours tell carriers more clearly."""
+        return (self.brightness <= _edge(self.bright_threshold)) | (not self.clearer)
 
 
 def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Generator) -> Trigger:
