@@ -13,7 +13,16 @@ from bezoar.scan.functional.disagreement import foreign_p
 from bezoar.scan.functional.patterns import Peak, by_likeness, thumbnails
 from bezoar.scan.functional.triggers import Trigger
 from bezoar.scan.pattern_findings import patterns, wrong_labels
-from bezoar.scan.pattern_view import Family, Mined, Pattern, _tested, completed, examine, find_patterns
+from bezoar.scan.pattern_view import (
+    Family,
+    Mined,
+    Pattern,
+    _shades,
+    _tested,
+    completed,
+    examine,
+    find_patterns,
+)
 from bezoar.scan.result import Severity
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import Space, build_space
@@ -343,3 +352,28 @@ def test_a_pattern_that_all_records_carry_is_told_from_nothing() -> None:
     images = stamp(images, patch_of(3, 2), 9, 9)
     peak = Peak(9, 9, 3, 8.0, 0, np.arange(60), 60, 0, 9.0)
     assert examine(images, labels, peak, 1, 1e-9, each_alone, np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("near", "as_bright", "clearer", "shades"),
+    [
+        (15, 15, False, False),  # colours part the carriers
+        (16, 16, True, True),
+        (16, 7, True, False),  # brightness does
+        (16, 8, True, True),
+        (16, 0, False, True),  # brightness is not the clearer
+    ],
+)
+def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
+    near: int, as_bright: int, clearer: bool, shades: bool
+) -> None:
+    labels = np.zeros(100, np.int32)
+    carriers = np.arange(100) < 30
+    distance, brightness = np.full((2, 100), 99, np.float32)
+    distance[:30] = brightness[:30] = 0
+    distance[30 : 30 + near] = 9
+    brightness[30 : 30 + as_bright] = 9  # nearly so, and not enough to be added
+    trigger = Trigger(0, 0, patch_of(3, 0), np.ones((3, 3), bool), distance, 1.0, brightness, 1.0, clearer)
+    peak = Peak(0, 0, 3, 20.0, 0, np.flatnonzero(carriers), 30, 0, 9.0)
+    pattern = Pattern(trigger, peak, 1e-6, carriers, 0, class_wide=False)
+    assert _shades(pattern, np.ones(100, bool), labels) is shades

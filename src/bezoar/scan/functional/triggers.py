@@ -28,13 +28,11 @@ _RAREST = 6  # such pixels that it is known by: a backdrop's may be among more
 _FEWEST_RARE = 4  # such pixels that are enough
 _ELSEWHERE = 0.1  # of the records that show them, as many may show them at one displaced place
 _OUTER = 0.9  # quantile of absolute deviations that counts as the spread (a few strangers do not move it)
+_ALL = 0.98  # the same among records that show the trigger: each of them has all of it
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in JPEG
 _CLEARER = 1.05  # times the ratio of a gap's ends in colour, that it is in brightness where that is asked
-_NEARLY = (
-    1.5,
-    10.0,
-)  # times a threshold, or grey levels beyond it, up to which a record nearly carries the trigger
-_ALL = 0.98  # the same among records that show the trigger: each of them has all of it
+# times a threshold, or grey levels beyond it, up to which a record nearly carries the trigger
+_NEARLY_TIMES, _NEARLY_LEVELS = 1.5, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,4 +235,4 @@ def _threshold(inner: float, outer: float) -> float:
 
 def _edge(threshold: float) -> float:
     """Up to where something is nearly within a threshold."""
-    return max(_NEARLY[0] * threshold, threshold + _NEARLY[1])
+    return max(_NEARLY_TIMES * threshold, threshold + _NEARLY_LEVELS)
