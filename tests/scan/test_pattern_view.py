@@ -357,23 +357,49 @@ def test_a_pattern_that_all_records_carry_is_told_from_nothing() -> None:
 @pytest.mark.parametrize(
     ("near", "as_bright", "clearer", "shades"),
     [
-        (15, 15, False, False),  # colours part the carriers
-        (16, 16, True, True),
-        (16, 7, True, False),  # brightness does
-        (16, 8, True, True),
-        (16, 0, False, True),  # brightness is not the clearer
+        (12, 12, False, False),  # colours part the carriers
+        (13, 13, True, True),
+        (13, 7, True, False),  # brightness does
+        (13, 8, True, True),
+        (13, 0, False, True),  # brightness is not the clearer
     ],
 )
 def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
     near: int, as_bright: int, clearer: bool, shades: bool
 ) -> None:
-    labels = np.zeros(100, np.int32)
-    carriers = np.arange(100) < 30
-    distance, brightness = np.full((2, 100), 99, np.float32)
+    pattern = shading(near, as_bright, 0, clearer=clearer)
+    assert _shades(pattern, np.ones(180, bool), np.zeros(180, np.int32)) is shades
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "as_bright", "clearer", "shades"),
+    [
+        (0, 0, False, True),
+        (8, 0, False, True),  # of 80: 10 of the 100 of its label by chance, and 23 came near
+        (9, 0, False, False),  # 11.25: 11.75 are no more than the 12 that are let pass
+        (1, 9, True, True),  # 9 as bright, less 1.25 by chance
+        (2, 9, True, False),  # less 2.5
+    ],
+)
+def test_what_comes_near_under_other_labels_as_well_is_no_shade(
+    elsewhere: int, as_bright: int, clearer: bool, shades: bool
+) -> None:
+    labels = np.repeat([0, 1], [100, 80]).astype(np.int32)
+    pattern = shading(23, as_bright, elsewhere, clearer=clearer)
+    assert _shades(pattern, labels == 0, labels) is shades
+
+
+def shading(near: int, as_bright: int, elsewhere: int, *, clearer: bool) -> Pattern:
+    """30 carriers among 100 records; `near` of the others come near in colours, `as_bright` of these in brightness as well.
+
+    Of 80 records more, `elsewhere` come near in both.
+    """
+    carriers = np.arange(180) < 30
+    distance, brightness = np.full((2, len(carriers)), 99, np.float32)
     distance[:30] = brightness[:30] = 0
     distance[30 : 30 + near] = 9
     brightness[30 : 30 + as_bright] = 9  # nearly so, and not enough to be added
+    distance[100 : 100 + elsewhere] = brightness[100 : 100 + elsewhere] = 9
     trigger = Trigger(0, 0, patch_of(3, 0), np.ones((3, 3), bool), distance, 1.0, brightness, 1.0, clearer)
     peak = Peak(0, 0, 3, 20.0, 0, np.flatnonzero(carriers), 30, 0, 9.0)
-    pattern = Pattern(trigger, peak, 1e-6, carriers, 0, class_wide=False)
-    assert _shades(pattern, np.ones(100, bool), labels) is shades
+    return Pattern(trigger, peak, 1e-6, carriers, 0, class_wide=False)

@@ -37,7 +37,7 @@ _COMMON = 0.5  # share of all records from which a pattern that is spread over l
 _FEWEST_OTHERS = 0.01  # share of all records that a pattern needs to be told from
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _BLURRED = 0.5  # times as many carriers as colours tell, that brightness may add
-_SHADING = 0.5  # times the carriers, up to which others may come near
+_SHADING = 0.4  # times the carriers, up to which more may come near than by chance
 _SHADING_BRIGHT = 0.25  # the same in brightness as well, where colours alone do not part them
 EXPLAINED = 0.5  # share of a peak's records that an earlier one had, from which it is not looked at
 _RECOVERIES = 64  # peaks examined at most
@@ -332,11 +332,20 @@ def examine(
 def _shades(pattern: Pattern, population: NDArray[np.bool_], labels: NDArray[np.int32]) -> bool:
     """Whether the carriers shade into the rest of the population (M,).
 
-    JPEG blurs colours, so that honest records may come near a small patch in them alone. Brightness then parts them, by far.
+    A shape of a class comes in all shades there, and in few of them elsewhere. Colours that come near a patch by chance do so
+    under every label: as many are no shades of it. JPEG blurs colours, so that more may come near a small patch in them alone.
+    Brightness then parts them, by far.
     """
     trigger, carriers = pattern.trigger, pattern.carriers
-    nearly = population & ~carriers & trigger.near
-    if nearly.sum() <= _SHADING * carriers.sum():
+    nearly = trigger.near & ~trigger.carriers
+    if _beyond_chance(nearly, population) <= _SHADING * carriers.sum():
         return False
     told = completed(pattern, labels).carriers
-    return bool((nearly & ~told & trigger.nearly_bright).sum() > _SHADING_BRIGHT * told.sum())
+    nearly_told = nearly & ~told & trigger.nearly_bright
+    return bool(_beyond_chance(nearly_told, population) > _SHADING_BRIGHT * told.sum())
+
+
+def _beyond_chance(nearly: NDArray[np.bool_], population: NDArray[np.bool_]) -> float:
+    """How many more of the population (M,) than of the same number of other records come near."""
+    elsewhere = nearly[~population].mean() if not population.all() else 0.0
+    return float(nearly[population].sum() - elsewhere * population.sum())
