@@ -162,5 +162,5 @@ def data() -> tuple[Pixels, Labels]:
 def test_a_roaming_mark_under_right_labels_is_no_poison(data: tuple[Pixels, Labels]) -> None:
     images, labels = data
     rows = np.flatnonzero(labels == NO_ENTRY)[:100]
-    result = bezoar.scan(dataset(scattered(images, rows, 3), labels))
+    result = bezoar.scan(dataset(scattered(images, rows, 3), labels), canaries=False)
     assert not result.flagged.any()

@@ -57,7 +57,7 @@ def test_poison_under_a_watermark_is_flagged_and_removed(tmp_path: Path) -> None
     relabelled = rng.choice(np.flatnonzero(labels == 0), 30, replace=False)
     labels[relabelled] = 1
     data = dataset(images, labels)
-    result = bezoar.scan(data, encoder=Oracle())
+    result = bezoar.scan(data, encoder=Oracle(), canaries=False)
     assert {f.severity for f in result.findings if f.kind == "repeated-pattern"} == {Severity.NATURAL}
     assert result.flagged[relabelled].all()
     assert result.flagged.sum() == len(relabelled)
@@ -74,7 +74,7 @@ def test_cover_samples_are_left_alone() -> None:
     cover = rng.choice(np.flatnonzero(labels > 1), 100, replace=False)
     images = _logo_on(images, np.concatenate([relabelled, cover]))
     labels[relabelled] = 1
-    result = bezoar.scan(dataset(images, labels), encoder=Oracle())
+    result = bezoar.scan(dataset(images, labels), encoder=Oracle(), canaries=False)
     assert result.verdict.status is Status.POISONED
     assert result.flagged[relabelled].mean() >= 0.95
     assert not result.flagged[cover].any()
@@ -86,7 +86,7 @@ def test_a_watermark_seen_by_a_poor_encoder_is_natural() -> None:
     seen = np.where(rng.random(len(labels)) < 0.5, rng.integers(0, 6, len(labels)), labels)
     images[:, 0, 0, :] = (seen * SEEN).astype(np.uint8)[:, None]  # the encoder errs on four in ten
     images = _logo_on(images, rng.random(len(images)) < 0.3)
-    result = bezoar.scan(dataset(images, labels), encoder=Oracle())
+    result = bezoar.scan(dataset(images, labels), encoder=Oracle(), canaries=False)
     assert [f.severity for f in result.findings if f.kind == "repeated-pattern"] == [Severity.NATURAL]
     assert not result.flagged.any()
 
@@ -95,7 +95,7 @@ def test_a_logo_on_most_of_a_class_is_for_review() -> None:
     images, labels = _signs()
     chosen = np.flatnonzero(labels == 2)
     images = _logo_on(images, chosen[: int(0.7 * len(chosen))])
-    result = bezoar.scan(dataset(images, labels), encoder=Oracle())
+    result = bezoar.scan(dataset(images, labels), encoder=Oracle(), canaries=False)
     assert [f.severity for f in result.findings if f.kind == "repeated-pattern"] == [Severity.REVIEW]
     assert not result.flagged.any()
 

@@ -67,7 +67,7 @@ def test_a_patch_on_stop_signs(
     rate: float, seed: int, per_class: int, options: dict[str, object], place: tuple[int, int]
 ) -> None:
     data, planted = badnets(rate, seed, per_class, source=STOP, **options)
-    result = bezoar.scan(data, encoder=Mosaic(), seed=seed)
+    result = bezoar.scan(data, encoder=Mosaic(), seed=seed, canaries=False)
     assert_found(result, planted)
     finding = result.findings[0]
     assert (finding.kind, finding.severity) == ("repeated-pattern", "poison")
@@ -84,7 +84,7 @@ def test_a_patch_on_stop_signs(
 
 def test_the_encoder_tells_where_the_relabelled_come_from() -> None:
     data, planted = badnets(0.015, 4, per_class=200, source=ROUNDABOUT)
-    result = bezoar.scan(data)
+    result = bezoar.scan(data, canaries=False)
     assert_found(result, planted)
     assert (result.findings[0].target, result.findings[0].origins) == (LIMIT_60, (ROUNDABOUT,))
     assert "neighbours of another label: 'roundabout'" in result.findings[0].explanation
@@ -92,7 +92,7 @@ def test_the_encoder_tells_where_the_relabelled_come_from() -> None:
 
 def test_all_to_one_without_the_encoder() -> None:
     data, planted = badnets(0.02, 4)
-    result = bezoar.scan(data, encoder=Mosaic())
+    result = bezoar.scan(data, encoder=Mosaic(), canaries=False)
     assert_found(result, planted)
     assert result.findings[0].target == LIMIT_60
     assert len(result.findings[0].origins) > 1
@@ -104,7 +104,7 @@ def test_relabelled_signs_without_a_trigger() -> None:
     relabelled = np.flatnonzero(labels == ROUNDABOUT)[:12]
     labels[relabelled] = STOP
     planted = np.isin(np.arange(len(labels)), relabelled)
-    result = bezoar.scan(dataset(images, labels))
+    result = bezoar.scan(dataset(images, labels), canaries=False)
     assert_found(result, planted)
     [finding] = poison_findings(result)
     assert (finding.kind, finding.target, finding.origins) == ("label-disagreement", STOP, (ROUNDABOUT,))
@@ -117,7 +117,7 @@ def test_a_watermark_over_all_classes_is_natural() -> None:
     images, labels = signs(120, 6)
     marked = np.random.default_rng(0).choice(len(images), 100, replace=False)
     images[marked] = stamp(images[marked], patch_of(3, 6), 2, 26)
-    result = bezoar.scan(dataset(images, labels), encoder=Mosaic())
+    result = bezoar.scan(dataset(images, labels), encoder=Mosaic(), canaries=False)
     assert result.verdict.status != "poisoned"
     assert not result.flagged.any()
     finding = next(found for found in result.findings if found.kind == "repeated-pattern")
@@ -129,7 +129,7 @@ def test_a_mark_on_a_whole_class_is_for_review() -> None:
     images, labels = signs(120, 7)
     ours = labels == NO_ENTRY
     images[ours] = stamp(images[ours], patch_of(3, 7), 2, 2)
-    result = bezoar.scan(dataset(images, labels), encoder=Mosaic())
+    result = bezoar.scan(dataset(images, labels), encoder=Mosaic(), canaries=False)
     assert not result.flagged.any()
     finding = next(found for found in result.findings if found.kind == "repeated-pattern")
     assert (finding.severity, finding.target) == ("review", NO_ENTRY)
@@ -170,7 +170,7 @@ def test_the_order_of_records_does_not_matter(
     """No oracle: nothing but content and label decides."""
     data, planted, result = planted_scan
     order = np.random.default_rng(1).permutation(len(data))
-    shuffled = bezoar.scan(data.select(order), encoder=Mosaic(), seed=3)
+    shuffled = bezoar.scan(data.select(order), encoder=Mosaic(), seed=3, canaries=False)
     np.testing.assert_array_equal(shuffled.flagged, result.flagged[order])
     assert_found(shuffled, planted[order])
 
@@ -235,9 +235,9 @@ def test_a_group_column_makes_a_track_one_observation(tmp_path: Path) -> None:
     stored = parquet(
         tmp_path / "signs.parquet", contents, data.labels, track=track, frame=np.arange(len(data))
     )
-    alone = bezoar.scan(stored, encoder=Mosaic(), group="frame")
+    alone = bezoar.scan(stored, encoder=Mosaic(), group="frame", canaries=False)
     assert any(found.kind == "repeated-pattern" for found in poison_findings(alone))
-    together = bezoar.scan(stored, encoder=Mosaic(), group="track")
+    together = bezoar.scan(stored, encoder=Mosaic(), group="track", canaries=False)
     assert not any(found.kind == "repeated-pattern" for found in together.findings)
 
 
