@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from operator import attrgetter
 
 import numpy as np
@@ -354,52 +355,72 @@ def test_a_pattern_that_all_records_carry_is_told_from_nothing() -> None:
     assert examine(images, labels, peak, 1, 1e-9, each_alone, np.random.default_rng(0)) is None
 
 
-@pytest.mark.parametrize(
-    ("near", "as_bright", "clearer", "shades"),
-    [
-        (12, 12, False, False),  # colours part the carriers
-        (13, 13, True, True),
-        (13, 7, True, False),  # brightness does
-        (13, 8, True, True),
-        (13, 0, False, True),  # brightness is not the clearer
-    ],
-)
-def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
-    near: int, as_bright: int, clearer: bool, shades: bool
-) -> None:
-    pattern = shading(near, as_bright, 0, clearer=clearer)
-    assert _shades(pattern, np.ones(180, bool), np.zeros(180, np.int32)) is shades
+def shading(near: int, **more: int) -> Pattern:
+    """30 carriers among 100 records; `near` of the others come near in colours, and of 80 records of another label `elsewhere`.
 
-
-@pytest.mark.parametrize(
-    ("elsewhere", "as_bright", "clearer", "shades"),
-    [
-        (0, 0, False, True),
-        (8, 0, False, True),  # of 80: 10 of the 100 of its label by chance, and 23 came near
-        (9, 0, False, False),  # 11.25: 11.75 are no more than the 12 that are let pass
-        (1, 9, True, True),  # 9 as bright, less 1.25 by chance
-        (2, 9, True, False),  # less 2.5
-    ],
-)
-def test_what_comes_near_under_other_labels_as_well_is_no_shade(
-    elsewhere: int, as_bright: int, clearer: bool, shades: bool
-) -> None:
-    labels = np.repeat([0, 1], [100, 80]).astype(np.int32)
-    pattern = shading(23, as_bright, elsewhere, clearer=clearer)
-    assert _shades(pattern, labels == 0, labels) is shades
-
-
-def shading(near: int, as_bright: int, elsewhere: int, *, clearer: bool) -> Pattern:
-    """30 carriers among 100 records; `near` of the others come near in colours, `as_bright` of these in brightness as well.
-
-    Of 80 records more, `elsewhere` come near in both.
+    Of the near ones `added` are as bright as the pattern and `as_bright` nearly so; elsewhere `bright` are, and all the rest
+    nearly so. `carrying` more carry it elsewhere. Brightness is the clearer unless `colour` is 1.
     """
+    names = ("added", "as_bright", "elsewhere", "bright", "carrying", "colour")
+    assert more.keys() <= set(names)
+    added, as_bright, elsewhere, bright, carrying, colour = (more.get(name, 0) for name in names)
     carriers = np.arange(180) < 30
     distance, brightness = np.full((2, len(carriers)), 99, np.float32)
     distance[:30] = brightness[:30] = 0
     distance[30 : 30 + near] = 9
-    brightness[30 : 30 + as_bright] = 9  # nearly so, and not enough to be added
+    brightness[30 : 30 + added] = 0
+    brightness[30 + added : 30 + added + as_bright] = 9
     distance[100 : 100 + elsewhere] = brightness[100 : 100 + elsewhere] = 9
-    trigger = Trigger(0, 0, patch_of(3, 0), np.ones((3, 3), bool), distance, 1.0, brightness, 1.0, clearer)
-    peak = Peak(0, 0, 3, 20.0, 0, np.flatnonzero(carriers), 30, 0, 9.0)
-    return Pattern(trigger, peak, 1e-6, carriers, 0, class_wide=False)
+    brightness[100 : 100 + bright] = 0
+    distance[180 - carrying :] = brightness[180 - carrying :] = 0
+    one, square = patch_of(3, 0), np.ones((3, 3), bool)
+    trigger = Trigger(0, 0, one, square, distance, 1.0, brightness, 1.0, clearer=not colour)
+    return Pattern(
+        trigger, Peak(0, 0, 3, 20.0, 0, np.arange(30), 30, 0, 9.0), 1e-6, carriers, 0, class_wide=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("near", "more", "shades"),
+    [
+        (15, {"as_bright": 15, "colour": 1}, False),  # colours part the carriers
+        (16, {"as_bright": 16}, True),
+        (16, {"as_bright": 7}, False),  # brightness does
+        (16, {"as_bright": 8}, True),
+        (16, {"as_bright": 0, "colour": 1}, True),  # brightness is not the clearer
+        (18, {"added": 2, "as_bright": 8}, False),  # a quarter of 32
+        (18, {"added": 2, "as_bright": 9}, True),
+    ],
+)
+def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
+    near: int, more: dict[str, int], shades: bool
+) -> None:
+    labels = np.repeat(np.array([0, 1], np.int32), [100, 80])
+    assert _shades(shading(near, **more), labels == 0, labels) is shades
+
+
+@pytest.mark.parametrize(
+    ("near", "more", "shades"),
+    [
+        (23, {"elsewhere": 13, "colour": 1}, True),  # 13 less two deviations are 5.8 of 80, 7.2 of 100
+        (23, {"elsewhere": 14, "colour": 1}, False),  # 8.1, and 14.9 more are let pass
+        (23, {"elsewhere": 2, "colour": 1}, True),  # two may be an accident
+        (23, {"carrying": 20, "colour": 1}, True),  # what carries it elsewhere comes by no chance
+        (23, {"as_bright": 9, "elsewhere": 6}, True),
+        (23, {"as_bright": 9, "elsewhere": 7}, False),
+        # what is as bright counts neither here nor there
+        (50, {"added": 15, "as_bright": 20, "elsewhere": 30, "bright": 30}, True),
+    ],
+)
+def test_what_comes_near_under_other_labels_as_well_is_no_shade(
+    near: int, more: dict[str, int], shades: bool
+) -> None:
+    labels = np.repeat(np.array([0, 1], np.int32), [100, 80])
+    assert _shades(shading(near, **more), labels == 0, labels) is shades
+
+
+def test_a_pattern_spread_over_labels_has_no_others_to_be_held_against() -> None:
+    everyone = np.ones(180, bool)
+    for near, shades in ((15, False), (16, True)):
+        pattern = replace(shading(near, colour=1), label=None)
+        assert _shades(pattern, everyone, np.zeros(180, np.int32)) is shades

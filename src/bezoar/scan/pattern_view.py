@@ -37,7 +37,8 @@ _COMMON = 0.5  # share of all records from which a pattern that is spread over l
 _FEWEST_OTHERS = 0.01  # share of all records that a pattern needs to be told from
 _CLASS_WIDE = 0.5  # share of a label's records from which a pattern is a mark of the class
 _BLURRED = 0.5  # times as many carriers as colours tell, that brightness may add
-_SHADING = 0.4  # times the carriers, up to which more may come near than by chance
+_SHADING = 0.5  # times the carriers, up to which more may come near than by chance
+_SURE = 2.0  # standard deviations by which that chance is taken to be smaller than it looks
 _SHADING_BRIGHT = 0.25  # the same in brightness as well, where colours alone do not part them
 EXPLAINED = 0.5  # share of a peak's records that an earlier one had, from which it is not looked at
 _RECOVERIES = 64  # peaks examined at most
@@ -341,11 +342,14 @@ def _shades(pattern: Pattern, population: NDArray[np.bool_], labels: NDArray[np.
     if _beyond_chance(nearly, population) <= _SHADING * carriers.sum():
         return False
     told = completed(pattern, labels).carriers
-    nearly_told = nearly & ~told & trigger.nearly_bright
-    return bool(_beyond_chance(nearly_told, population) > _SHADING_BRIGHT * told.sum())
+    nearly &= trigger.nearly_bright
+    if told.sum() > carriers.sum():
+        nearly &= ~trigger.bright  # these carry it, under whatever label
+    return bool(_beyond_chance(nearly, population) > _SHADING_BRIGHT * told.sum())
 
 
 def _beyond_chance(nearly: NDArray[np.bool_], population: NDArray[np.bool_]) -> float:
-    """How many more of the population (M,) than of the same number of other records come near."""
-    elsewhere = nearly[~population].mean() if not population.all() else 0.0
-    return float(nearly[population].sum() - elsewhere * population.sum())
+    """How many more of the population (M,) come near than of as many other records, of which a few say little."""
+    elsewhere = nearly[~population].sum()
+    rate = max(0.0, elsewhere - _SURE * np.sqrt(elsewhere)) / max(1, (~population).sum())
+    return float(nearly[population].sum() - rate * population.sum())

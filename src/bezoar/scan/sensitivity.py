@@ -28,10 +28,8 @@ _WIDER = 1  # pixels by which the largest window exceeds the patch
 _SCORED = _WIDER + max(DISPLACEMENTS) + 1  # pixels around the patch that are looked at to score a window
 _RECOVERED = _WIDER + 3 * MARGIN + 1  # and to recover the trigger behind it
 _MIN_RECORDS = 5
-_OF_LABEL, _OTHERS = (
-    10_000,
-    2000,
-)  # records of its label, and of all, that a patch is held against where it is recovered
+# records of its label, and of all, that a patch is held against where it is recovered
+_OF_LABEL, _OTHERS = 10_000, 5_000
 
 
 @dataclass(frozen=True, slots=True)
