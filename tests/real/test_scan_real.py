@@ -25,7 +25,7 @@ def test_stop_signs_with_a_patch_at_two_in_a_thousand(packs: Path) -> None:
     data = bezoar.open(packs / "gtsrb" / "train32.parquet")
     copy = poison(data, BadNets(target=LIMIT_60, source=STOP, size=3, pattern_seed=1), rate=0.002, seed=1)
     planted = truth_mask(copy.truth, copy.dataset)
-    result = bezoar.scan(copy.dataset, group="track", seed=1)
+    result = bezoar.scan(copy.dataset, group="track", seed=1, canaries=False)
     assert result.verdict.status == "poisoned"
     assert result.flagged[planted].mean() >= 0.95
     assert result.flagged[~planted].mean() <= 0.005
@@ -52,7 +52,7 @@ def test_real_data_with_nothing_planted(packs: Path, pack: str, group: str | Non
 def test_clothes_that_look_alike_within_their_class_are_no_poison(packs: Path, kind: str) -> None:
     """Coats were called a flood of near copies, and the soles of most sandals a trigger under a wrong label."""
     data = honest(kind, load(PACKS["fashion_mnist"], 2500, 0, packs).train, 0)
-    assert not bezoar.scan(data.dataset).flagged.any()
+    assert not bezoar.scan(data.dataset, canaries=False).flagged.any()
 
 
 def test_relabelled_signs_with_a_patch_at_changing_places(packs: Path) -> None:
@@ -60,7 +60,7 @@ def test_relabelled_signs_with_a_patch_at_changing_places(packs: Path) -> None:
     data = data.select(np.sort(generator(1, "subset").permutation(len(data))[:5000]))
     copy = poison(data, BadNets(target=LIMIT_60, place="random", pattern_seed=1), rate=0.01, seed=1)
     planted = truth_mask(copy.truth, copy.dataset)
-    result = bezoar.scan(copy.dataset, group="track", seed=1)
+    result = bezoar.scan(copy.dataset, group="track", seed=1, canaries=False)
     assert result.verdict.status == "poisoned"
     assert result.flagged[planted].mean() >= 0.95
     assert result.flagged[~planted].mean() <= 0.005
