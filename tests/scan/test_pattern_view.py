@@ -355,15 +355,21 @@ def test_a_pattern_that_all_records_carry_is_told_from_nothing() -> None:
     assert examine(images, labels, peak, 1, 1e-9, each_alone, np.random.default_rng(0)) is None
 
 
-def shading(near: int, **more: int) -> Pattern:
+def shading(
+    near: int,
+    *,
+    added: int = 0,
+    as_bright: int = 0,
+    elsewhere: int = 0,
+    bright: int = 0,
+    carrying: int = 0,
+    clearer: bool = True,
+) -> Pattern:
     """30 carriers among 100 records; `near` of the others come near in colours, and of 80 records of another label `elsewhere`.
 
     Of the near ones `added` are as bright as the pattern and `as_bright` nearly so; elsewhere `bright` are, and all the rest
-    nearly so. `carrying` more carry it elsewhere. Brightness is the clearer unless `colour` is 1.
+    nearly so. `carrying` more carry it elsewhere. Brightness is the `clearer`.
     """
-    names = ("added", "as_bright", "elsewhere", "bright", "carrying", "colour")
-    assert more.keys() <= set(names)
-    added, as_bright, elsewhere, bright, carrying, colour = (more.get(name, 0) for name in names)
     carriers = np.arange(180) < 30
     distance, brightness = np.full((2, len(carriers)), 99, np.float32)
     distance[:30] = brightness[:30] = 0
@@ -374,7 +380,7 @@ def shading(near: int, **more: int) -> Pattern:
     brightness[100 : 100 + bright] = 0
     distance[180 - carrying :] = brightness[180 - carrying :] = 0
     one, square = patch_of(3, 0), np.ones((3, 3), bool)
-    trigger = Trigger(0, 0, one, square, distance, 1.0, brightness, 1.0, clearer=not colour)
+    trigger = Trigger(0, 0, one, square, distance, 1.0, brightness, 1.0, clearer=clearer)
     return Pattern(
         trigger, Peak(0, 0, 3, 20.0, 0, np.arange(30), 30, 0, 9.0), 1e-6, carriers, 0, class_wide=False
     )
@@ -383,17 +389,17 @@ def shading(near: int, **more: int) -> Pattern:
 @pytest.mark.parametrize(
     ("near", "more", "shades"),
     [
-        (15, {"as_bright": 15, "colour": 1}, False),  # colours part the carriers
+        (15, {"as_bright": 15, "clearer": False}, False),  # colours part the carriers
         (16, {"as_bright": 16}, True),
         (16, {"as_bright": 7}, False),  # brightness does
         (16, {"as_bright": 8}, True),
-        (16, {"as_bright": 0, "colour": 1}, True),  # brightness is not the clearer
+        (16, {"as_bright": 0, "clearer": False}, True),  # brightness is not the clearer
         (18, {"added": 2, "as_bright": 8}, False),  # a quarter of 32
         (18, {"added": 2, "as_bright": 9}, True),
     ],
 )
 def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
-    near: int, more: dict[str, int], shades: bool
+    near: int, more: dict[str, int | bool], shades: bool
 ) -> None:
     labels = np.repeat(np.array([0, 1], np.int32), [100, 80])
     assert _shades(shading(near, **more), labels == 0, labels) is shades
@@ -402,10 +408,10 @@ def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
 @pytest.mark.parametrize(
     ("near", "more", "shades"),
     [
-        (23, {"elsewhere": 13, "colour": 1}, True),  # 13 less two deviations are 5.8 of 80, 7.2 of 100
-        (23, {"elsewhere": 14, "colour": 1}, False),  # 8.1, and 14.9 more are let pass
-        (23, {"elsewhere": 2, "colour": 1}, True),  # two may be an accident
-        (23, {"carrying": 20, "colour": 1}, True),  # what carries it elsewhere comes by no chance
+        (23, {"elsewhere": 13, "clearer": False}, True),  # 13 less two deviations are 5.8 of 80, 7.2 of 100
+        (23, {"elsewhere": 14, "clearer": False}, False),  # 8.1, and 14.9 more are let pass
+        (23, {"elsewhere": 2, "clearer": False}, True),  # two may be an accident
+        (23, {"carrying": 20, "clearer": False}, True),  # what carries it elsewhere comes by no chance
         (23, {"as_bright": 9, "elsewhere": 6}, True),
         (23, {"as_bright": 9, "elsewhere": 7}, False),
         # what is as bright counts neither here nor there
@@ -413,7 +419,7 @@ def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
     ],
 )
 def test_what_comes_near_under_other_labels_as_well_is_no_shade(
-    near: int, more: dict[str, int], shades: bool
+    near: int, more: dict[str, int | bool], shades: bool
 ) -> None:
     labels = np.repeat(np.array([0, 1], np.int32), [100, 80])
     assert _shades(shading(near, **more), labels == 0, labels) is shades
@@ -422,5 +428,5 @@ def test_what_comes_near_under_other_labels_as_well_is_no_shade(
 def test_a_pattern_spread_over_labels_has_no_others_to_be_held_against() -> None:
     everyone = np.ones(180, bool)
     for near, shades in ((15, False), (16, True)):
-        pattern = replace(shading(near, colour=1), label=None)
+        pattern = replace(shading(near, clearer=False), label=None)
         assert _shades(pattern, everyone, np.zeros(180, np.int32)) is shades
