@@ -396,6 +396,7 @@ def shading(
         (16, {"as_bright": 0, "clearer": False}, True),  # brightness is not the clearer
         (18, {"added": 2, "as_bright": 8}, False),  # a quarter of 32
         (18, {"added": 2, "as_bright": 9}, True),
+        (30, {"added": 20}, True),  # so many are as bright that something honest is: none are added
     ],
 )
 def test_brightness_excuses_shades_where_it_is_clearer_and_leaves_few(
