@@ -41,9 +41,34 @@ def test_every_kind_of_cell_is_shown() -> None:
     page = to_markdown(_summary(), {})
     assert '<td class="t9">90<small>1 of 1</small></td>' in page
     assert '<td class="not-taken"' in page
-    assert '<td class="none" title="not measured"></td>' in page
+    assert '<td class="none" title="not measured, or in part"></td>' in page
     assert "no room for" in page
     assert "**The matrix is not complete**" in page
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [
+        (1, '<td class="none" title="not measured, or in part"><small>0 of 1</small></td>'),
+        (3, "0 of 3</small>"),
+    ],
+)
+def test_a_group_is_hatched_when_nothing_is_left_to_measure(measured: int, shown: str) -> None:
+    cells = [Cell("attack", "badnets", "gtsrb", rate, seed) for rate in (0.01, 0.05) for seed in range(3)]
+    done = [attack_entry(cell, took=False) for cell in cells[3 : 3 + measured]]
+    page = to_markdown(summarise(cells, {entry.key: entry for entry in done}), {})
+    assert page.count(shown) == 2  # at the rate that was measured, and at the lower one that follows from it
+    assert page.count('<td class="not-taken" title') == (2 if measured == 3 else 0)
+
+
+def test_the_newest_version_is_named() -> None:
+    cells = [Cell("attack", "badnets", "gtsrb", 0.01, seed) for seed in range(3)]
+    done = [attack_entry(cell, version) for cell, version in zip(cells, "bac", strict=True)]
+    page = to_markdown(summarise(cells, {entry.key: entry for entry in done}), {})
+    assert (
+        "newest code, `c` (a hash of what a measurement depends on), measured 1 cell; 2 older versions"
+        in page
+    )
 
 
 def test_the_same_input_gives_the_same_page() -> None:

@@ -120,6 +120,8 @@ def test_newest_by_version_and_without_failures() -> None:
     assert newest(entries, "1")[CELL.key].version == "1"
     assert set(newest(entries, "2")) == {CELL.key}
     assert newest([_entry("2", "failed")]) == {}
+    again = [attack_entry(CELL, "1"), CLEAN, attack_entry(CELL, "2")]
+    assert list(newest(again)) == [CLEAN.key, CELL.key]  # as last written
 
 
 def test_a_trial_that_waits_for_its_scan_replaces_nothing() -> None:

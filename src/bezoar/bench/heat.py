@@ -83,14 +83,13 @@ def _table(
 def _cell(group: dict[str, Any] | None) -> str:
     if group is None:
         return "<td></td>"  # this setting is not planned at this rate
-    if not group["trials"]:
-        if group["implied"]:
-            return '<td class="not-taken" title="the attack did not take at a higher rate">·</td>'
-        if group["impossible"]:
-            return '<td title="more poison than the data has room for">-</td>'
-        return '<td class="none" title="not measured"></td>'
-    trials = f"<small>{group['took']} of {group['trials']}</small>"
+    tried = group["trials"] + group["implied"]
+    if group["impossible"] and not tried:
+        return '<td title="more poison than the data has room for">-</td>'
+    trials = f"<small>{group['took']} of {tried}</small>"
     if not group["took"]:
+        if tried + group["impossible"] < group["planned"]:
+            return f'<td class="none" title="not measured, or in part">{trials if tried else ""}</td>'
         return f'<td class="not-taken" title="the attack did not take">·{trials}</td>'
     value = group["tpr"]["value"]
     step = min(int(value * _STEPS), _STEPS - 1)

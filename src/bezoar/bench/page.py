@@ -56,9 +56,7 @@ def to_markdown(summary: Json, tried: Mapping[str, str]) -> str:
         "# Benchmark of the scan",
         _introduction(summary),
         "## Targets",
-        "Set before anything was measured. A trial in which the attack did not take does not count. A group is one pack at "
-        f"one rate; an attack's target is *met* when it took in at least {LEAST_SEEDS} trials of every group that has room "
-        "for so much poison; until then *met so far*.",
+        _of_targets(),
         _targets(summary, tried),
         "## Poison found",
         _legend(),
@@ -78,30 +76,23 @@ def to_markdown(summary: Json, tried: Mapping[str, str]) -> str:
 
 def _introduction(summary: Json) -> str:
     cells = summary["cells"]
-    known = cells["measured"] + cells["impossible"]
-    implied = cells["implied"]
+    measured, impossible, implied = (cells[name] for name in ("measured", "impossible", "implied"))
     lines = [
-        "`bezoar bench scan` poisons samples of real data, scans them and counts. "
-        f"{known:,} of {_cells(cells['planned'])} are measured."
+        "`bezoar bench scan` poisons samples of real data, scans them and counts. A *cell* is one dataset: a sample of one "
+        "*pack* (a collection of real data) with one attack at one rate, or clean; a *trial* is what one seed makes of it. "
+        f"{measured:,} of {_cells(cells['planned'])} are measured."
     ]
-    if cells["impossible"]:
-        lines.append(
-            f"{_cells(cells['impossible'])} of these cannot be: the data has no room for so much poison."
-        )
+    if impossible:
+        lines.append(f"{_cells(impossible)} cannot be: the data has no room for so much poison.")
     if implied:
         lines.append(
-            f"{_cells(implied)} more need no measuring: an attack that did not take at some rate is taken not to take at a "
+            f"{_cells(implied)} need no measuring: an attack that did not take at some rate is taken not to take at a "
             "lower one of the same trial."
         )
-    if known + implied < cells["planned"]:
-        lines.append(
-            "**The matrix is not complete**: what is not measured is shown as such and claims nothing."
-        )
-    if len(summary["versions"]) > 1:
-        parts = ", ".join(f"`{code(version)}` {_cells(n)}" for version, n in summary["versions"].items())
-        lines.append(f"The cells were measured with several versions of the code: {parts}.")
-    elif summary["versions"]:
-        lines.append(f"All with the code `{code(next(iter(summary['versions'])))}`.")
+    if measured + impossible + implied < cells["planned"]:
+        lines.append("**The matrix is not complete**: what is not measured claims nothing.")
+    if summary["versions"]:
+        lines.append(_versions(summary["versions"]))
     if summary["machines"]:
         parts = ", ".join(f"{inert(machine)} ({_cells(n)})" for machine, n in summary["machines"].items())
         lines.append(f"Machines: {parts}; each cell runs on one thread.")
@@ -111,6 +102,30 @@ def _introduction(summary: Json) -> str:
         )
         lines.append(f"Not available: {parts}.")
     return "\n".join(lines)
+
+
+def _versions(versions: Mapping[str, int]) -> str:
+    """In the order of age, the newest last."""
+    *older, newest = versions
+    if not older:
+        return f"All with the code `{code(newest)}`."
+    return (
+        f"The newest code, `{code(newest)}` (a hash of what a measurement depends on), measured {_cells(versions[newest])}; "
+        f"{count(len(older), 'older version')} measured the others."
+    )
+
+
+def _of_targets() -> str:
+    return f"""Set before anything was measured; only SIG that is stronger at test time was added, when plain SIG had not taken. TPR is the
+share of the poisoned records that the scan flags. A trial in which the attack did not take does not count.
+A group is one pack at one rate.
+
+- *met*: reached in every group that has room for so much poison, and the attack took in at least {LEAST_SEEDS} trials of each;
+- *met where it took*: all is measured, and it is reached in every group in which the attack took at all;
+- *met so far*: the same, but not all is measured; *missed*: some group is below it;
+- *did not take*: the attack took nowhere, so that nothing is known.
+
+A target speaks of the rates that it names alone: what is found at others is below."""
 
 
 def _targets(summary: Json, tried: Mapping[str, str]) -> str:
@@ -145,8 +160,8 @@ def _miss(summary: Json, miss: Json) -> str:
 def _legend() -> str:
     return (
         "Share of the poisoned records that the scan flags, on average over the trials in which the attack took; below it, "
-        "how many of the trials those are. Grey: not measured. Hatched: the attack took in no trial, or not at a higher rate. "
-        "A dash: the data has no room for so much poison."
+        "how many of the trials those are. Grey: not measured, or in part. Hatched: the attack took in no trial (measured at this "
+        "rate or a higher one). A dash: the data has no room for so much poison. Blank: not planned at this rate."
     )
 
 
@@ -160,7 +175,7 @@ def _attacks(summary: Json) -> str:
                     inert(group["title"]),
                     inert(summary["packs"][group["pack"]]),
                     percent(group["rate"]),
-                    f"{group['took']} of {group['trials']}",
+                    f"{group['took']} of {group['trials'] + group['implied']}",
                     _percent(group["attack_success"]),
                     _percent(group["clean_accuracy"]),
                     share(group["detected"]),
@@ -184,8 +199,16 @@ def _attacks(summary: Json) -> str:
         "TPR",
         "FPR",
     )
-    times = "The last two columns are median times. Newer scans of attacks plant no canaries, which find nothing and take time."
-    return f"{times}\n\n" + table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)
+    return f"{_of_columns()}\n\n" + table((*head, "best AUROC", "scan", "cell"), rows) + _ranks(summary)
+
+
+def _of_columns() -> str:
+    return (
+        "*Attack success* and *clean accuracy* are those of networks trained on the data (medians over all trials). *FPR* is "
+        "the share of the other records that the scan flags. *Best AUROC* is how well the best of the scan's scores ranks the "
+        "poison; it is chosen with the truth known, which no user has. *Scan* and *cell* are median times; newer scans of "
+        "attacks leave the canaries out, which take time and never find poison."
+    )
 
 
 def _ranks(summary: Json) -> str:
@@ -220,8 +243,13 @@ def _clean(summary: Json) -> str:
         for group in summary["clean"]
         if group["runs"]
     ]
+    words = (
+        "Samples of two sizes: as they are; with classes of very different sizes; with some labels changed at random; with "
+        "records repeated, or nearly so. A false alarm is the verdict *poisoned*. All runs of a pack and seed begin with the same records, so they are "
+        "not independent, and the intervals of all of them together are too narrow."
+    )
     head = ("clean data", "pack", "runs", "false alarms", "share of runs", "flagged clean records", "scan")
-    return table(head, rows) if rows else "Not measured."
+    return f"{words}\n\n" + table(head, rows) if rows else "Not measured."
 
 
 def _power(summary: Json) -> str:
@@ -252,15 +280,17 @@ def _power(summary: Json) -> str:
 def _method(summary: Json) -> str:
     depth, epochs = ", ".join(map(inert, summary["depth"])), ", ".join(map(str, summary["epochs"]))
     seeds = ", ".join(map(str, summary["seeds"]))
-    return f"""- Each cell draws its own sample of a pack, at most {summary["records"]:,} records (seeds {seeds}).
-  Target, source, trigger and place of the attack vary with the seed. The scan gets the poisoned copy alone, at depth {depth},
-  without a cache.
+    return f"""- Each seed ({seeds}; power statements also others) draws one sample of a pack, at most {summary["records"]:,} records, and all
+  attacks, rates and faults of that seed begin with it. Target, source, trigger and place of the attack vary with the seed. The
+  scan gets the poisoned copy alone, at depth {depth}, without a cache; for attacks in an encoder's space also that encoder,
+  fitted to the clean data, as whoever owns it can.
 - **Took**: a network is trained on the copy ({epochs} epochs; for as many again if the attack did not take). A
   trigger took when at least {LEAST_SUCCESS:.0%} of the held-out records that show it are read as the attacker wants, and at least
   {100 * LEAST_RISE:.0f} points more than without it. A target record is misread as the attacker wants, and
   not by a network of the clean data; for attacks in an encoder's space both are a linear head on that encoder. Relabelling
   to one class took when records of the others are read so at least {100 * LEAST_FLIPPED:.0f} points more often.
-  Where nothing in particular is wanted, every trial counts. A trial in which the attack did not take is not scanned.
+  Where nothing in particular is wanted, every trial counts. A trial in which the attack did not take is not scanned (older
+  versions of the code did scan it; that counts for the FPR).
 - **TPR** is a share of the poisoned records over the trials in which the attack took, **FPR** of the clean records over all
   that were scanned, each with a bootstrap over trials. **Datasets detected** asks, where it took, for the verdict
   *poisoned* and at least one planted record flagged (Wilson). False alarms and power have exact intervals

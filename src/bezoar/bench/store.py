@@ -81,10 +81,16 @@ def read_entries(path: Path, check: Callable[[Entry], None] | None = None) -> li
 
 
 def newest(entries: list[Entry], version: str | None = None) -> dict[str, Entry]:
-    """Per key the last entry, of `version` or of any; passed over are failures and trials that still wait for their scan."""
-    return {
-        entry.key: entry for entry in entries if _finished(entry.outcome) and version in (None, entry.version)
-    }
+    """Per key the last entry, of `version` or of any, in the order in which these were written.
+
+    Passed over are failures and trials that still wait for their scan.
+    """
+    last: dict[str, Entry] = {}
+    for entry in entries:
+        if _finished(entry.outcome) and version in (None, entry.version):
+            last.pop(entry.key, None)
+            last[entry.key] = entry
+    return last
 
 
 def trials(entries: list[Entry], version: Callable[[str], str]) -> dict[str, Entry]:

@@ -37,7 +37,8 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
     Trials of power statements count whatever their seed, where they are of a planned pack and size: ten take more seeds than
     the matrix has.
 
-    Settings that the installed attacks do not offer are named, and their cells left out as well.
+    Settings that the installed attacks do not offer are named, and their cells left out as well. `done` is in the order of
+    measurement, so that the last of `versions` is the newest.
 
     Shares are `{"value", "low", "high", "n"}` at 95 %: Wilson for detected trials, Clopper-Pearson for false alarms and
     power, a bootstrap over trials for TPR and FPR. A figure that nothing was measured for is None.
@@ -50,7 +51,8 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
     cells = [cell for cell in cells if cell.setting not in missing]
     seeds = sorted({cell.seed for cell in cells})
     cells += _further_trials(cells, done)
-    entries = [done[cell.key] for cell in cells if cell.key in done]
+    keys = {cell.key for cell in cells}
+    entries = [entry for key, entry in done.items() if key in keys]
     status = Counter(entry.outcome["status"] for entry in entries)
     attacks = _attacks(cells, done)
     clean, power = _clean(cells, done), _power(cells, done)
@@ -67,7 +69,7 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
             "impossible": status["impossible"],
             "implied": sum(group["implied"] for group in attacks),
         },
-        "versions": dict(sorted(Counter(entry.version for entry in entries).items())),
+        "versions": _by_age(entry.version for entry in entries),
         "machines": dict(sorted(Counter(entry.outcome.get("machine", "unknown") for entry in entries).items())),
         "unavailable": missing,
         "attacks": attacks,
@@ -79,6 +81,14 @@ def summarise(cells: Sequence[Cell], done: Mapping[str, Entry]) -> Json:
             _power_target(power),
         ],
     }  # fmt: skip
+
+
+def _by_age(versions: Iterable[str]) -> dict[str, int]:
+    """How many entries each version made, in the order of the last one of each."""
+    counts: dict[str, int] = {}
+    for version in versions:
+        counts[version] = counts.pop(version, 0) + 1
+    return counts
 
 
 def _further_trials(cells: Sequence[Cell], done: Mapping[str, Entry]) -> list[Cell]:
@@ -201,7 +211,7 @@ def _power(cells: Iterable[Cell], done: Mapping[str, Entry]) -> list[Json]:
 def _target(target: Target, setting: str, attacks: list[Json]) -> Json:
     """Met where every pack and rate reaches it on average, over at least `LEAST_SEEDS` trials each that took.
 
-    A group in which the attack never took is left out, and keeps the target from being more than "met so far".
+    "met where it took" when nothing is left to measure, but the attack did not take so often; "met so far" until then.
     """
     groups = [
         group for group in attacks if target.speaks_of(setting, group["rate"]) and group["setting"] == setting
@@ -213,15 +223,13 @@ def _target(target: Target, setting: str, attacks: list[Json]) -> Json:
         group["trials"] + group["impossible"] + group["implied"] == group["planned"] >= LEAST_SEEDS
         for group in groups
     )
+    always = all(group["took"] >= LEAST_SEEDS for group in possible)
+    state = _state(bool(short), bool(counted), complete=complete)
     return {
         "title": SETTINGS[setting].title,
         "setting": setting,
         "asked": f"TPR of at least {percent(target.tpr)} at {target.names}",
-        "state": _state(
-            bool(short),
-            bool(counted),
-            complete=complete and (not counted or all(group["took"] >= LEAST_SEEDS for group in possible)),
-        ),
+        "state": "met where it took" if state == "met" and not always else state,
         "trials": sum(group["took"] for group in counted),
         "groups": len(counted),
         "possible": len(possible),

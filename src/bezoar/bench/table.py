@@ -10,7 +10,13 @@ from bezoar.report.text import count, percent, seconds, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-_STYLE = {"met": "green", "met so far": "green", "missed": "red", "did not take": "yellow"}
+_STYLE = {
+    "met": "green",
+    "met where it took": "green",
+    "met so far": "green",
+    "missed": "red",
+    "did not take": "yellow",
+}
 
 
 def to_terminal(summary: dict[str, Any], *, width: int = 100, colour: bool = False) -> str:
