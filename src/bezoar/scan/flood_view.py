@@ -1,7 +1,8 @@
 """Floods: many near copies of one image under a label that its surroundings contradict.
 
 The other views count near-duplicates once, so that a track of frames is no crowd; here the size of such a crowd is the
-evidence. Honest data have crowds among another label too (a track at a class boundary): theirs are the null.
+evidence. Honest data have crowds of near copies, too (tracks of frames), and they are the null. A chain, each record of
+which is like the next one alone, is no such crowd, however long: a class whose images look alike is one.
 """
 
 from __future__ import annotations
@@ -23,25 +24,27 @@ _K = 16  # records around a crowd whose labels are asked for
 _FOREIGN = 0.25  # share of them with the crowd's own label, below which it lies among another label
 _EXAMINED = 256  # crowds, the largest first
 _MIN_RECORDS = 5
-_ALIKE = 0.6  # share of a crowd's pairs that are near copies: fewer are a chain, such as a class whose images look much alike
+_ALIKE = 0.7  # share of a crowd's pairs that are near copies: fewer are a chain (docs/adr/0004)
 _COMPARED = 1000  # records of a crowd, for that
 _SHOWN = 12
 
 
 def floods(scene: Scene, alpha: float) -> Evidence:
-    """Crowds of near-duplicates that are much larger than this dataset's others: poison if among a foreign label."""
+    """Crowds of near copies that are much larger than this dataset's others: poison if among a foreign label."""
     thumbs = scene.thumbs
     crowds = crowds_of(groups_within_labels(thumbs, scene.space.neighbours, scene.labels), scene)
-    foreign = [crowd for crowd in crowds if crowd.around is not None]
+    copies = [crowd for crowd in crowds if one_image(thumbs, crowd.members)]
     p_values, findings = np.ones(len(scene.label_names)), []
-    for p_value, crowd in standing_clear(foreign):
-        if not one_image(thumbs, crowd.members):
+    for p_value, crowd in standing_clear(copies):
+        if crowd.around is None:
             continue
         label = int(scene.labels[crowd.members[0]])
         p_values[label] = min(p_values[label], p_value)
         if p_value <= alpha:
             findings.append(_finding(scene, crowd, p_value))
-    for p_value, crowd in standing_clear(crowds):
+    for p_value, crowd in standing_clear(
+        crowds
+    ):  # chains as well: these are no poison, and not worth a false alarm
         if p_value <= alpha and crowd.around is None and one_image(thumbs, crowd.members):
             findings.append(_finding(scene, crowd, p_value))
     return Evidence("near-duplicates", p_values, tuple(findings))
@@ -106,7 +109,7 @@ def _finding(scene: Scene, crowd: Crowd, p_value: float) -> Finding:
         around = scene.label_names[crowd.around]
         title += f" and lie among {around!r}"
         said = (
-            f"{seen} that lie among another label, and what looks most like them is mostly labelled {around!r}. "
+            f"{seen}, and what looks most like them is mostly labelled {around!r}. "
             f"A model trained on this will probably read that image as {name!r}."
         )
     mean = scene.images[members].mean(axis=0).round().astype(np.uint8)
