@@ -105,34 +105,16 @@ def scan(
         digests = content_digests(dataset)
     with clock("features"):
         scene = _scene(dataset, canvas, encoder, seed, group, trusted, cache)
-    evidence: list[Evidence] = []
-    noticed: list[Sensitivity] = []
-    for name, view in views.items():
-        with clock(name):
-            seen = view(scene, alpha)
-        if canaries:
-            with clock("canaries"):
-                noticed += [canary() for canary in seen.canaries]
-        evidence.append(replace(seen, canaries=()))
-        del seen  # its canaries hold what the view has computed
+    evidence, noticed = _asked(views, scene, alpha, canaries, clock)
     columns = {name: values for view in evidence for name, values in view.scores.items()}
     if Depth(depth) is not Depth.QUICK:
         with clock("density"):
             columns |= density(scene)
     with clock("findings"):
-        findings = judged(evidence, alpha, len(dataset))
+        planted = judged(evidence, alpha, len(dataset))
         if Depth(depth) is Depth.DEEP:
-            findings = confirmed(findings, scene)
-        taken = planted_mask(findings, len(dataset))
-        findings = _most_severe_first(
-            [
-                *findings,
-                *exact_duplicates(dataset, digests, scene.gallery),
-                *blanks(canvas.pixels, canvas.readable, scene.gallery),
-                *lone_disagreements(scene.space, taken, scene.gallery),
-                *outliers(scene.space, taken, scene.gallery),
-            ]
-        )
+            planted = confirmed(planted, scene)
+        findings = _with_anomalies(planted, dataset, digests, canvas, scene)
         findings += source_findings(dataset, findings, source)
     return ScanResult(
         path=str(dataset.path),
@@ -146,7 +128,7 @@ def scan(
         encoder=encoder if isinstance(encoder, str) else encoder.name,
         seed=seed,
         version=bezoar.__version__,
-        verdict=verdict(findings, scene.space, len(dataset), alpha, tuple(noticed)),
+        verdict=verdict(findings, scene.space, len(dataset), alpha, noticed),
         findings=tuple(findings),
         unreadable=canvas.unreadable,
         scores=_scores(dataset, canvas, scene.space, columns, findings),
@@ -170,6 +152,43 @@ def _views(depth: Depth, has_trusted: bool) -> dict[str, View]:
     if has_trusted:
         views["trusted"] = against_trusted
     return views
+
+
+def _asked(
+    views: dict[str, View], scene: Scene, alpha: float, canaries: bool, clock: _Clock
+) -> tuple[list[Evidence], tuple[Sensitivity, ...]]:
+    """What every view saw, without its canaries, and what these say would have been noticed."""
+    evidence: list[Evidence] = []
+    noticed: list[Sensitivity] = []
+    for name, view in views.items():
+        with clock(name):
+            seen = view(scene, alpha)
+        if canaries:
+            with clock("canaries"):
+                noticed += [canary() for canary in seen.canaries]
+        evidence.append(replace(seen, canaries=()))
+        del seen  # its canaries hold what the view has computed
+    return evidence, tuple(noticed)
+
+
+def _with_anomalies(
+    planted: list[Finding],
+    dataset: Dataset,
+    digests: list[bytes],
+    canvas: Canvas,
+    scene: Scene,
+) -> list[Finding]:
+    """Besides what looks planted what looks odd only, the most severe first: a record of several counts to the first."""
+    taken = planted_mask(planted, len(dataset))
+    findings = [
+        *planted,
+        *exact_duplicates(dataset, digests, scene.gallery),
+        *blanks(canvas.pixels, canvas.readable, scene.gallery),
+        *lone_disagreements(scene.space, taken, scene.gallery),
+        *outliers(scene.space, taken, scene.gallery),
+    ]
+    order = list(Severity)
+    return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
 def _scene(
@@ -255,12 +274,6 @@ def _independence(
         return by_likeness(thumbnails(images))
     values = dataset.column(group)[rows].astype(str)
     return by_group(np.unique(values, return_inverse=True)[1])
-
-
-def _most_severe_first(findings: list[Finding]) -> list[Finding]:
-    """Poison, review, natural: a record that several findings hold counts to the first."""
-    order = list(Severity)
-    return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
 def _scores(
