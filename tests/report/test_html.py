@@ -63,7 +63,7 @@ def test_says_what_was_found() -> None:
         "recovered trigger",
         "3x3 patch at one place",
         "0.1 %",
-        "not even at 5 %",
+        "at no rate that was tried",
         "deep: patterns, neighbours",
         "/data/clean",
         "repeated_pattern",

@@ -19,7 +19,7 @@ def test_says_what_was_found_and_what_to_do() -> None:
         "A 3x3 pattern repeats",
         "Speed limit (60km/h) ← Stop",
         "p = 2.1 × 10⁻⁹",
-        "Would have noticed:\n  3x3 patch at one place  from 0.1 %\n  feature collision       not even at 5 %\n",
+        "Would have noticed:\n  3x3 patch at one place  from 0.1 %\n  feature collision       at no rate that was tried\n",
         "depth deep (patterns, neighbours)",
         "trusted sample /data/clean",
         "Report: my scan/report.html",

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from bezoar.scan.result import Finding, Severity
+from bezoar.scan.result import Finding, Sensitivity, Severity
 from bezoar.scan.scene import Evidence
-from bezoar.scan.verdict import judged, planted_mask
+from bezoar.scan.verdict import judged, planted_mask, verdict
 
 K, N, ALPHA = 4, 1000, 0.01
 STRONG, WEAK = 1e-9, 0.008
@@ -126,3 +128,18 @@ def test_honest_data_are_called_poisoned_at_most_as_often_as_allowed(views: int)
         evidence = [Evidence(e.view, p[v], e.findings) for v, e in enumerate(evidence)]
         called += any(one.severity is Severity.POISON for one in judged(evidence, alpha, N))
     assert called / runs <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / runs)
+
+
+def test_a_clean_verdict_says_what_would_not_have_been_noticed_either() -> None:
+    labels = np.arange(N) % K
+    space = SimpleNamespace(
+        records=np.arange(N), labels=labels, votes=SimpleNamespace(margin=np.full(N, -1.0))
+    )
+    patch, moved = Sensitivity("a patch", 0.01, "how"), Sensitivity("moved records", None, "how")
+    said = verdict([], space, N, ALPHA, (patch, moved))  # type: ignore[arg-type]
+    assert said.status == "clean"
+    assert "would have noticed: a patch, on 1.0%." in said.summary
+    assert "At no rate that was tried it would have noticed: moved records." in said.summary
+    both = verdict([], space, N, ALPHA, (patch, patch))  # type: ignore[arg-type]
+    assert "At no rate" not in both.summary
+    assert verdict([], space, N, ALPHA, (moved, patch)).status == "undecided"  # type: ignore[arg-type]

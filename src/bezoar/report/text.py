@@ -61,7 +61,7 @@ def percent(share: float) -> str:
 
 def noticed(smallest_rate: float | None) -> str:
     """From which share of poisoned records on a scan would have noticed them: `from 0.1 %`."""
-    return "not even at 5 %" if smallest_rate is None else f"from {percent(smallest_rate)}"
+    return "at no rate that was tried" if smallest_rate is None else f"from {percent(smallest_rate)}"
 
 
 def p_value(value: float | None) -> str:

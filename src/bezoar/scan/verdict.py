@@ -101,7 +101,11 @@ def verdict(
     noticed = "; ".join(
         f"{kind.poison}, on {kind.smallest_rate:.1%}" for kind in sensitivity if kind.smallest_rate
     )
-    words = f"Nothing planted was found. Of all records, this scan would have noticed: {noticed}. {_EXCLUDED_BY_NO_VIEW}"
+    unnoticed = "; ".join(kind.poison for kind in sensitivity if not kind.smallest_rate)
+    words = f"Nothing planted was found. Of all records, this scan would have noticed: {noticed}. "
+    if unnoticed:
+        words += f"At no rate that was tried it would have noticed: {unnoticed}. "
+    words += _EXCLUDED_BY_NO_VIEW
     return Verdict(Status.CLEAN, alpha, words, sensitivity)
 
 
