@@ -4,7 +4,7 @@
 #   make test    linters, types, import floors, all tests
 #   make lint    the first three of these, seconds
 #   make bench   the scan's acceptance table on the real data packs (hours)
-#   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day)
+#   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day; KEEP=--keep counts older code)
 #   make bench-inspect  the inspection of models over a zoo that it trains, resumable, and its page (two hours)
 #   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
 #   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
@@ -59,7 +59,7 @@ bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/scan_accept.py
 
 bench-scan: $(VENV)/.installed-dev
-	@$(BIN)/bezoar bench scan --page docs/benchmark.md
+	@$(BIN)/bezoar bench scan $(KEEP) --page docs/benchmark.md
 
 bench-inspect: $(VENV)/.installed-dev
 	@$(BIN)/bezoar bench inspect --build-only

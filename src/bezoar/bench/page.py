@@ -116,8 +116,8 @@ def _versions(versions: Mapping[str, int]) -> str:
 
 
 def _of_targets() -> str:
-    return f"""Set before anything was measured; only SIG that is stronger at test time was added, when plain SIG had not taken. TPR is the
-share of the poisoned records that the scan flags. A trial in which the attack did not take does not count.
+    return f"""Set before anything was measured; only SIG that is stronger at test time was added, when plain SIG had not taken.
+TPR is the share of the poisoned records that the scan flags. A trial in which the attack did not take does not count.
 A group is one pack at one rate.
 
 - *met*: reached in every group that has room for so much poison, and the attack took in at least {LEAST_SEEDS} trials of each;
@@ -160,8 +160,8 @@ def _miss(summary: Json, miss: Json) -> str:
 def _legend() -> str:
     return (
         "Share of the poisoned records that the scan flags, on average over the trials in which the attack took; below it, "
-        "how many of the trials those are. Grey: not measured, or in part. Hatched: the attack took in no trial (measured at this "
-        "rate or a higher one). A dash: the data has no room for so much poison. Blank: not planned at this rate."
+        "how many of the trials those are. Grey: not measured, or in part. Hatched: the attack took in no trial (at this rate "
+        "or a higher one). A dash: the data has no room for so much poison. Blank: not planned at this rate."
     )
 
 
@@ -245,8 +245,8 @@ def _clean(summary: Json) -> str:
     ]
     words = (
         "Samples of two sizes: as they are; with classes of very different sizes; with some labels changed at random; with "
-        "records repeated, or nearly so. A false alarm is the verdict *poisoned*. All runs of a pack and seed begin with the same records, so they are "
-        "not independent, and the intervals of all of them together are too narrow."
+        "records repeated, or nearly so. A false alarm is the verdict *poisoned*. All runs of a pack and seed begin with the "
+        "same records, so they are not independent, and the intervals of all of them together are too narrow."
     )
     head = ("clean data", "pack", "runs", "false alarms", "share of runs", "flagged clean records", "scan")
     return f"{words}\n\n" + table(head, rows) if rows else "Not measured."
@@ -280,10 +280,10 @@ def _power(summary: Json) -> str:
 def _method(summary: Json) -> str:
     depth, epochs = ", ".join(map(inert, summary["depth"])), ", ".join(map(str, summary["epochs"]))
     seeds = ", ".join(map(str, summary["seeds"]))
-    return f"""- Each seed ({seeds}; power statements also others) draws one sample of a pack, at most {summary["records"]:,} records, and all
-  attacks, rates and faults of that seed begin with it. Target, source, trigger and place of the attack vary with the seed. The
-  scan gets the poisoned copy alone, at depth {depth}, without a cache; for attacks in an encoder's space also that encoder,
-  fitted to the clean data, as whoever owns it can.
+    return f"""- Each seed ({seeds}; power statements also others) draws one sample of a pack, at most {summary["records"]:,}
+  records, and all attacks, rates and faults of that seed begin with it. Target, source, trigger and place of the attack vary
+  with the seed. The scan gets the poisoned copy alone, at depth {depth}, without a cache; for attacks in an
+  encoder's space also that encoder, fitted to the clean data, as whoever owns it can.
 - **Took**: a network is trained on the copy ({epochs} epochs; for as many again if the attack did not take). A
   trigger took when at least {LEAST_SUCCESS:.0%} of the held-out records that show it are read as the attacker wants, and at least
   {100 * LEAST_RISE:.0f} points more than without it. A target record is misread as the attacker wants, and

@@ -1,4 +1,4 @@
-"""`bezoar bench scan` measures the scan against the range; `bezoar bench page` writes the page of what was measured."""
+"""`bezoar bench scan` measures the scan against attacks; `bezoar bench page` writes the page of what was measured."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _epochs_option = click.option(
 
 @click.group("bench")
 def command() -> None:
-    """Measure the scan against the range of attacks, and show what was measured."""
+    """Measure what the scan finds of many attacks on sample data, and write the page of it."""
 
 
 command.add_command(bench_inspect.command)

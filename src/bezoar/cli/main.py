@@ -42,7 +42,7 @@ VERBS = {
     "repair": "Write a model without the backdoor that an inspection found.",
     "clean": "Write a dataset without the records that a scan flagged.",
     "poison": "Write a poisoned copy of a dataset, to measure defences.",
-    "bench": "Measure the scan against the range: a resumable matrix.",
+    "bench": "Poison sample data with every attack, scan, and count what is found.",
     "demo": "Poison, scan and clean synthetic traffic signs, with figures.",
     "seal": "Sign a dataset: every file, and every record with its label.",
     "verify": "Say whether a dataset is what was sealed, and who sealed it.",

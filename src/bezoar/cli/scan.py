@@ -35,7 +35,7 @@ FOUND, UNDECIDED = 1, 3
     type=click.Choice(["quick", "standard", "deep"]),
     default="standard",
     show_default=True,
-    help="How much to look at; deep trains a small network on the data (needs the extra `torch`).",
+    help="How much to look at; deep also trains small networks on the data (needs the extra `torch`).",
 )
 @click.option(
     "--encoder", metavar="SPEC", default="default", show_default=True, help="What turns images into features."
