@@ -71,7 +71,7 @@ class Mahalanobis(TransductiveDetector):
         self, X: NDArray[np.floating], y: ArrayLike | None = None, *, neighbours: NeighbourGraph | None = None
     ) -> Self:
         """Score each record of `X` (N, D) by its distance to the mean of its label in `y` (N,)."""
-        rows = _finite(checked(X))
+        rows = checked(X)
         labels = checked_labels(y, len(rows), self)
         self.scores_ = log_distances(rows, _numbers(labels))
         return self
@@ -116,11 +116,3 @@ def _margins(
 
 def _numbers(labels: NDArray[np.generic]) -> NDArray[np.int32]:
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int32)
-
-
-def _finite(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # what float32 cannot hold is refused
-        single = np.asarray(rows, dtype=np.float32)
-    if not np.isfinite(single).all():
-        raise ValueError("features hold NaN or infinite values")
-    return single

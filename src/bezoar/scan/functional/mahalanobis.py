@@ -11,21 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from bezoar.scan.functional.scatter import blocks, label_means, scatter_within
+
 _COMPONENTS = 64
 _RIDGE = 1e-3  # of the mean variance: keeps directions without variance from deciding
 
 
 def log_distances(features: NDArray[np.float32], labels: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Log squared Mahalanobis distance (N,) of each row of `features` (N, D) to the mean of its label."""
-    rows = np.asarray(features, dtype=np.float32).copy()
-    for label in np.unique(labels):
-        rows[labels == label] -= rows[labels == label].mean(axis=0)
-    scatter = (rows.T @ rows).astype(np.float64) / len(rows)
-    values, vectors = np.linalg.eigh(scatter)
+    """Log squared Mahalanobis distance (N,) of each row of `features` (N, D) to the mean of its label.
+
+    Reads the features block by block, three times: they may be a file larger than memory. ValueError for values that are not
+    finite.
+    """
+    present, number = np.unique(labels, return_inverse=True)
+    means = label_means(features, number, len(present))
+    values, vectors = np.linalg.eigh(scatter_within(features, number, means))
     leading = np.argsort(values)[::-1][:_COMPONENTS]
     scale = 1.0 / np.sqrt(values[leading] + _RIDGE * values[leading].mean() + 1e-12)
-    projected = rows @ (vectors[:, leading] * scale).astype(np.float32)
-    return np.asarray(np.log(np.einsum("ij,ij->i", projected, projected) + 1e-12), dtype=np.float64)
+    onto = vectors[:, leading] * scale
+    squared = np.empty(len(features))
+    for block in blocks(len(features)):
+        projected = (features[block] - means[number[block]]) @ onto
+        squared[block] = np.einsum("ij,ij->i", projected, projected)
+    return np.asarray(np.log(squared + 1e-12))
 
 
 def outlier_p_values(log_distance: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.float64]:

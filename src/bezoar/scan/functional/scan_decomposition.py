@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from bezoar.scan.functional.scatter import blocks, label_means, scatter_within
 from bezoar.seeds import generator
 
 Matrix = NDArray[np.float64]
@@ -40,7 +41,6 @@ _SHORT, _LONG = 10, 60  # iterations from every start, and from the best one
 _SETTLED = 1e-5  # change of the smaller group's share that ends the iteration
 _SIZES, _DRAWS, _LARGEST = 8, 6, 4000  # of simulated classes; larger ones gain as little per record
 _MAD = 1.4826  # median absolute deviation to standard deviation
-_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +86,14 @@ def scan_decomposition(features: NDArray[np.floating], labels: NDArray[np.intege
 
 def _whitened(features: NDArray[np.floating], number: NDArray[np.integer], n_labels: int) -> Matrix:
     """Rows (N, at most 32) around their label's mean, of unit variance within labels in the leading directions."""
-    size = np.bincount(number, minlength=n_labels)
-    blocks = [slice(at, at + _BLOCK) for at in range(0, len(features), _BLOCK)]
-    means = np.zeros((n_labels, features.shape[1]))
-    for block in blocks:
-        part = np.asarray(features[block], dtype=np.float64)
-        if not np.isfinite(part).all():
-            raise ValueError("features hold NaN or infinite values")
-        np.add.at(means, number[block], part)
-    means /= size[:, None]
-    scatter = np.zeros((features.shape[1], features.shape[1]))
-    for block in blocks:
-        part = features[block] - means[number[block]]
-        scatter += part.T @ part
-    values, vectors = np.linalg.eigh(scatter / len(features))
+    means = label_means(features, number, n_labels)
+    values, vectors = np.linalg.eigh(scatter_within(features, number, means))
     values, vectors = values[::-1][:_WHITENED], vectors[:, ::-1][:, :_WHITENED]
     held = values > max(_RANK * values[0], 1e-30)
     values, vectors = values[held], vectors[:, held]
     projection = vectors / np.sqrt(values + _RIDGE * values.mean()) if held.any() else vectors
     rows = np.empty((len(features), projection.shape[1]))
-    for block in blocks:
+    for block in blocks(len(features)):
         rows[block] = (features[block] - means[number[block]]) @ projection
     return rows
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.scan.functional.scatter import label_means, scatter_within
+
 _RIDGE = 1e-3  # of the mean variance: keeps directions without variance from deciding
 _ENOUGH = 3  # records of a class, below which a direction of its own says nothing
 
@@ -17,19 +19,17 @@ _ENOUGH = 3  # records of a class, below which a direction of its own says nothi
 def spectral_signatures(features: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """Squared projection (N,) of each row of `features` (N, D) on the leading whitened direction of its label.
 
-    0 for classes of fewer than three records. ValueError for values that are not finite.
+    0 for classes of fewer than three records. ValueError for values that are not finite. One class is in memory at a time.
     """
-    rows = np.array(features, dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError("features hold NaN or infinite values")
-    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    for ours in members:
-        rows[ours] -= rows[ours].mean(axis=0)
-    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
-    rows = rows @ (vectors / np.sqrt(np.maximum(values, 0) + _RIDGE * max(values.mean(), 1e-30)))
-    score = np.zeros(len(rows))
-    for ours in members:
+    present, number = np.unique(labels, return_inverse=True)
+    means = label_means(features, number, len(present))
+    values, vectors = np.linalg.eigh(scatter_within(features, number, means))
+    whitening = vectors / np.sqrt(np.maximum(values, 0) + _RIDGE * max(values.mean(), 1e-30))
+    score = np.zeros(len(features))
+    for label, mean in enumerate(means):
+        ours = np.flatnonzero(number == label)
         if len(ours) >= _ENOUGH:
-            leading = np.linalg.eigh(rows[ours].T @ rows[ours])[1][:, -1]
-            score[ours] = (rows[ours] @ leading) ** 2
+            rows = (features[ours] - mean) @ whitening
+            leading = np.linalg.eigh(rows.T @ rows)[1][:, -1]
+            score[ours] = (rows @ leading) ** 2
     return score
