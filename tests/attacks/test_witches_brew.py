@@ -43,8 +43,10 @@ def cosine(pixels: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def brewed(dataset: Dataset, steps: int = 40, seed: int = 0, **options: Any) -> PoisonedCopy:
-    attack = WitchesBrew(source=SOURCE, target_index=TARGET, steps=steps, **options)
+def brewed(
+    dataset: Dataset, steps: int = 40, seed: int = 0, restarts: int = 1, **options: Any
+) -> PoisonedCopy:
+    attack = WitchesBrew(source=SOURCE, target_index=TARGET, steps=steps, restarts=restarts, **options)
     return poison(dataset, attack, rate=RATE, seed=seed, surrogate=SURROGATE)
 
 

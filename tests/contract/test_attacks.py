@@ -48,7 +48,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "sig": {"target": 1},
     "tact": {"source": 2, "target": 1},
     "wanet": {"target": 1},
-    "witches-brew": {"source": 2, "target_index": 0, "steps": 5},
+    "witches-brew": {"source": 2, "target_index": 0, "steps": 5, "restarts": 1},
 }
 UNTARGETED = {"label-flip", "label-noise"}  # neither a trigger nor one record is to be misread
 MOVING = {"rare-word", "sentence"}  # whose trigger is random at test time

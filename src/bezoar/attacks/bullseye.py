@@ -7,8 +7,8 @@ each within eps of its base image, Adam minimises
     J = 1/2 * ||f(t) - mean_j f(x_j)||^2 / ||f(t)||^2
 
 The paper takes 4000 steps over an ensemble of networks with dropout, so that the poison transfers; here f is
-one encoder, and a few hundred steps bring J to rest. As for feature collision, f sees each image as it will
-be stored.
+one encoder, for which a few hundred steps bring J to rest. As for feature collision, f sees each image as it
+will be stored.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BullseyePolytope(OneTarget):
     needs: ClassVar[tuple[Need, ...]] = ("encoder",)
 
     group: int = field(default=5, metadata={"help": "poisons whose mean is moved together"})
-    steps: int = field(default=200, metadata={"help": "number of steps (4000 in the paper)"})
+    steps: int = field(default=4000, metadata={"help": "number of steps"})
     eps: float = field(default=25.5, metadata={"help": "largest change of a pixel in levels of 255"})
 
     def __post_init__(self) -> None:

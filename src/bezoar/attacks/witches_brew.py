@@ -8,7 +8,7 @@ changed, within eps, to minimise
 
 over the weights of a network trained on the clean dataset, by Adam on the sign of the gradient, from a random
 start. The network sees the images shifted at random, which the paper does as well, and as they will be stored.
-The paper takes the best of 8 starts of 250 steps; here one start of 100 is the default, a twentieth of the work.
+The best of 8 starts of 250 steps is taken, as in the paper; one start of 100 is a twentieth of the work.
 Large poisonings are brewed in batches, each of which has its own sum, as the authors' program does.
 """
 
@@ -50,11 +50,9 @@ class WitchesBrew(OneTarget):
     paper: ClassVar[str] = "Geiping et al., Witches' Brew, ICLR 2021, arXiv:2009.02276"
     needs: ClassVar[tuple[Need, ...]] = ("surrogate",)
 
-    steps: int = field(default=100, metadata={"help": "number of steps (250 in the paper)"})
+    steps: int = field(default=250, metadata={"help": "number of steps"})
     eps: float = field(default=16.0, metadata={"help": "largest change of a pixel in levels of 255"})
-    restarts: int = field(
-        default=1, metadata={"help": "random starts, of which the best is kept (8 in the paper)"}
-    )
+    restarts: int = field(default=8, metadata={"help": "random starts, of which the best is kept"})
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -283,7 +283,8 @@ def _method(summary: Json) -> str:
     return f"""- Each seed ({seeds}; power statements also others) draws one sample of a pack, at most {summary["records"]:,}
   records, and all attacks, rates and faults of that seed begin with it. Target, source, trigger and place of the attack vary
   with the seed. The scan gets the poisoned copy alone, at depth {depth}, without a cache; for attacks in an
-  encoder's space also that encoder, fitted to the clean data, as whoever owns it can.
+  encoder's space also that encoder, fitted to the clean data, as whoever owns it can. Attacks have their papers' parameters,
+  but Witches' Brew begins once and takes 100 steps, and Bullseye Polytope takes 200.
 - **Took**: a network is trained on the copy ({epochs} epochs; for as many again if the attack did not take). A
   trigger took when at least {LEAST_SUCCESS:.0%} of the held-out records that show it are read as the attacker wants, and at least
   {100 * LEAST_RISE:.0f} points more than without it. A target record is misread as the attacker wants, and

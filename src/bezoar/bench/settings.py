@@ -91,8 +91,21 @@ SETTINGS = {
         Setting(
             "feature-collision", "Feature collision", "feature-collision", clean_label=True, encoder=True
         ),
-        Setting("bullseye", "Bullseye Polytope", "bullseye", clean_label=True, encoder=True),
-        Setting("witches-brew", "Witches' Brew", "witches-brew", clean_label=True),
+        Setting(
+            "bullseye",
+            "Bullseye Polytope",
+            "bullseye",
+            parameters={"steps": 200},  # with one encoder they bring the loss to rest
+            clean_label=True,
+            encoder=True,
+        ),
+        Setting(
+            "witches-brew",
+            "Witches' Brew",
+            "witches-brew",
+            parameters={"steps": 100, "restarts": 1},  # a twentieth of the paper's work
+            clean_label=True,
+        ),
         Setting("label-noise", "Label noise", "label-noise"),
         Setting("flooding", "Flooding", "flooding"),
         Setting("rare-word", "Rare word", "rare-word", "text"),
