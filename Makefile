@@ -7,6 +7,7 @@
 #   make bench-scan  the scan against every attack, pack and rate, resumable, and its page (a day; KEEP=--keep counts older code)
 #   make bench-inspect  the inspection of models over a zoo that it trains, resumable, and its page (two hours)
 #   make bench-peers  the scan beside other libraries at their defaults, resumable (an hour)
+#   make bench-knn  neighbours beside the matrix product that bounds them, other libraries, and a million rows (half an hour)
 #   make bench-seal  sealing beside model-signing, proofs and diffs of large snapshots (half an hour)
 #   make bench-fetch  fetching beside img2dataset, and what hashing costs (ten minutes)
 #   make interop  signatures, descriptions and downloads beside other people's tools, both ways (minutes)
@@ -32,7 +33,7 @@ STEP = @printf '==> %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint pytest bench bench-scan bench-inspect bench-peers bench-seal bench-fetch interop fuzz docs clean
+.PHONY: help demo test lint pytest bench bench-scan bench-inspect bench-peers bench-knn bench-seal bench-fetch interop fuzz docs clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +69,9 @@ bench-inspect: $(VENV)/.installed-dev
 
 bench-peers: $(VENV)/.installed-dev
 	@TORCH='$(TORCH)' OMP_NUM_THREADS=1 $(BIN)/python benchmarks/peers.py
+
+bench-knn: $(VENV)/.installed-dev
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/knn.py --repeats 3 --million
 
 bench-seal: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/seal.py

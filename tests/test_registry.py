@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,22 +11,23 @@ import pytest
 from bezoar.errors import InputError, UsageError
 from bezoar.registry import Registry
 
-Install = Callable[..., None]
+Install = Callable[..., Path]
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Installs a distribution with a module and entry points of the group "bezoar.toys"."""
+    """Installs a distribution with a module and entry points, of the group "bezoar.toys" if no other is given; where it lies."""
 
-    def installed(distribution: str, code: str, **points: str) -> None:
+    def installed(distribution: str, code: str, *, group: str = "bezoar.toys", **points: str) -> Path:
         folder = tmp_path / distribution
         info = folder / f"{distribution}-1.0.dist-info"
         info.mkdir(parents=True)
         (folder / f"{distribution}_module.py").write_text(code)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
         lines = [f"{name} = {distribution}_module:{what}" for name, what in points.items()]
-        (info / "entry_points.txt").write_text("[bezoar.toys]\n" + "\n".join(lines) + "\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n" + "\n".join(lines) + "\n")
         monkeypatch.syspath_prepend(folder)
+        return folder
 
     return installed
 
@@ -90,3 +93,23 @@ def test_a_plugin_cannot_take_the_place_of_an_own_one(install: Install, toys: Re
     assert toys["own"] == 1
     with pytest.raises(InputError, match="'impostor' has the name of one of bezoar"):
         list(toys)
+
+
+@pytest.mark.parametrize(
+    ("group", "registry"),
+    [
+        ("bezoar.attacks", "bezoar.attacks.ATTACKS"),
+        ("bezoar.detectors", "bezoar.scan.detectors.DETECTORS"),
+        ("bezoar.encoders", "bezoar.embed.resolve.ENCODERS"),
+    ],
+)
+def test_what_other_distributions_bring_is_known(install: Install, group: str, registry: str) -> None:
+    folder = install("guest", "class Mine: pass", group=group, mine="Mine")
+    module, name = registry.rsplit(".", 1)
+    program = f"from {module} import {name} as known; print(list(known)[-1], known['mine'].__module__)"
+    paths = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert said.stdout.split() == ["mine", "guest_module"]
