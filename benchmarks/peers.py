@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 
-import bezoar
 from bezoar.attacks import poison, truth_mask
 from bezoar.bench.building import build
 from bezoar.bench.packs import PACKS, load
 from bezoar.bench.settings import SETTINGS
+from bezoar.bench.version import code_version
 from bezoar.data import Dataset, load_images
 from bezoar.embed import Encoder, Fitted, features, fit, resolve
 from bezoar.models.train import train_classifier
@@ -207,7 +207,7 @@ def _scanned(trial: Trial, dataset: Dataset, planted: Any, encoder: Encoder) -> 
             **_row(trial, "scan", name, seconds),
             **_counts(flagged, planted),
             "verdict": str(result.verdict.status),
-            "versions": {"bezoar": bezoar.__version__},
+            "versions": {"bezoar": code_version()},
         }
 
 
