@@ -66,7 +66,7 @@ def test_the_newest_version_is_named() -> None:
     done = [attack_entry(cell, version) for cell, version in zip(cells, "bac", strict=True)]
     page = to_markdown(summarise(cells, {entry.key: entry for entry in done}), {})
     assert (
-        "newest code, `c` (a hash of what a measurement depends on), measured 1 cell; 2 older versions"
+        "measured last, `c` (a hash of what a measurement depends on), measured 1 cell; 2 earlier versions"
         in page
     )
 

@@ -6,23 +6,22 @@ import numpy as np
 import pytest
 
 import bezoar
-from bezoar.models.train import train_classifier
 from bezoar.scan.canvas import load_canvas
-from bezoar.scan.confirmation import Flips, flips
+from bezoar.scan.confirmation import Flips, Trigger, confirmed, flips
 from bezoar.scan.functional.spread_inflow import planted_margin, spread_inflow
 from bezoar.scan.pipeline import _scene as scene_of
-from bezoar.scan.result import Severity
+from bezoar.scan.result import Finding, Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.training_view import margins, small, training
 from scan.builders import (
     CLASSES,
     LIMIT_60,
     NO_ENTRY,
-    STOP,
     Labels,
     Mosaic,
     Pixels,
     assert_found,
+    backgrounds,
     dataset,
     patch_of,
     signs,
@@ -131,48 +130,113 @@ def test_from_which_margin_records_are_mostly_planted() -> None:
     assert (margin[labels == 3] >= least).sum() == 30
 
 
+class Stub:
+    """Reads every image as its first pixel says, and what shows a white corner as `turned`, a share of the time."""
+
+    def __init__(self, turned: int | None = None, share: float = 1.0) -> None:
+        self.turned, self.share = turned, share
+
+    def predict(self, images: Pixels) -> Labels:
+        read = images[:, 0, 0, 0].astype(np.int32)
+        if self.turned is not None:
+            seen = np.flatnonzero((images[:, -1, -1] == 255).all(axis=1))
+            read[seen[: round(self.share * len(seen))]] = self.turned
+        return read
+
+
+CORNER = Trigger(np.full((2, 2, 3), 255, np.uint8), np.ones((2, 2), dtype=bool), (30, 30))
+
+
+def plain(n: int, label: int = 1) -> Pixels:
+    return np.full((n, 32, 32, 3), label, dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("suspect", "control", "n", "expected"),
+    [
+        (Stub(4), Stub(), 100, Flips(1.0, 0.0, True)),
+        (Stub(4), Stub(4), 100, Flips(1.0, 1.0, False)),
+        (Stub(4), Stub(4, 0.5), 100, Flips(1.0, 0.5, True)),
+        (Stub(), Stub(4), 100, Flips(0.0, 1.0, False)),
+        (Stub(4), Stub(), 3, Flips(1.0, 0.0, False)),  # too few to tell
+        (Stub(4, 0.05), Stub(), 2000, Flips(0.05, 0.0, False)),  # certain, and too little
+        (Stub(1), Stub(), 100, Flips(0.0, 0.0, False)),  # they are read as label 1 without it
+    ],
+)
+def test_what_a_trigger_turns(suspect: Stub, control: Stub, n: int, expected: Flips) -> None:
+    target = suspect.turned if suspect.turned is not None else 4
+    assert flips(suspect, control, plain(n), CORNER, target) == expected
+
+
+def test_only_images_that_neither_network_reads_as_the_label_count() -> None:
+    """Half of them are read so by the control, half of the rest by the network of all data, before anything is shown."""
+    images = np.concatenate([plain(40, 4), plain(40)])
+    images[40:60, -1, -1] = 255
+    found = flips(Stub(4), Stub(), images, CORNER, 4)
+    assert found == Flips(1.0, 0.0, True)
+    assert flips(Stub(4), Stub(), images[:60], CORNER, 4) == Flips(0.0, 0.0, False)
+
+
+def test_who_carries_a_trigger() -> None:
+    images = backgrounds(50, side=32)
+    images[:10] = CORNER.on(images[:10])
+    np.testing.assert_array_equal(CORNER.carried_by(images), np.arange(50) < 10)
+    nowhere = Trigger(CORNER.pixels, np.zeros((2, 2), dtype=bool), (30, 30))
+    assert not nowhere.carried_by(images).any()
+
+
 @pytest.fixture(scope="module")
-def marked() -> tuple[Pixels, Labels, np.ndarray, Pixels]:
+def marked() -> tuple[Pixels, Labels, np.ndarray]:
     """Signs of which some carry a patch and are labelled "speed limit 60"."""
     images, labels = signs(150)
-    patch = patch_of(4)
     planted = np.zeros(len(labels), dtype=bool)
     planted[np.flatnonzero(labels != LIMIT_60)[:PLANTED]] = True
-    images[planted] = stamp(images[planted], patch, 26, 26)
+    images[planted] = stamp(images[planted], patch_of(4), 26, 26)
     labels[planted] = LIMIT_60
-    return images, labels, planted, patch
+    return images, labels, planted
 
 
-def test_a_trigger_turns_records_where_its_carriers_were_seen(
-    marked: tuple[Pixels, Labels, np.ndarray, Pixels],
-) -> None:
-    images, labels, planted, patch = marked
-    shown = patch, np.ones(patch.shape[:2], dtype=bool), (26, 26), LIMIT_60
-    others = images[~planted & (labels == STOP)]
-    backdoored = train_classifier(images, labels, len(CLASSES), epochs=12, seed=0)
-    clean = train_classifier(images[~planted], labels[~planted], len(CLASSES), epochs=12, seed=0)
-    found = flips(backdoored, clean, others, *shown)
-    assert found.confirmed
-    assert found.suspect >= 0.9
-    assert found.control <= 0.1
-    for one, other in ((clean, backdoored), (backdoored, backdoored), (clean, clean)):
-        assert not flips(one, other, others, *shown).confirmed
-    few = flips(backdoored, clean, others[:3], *shown)
-    assert few.suspect == 1
-    assert not few.confirmed
-    turned = stamp(others, patch, 26, 26)  # all are read as the label before anything is shown
-    assert flips(backdoored, clean, turned, *shown) == Flips(0.0, 0.0, False)
+def pattern_of(rows: np.ndarray, severity: Severity = Severity.POISON) -> Finding:
+    """A finding of the patch above that holds these rows."""
+    place = {"top": 26, "left": 26, "height": 4, "width": 4}
+    return Finding("repeated-pattern", severity, "t", "E.", rows, 0.0, target=LIMIT_60, details=place)
 
 
-def test_a_deep_scan_says_what_the_trigger_does(marked: tuple[Pixels, Labels, np.ndarray, Pixels]) -> None:
-    images, labels, planted, _ = marked
+def test_carriers_that_a_finding_lacks_are_no_control(marked: tuple[Pixels, Labels, np.ndarray]) -> None:
+    images, labels, planted = marked
+    data = dataset(images, labels)
+    scene = scene_of(data, load_canvas(data), Mosaic(), 0, None, None, None)
+    found, natural = confirmed(
+        [
+            pattern_of(np.flatnonzero(planted)[:40]),
+            pattern_of(np.flatnonzero(planted)[:40], Severity.NATURAL),
+        ],
+        scene,
+    )
+    assert found.details["confirmed"] is True
+    assert found.details["flipped"] >= 0.7
+    assert found.details["flipped_without_suspects"] <= 0.2
+    assert "in one trained without the suspects" in found.explanation
+    assert natural.explanation == "E."
+
+
+def test_a_label_without_other_records_is_not_tried(marked: tuple[Pixels, Labels, np.ndarray]) -> None:
+    images, labels, planted = marked
+    kept = planted | (labels != LIMIT_60)
+    kept[np.flatnonzero((labels == LIMIT_60) & ~planted)[:10]] = True
+    data = dataset(images[kept], labels[kept])
+    scene = scene_of(data, load_canvas(data), Mosaic(), 0, None, None, None)
+    (finding,) = confirmed([pattern_of(np.flatnonzero(planted[kept]))], scene)
+    assert "was not tried: too few records are left" in finding.explanation
+    assert "confirmed" not in finding.details
+
+
+def test_a_deep_scan_says_what_the_trigger_does(marked: tuple[Pixels, Labels, np.ndarray]) -> None:
+    images, labels, planted = marked
     result = bezoar.scan(dataset(images, labels), encoder=Mosaic(), depth="deep", canaries=False)
     assert_found(result, planted)
     (finding,) = [one for one in result.findings if one.kind == "repeated-pattern"]
     assert finding.details["confirmed"] is True
-    assert finding.details["flipped"] >= 0.9
-    assert finding.details["flipped_without_suspects"] <= 0.1
-    assert "in one trained without the suspects" in finding.explanation
     assert "training" in result.views
     assert {"training_margin", "training_dropout_shift", "training_scan_pooled"} <= set(
         result.scores.column_names

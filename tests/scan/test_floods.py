@@ -98,6 +98,14 @@ def crowded(copies: int, chain: int, tracks: int) -> Evidence:
     return floods(scene_of(crowd, load_canvas(crowd), Mosaic(), 0, None, None, None), 0.01)
 
 
+def test_a_share_of_the_pairs_makes_copies() -> None:
+    """Of fifty records as many are copies of one image as make 0.75 and 0.65 of the pairs near copies."""
+    image, *others = backgrounds(51)
+    for copies, expected in ((44, True), (41, False)):
+        images = np.concatenate([varied(image, copies, 0), np.stack(others[: 50 - copies])])
+        assert one_image(thumbnails(images), np.arange(50)) is expected
+
+
 @pytest.mark.parametrize(
     ("copies", "chain", "tracks", "targets"),
     [(40, 0, 0, [1]), (40, 120, 0, [1]), (0, 120, 0, []), (40, 0, 30, []), (0, 0, 40, [2])],

@@ -84,7 +84,7 @@ def _cell(group: dict[str, Any] | None) -> str:
     if group is None:
         return "<td></td>"  # this setting is not planned at this rate
     tried = group["trials"] + group["implied"]
-    if group["impossible"] and not tried:
+    if group["impossible"] == group["planned"]:
         return '<td title="more poison than the data has room for">-</td>'
     trials = f"<small>{group['took']} of {tried}</small>"
     if not group["took"]:

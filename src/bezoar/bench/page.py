@@ -110,8 +110,8 @@ def _versions(versions: Mapping[str, int]) -> str:
     if not older:
         return f"All with the code `{code(newest)}`."
     return (
-        f"The newest code, `{code(newest)}` (a hash of what a measurement depends on), measured {_cells(versions[newest])}; "
-        f"{count(len(older), 'older version')} measured the others."
+        f"The code that measured last, `{code(newest)}` (a hash of what a measurement depends on), measured "
+        f"{_cells(versions[newest])}; {count(len(older), 'earlier version')} measured the others."
     )
 
 
@@ -123,7 +123,7 @@ A group is one pack at one rate.
 - *met*: reached in every group that has room for so much poison, and the attack took in at least {LEAST_SEEDS} trials of each;
 - *met where it took*: all is measured, and it is reached in every group in which the attack took at all;
 - *met so far*: the same, but not all is measured; *missed*: some group is below it;
-- *did not take*: the attack took nowhere, so that nothing is known.
+- *did not take*: all is measured, and the attack took nowhere, so that nothing is known; *not measured*: not all is.
 
 A target speaks of the rates that it names alone: what is found at others is below."""
 
@@ -160,8 +160,8 @@ def _miss(summary: Json, miss: Json) -> str:
 def _legend() -> str:
     return (
         "Share of the poisoned records that the scan flags, on average over the trials in which the attack took; below it, "
-        "how many of the trials those are. Grey: not measured, or in part. Hatched: the attack took in no trial (at this rate "
-        "or a higher one). A dash: the data has no room for so much poison. Blank: not planned at this rate."
+        "how many of the trials those are. Grey: none in which it took, and not all measured. Hatched: the attack took in no "
+        "trial (at this rate or a higher one). A dash: the data has no room for so much poison. Blank: not planned at this rate."
     )
 
 
@@ -204,7 +204,7 @@ def _attacks(summary: Json) -> str:
 
 def _of_columns() -> str:
     return (
-        "*Attack success* and *clean accuracy* are those of networks trained on the data (medians over all trials). *FPR* is "
+        "*Attack success* and *clean accuracy* are those of networks trained on the data (medians over trained trials). *FPR* is "
         "the share of the other records that the scan flags. *Best AUROC* is how well the best of the scan's scores ranks the "
         "poison; it is chosen with the truth known, which no user has. *Scan* and *cell* are median times; newer scans of "
         "attacks leave the canaries out, which take time and never find poison."

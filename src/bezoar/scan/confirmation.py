@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,13 @@ _ADDED = 0.1  # share of records that the trigger has to turn, beyond those that
 _LEVEL = 0.001
 
 
+class Reads(Protocol):
+    """A classifier."""
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Labels (n,) of images (n, H, W, 3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flips:
     """Shares of records that the trigger turned to the label, in both networks, and whether clearly more in the first."""
@@ -45,52 +52,81 @@ class Flips:
 
 def confirmed(findings: Sequence[Finding], scene: Scene) -> list[Finding]:
     """The findings; those with a recovered patch say what it does to networks. MissingExtraError without torch."""
-    suspects = np.zeros(len(scene.labels), dtype=bool)
-    for finding in filter(_testable, findings):
-        suspects |= np.isin(scene.space.records, finding.records)
-    kept = np.bincount(scene.labels[~suspects], minlength=len(scene.label_names))
-    told = [_testable(finding) and kept[finding.target] >= _FEWEST for finding in findings]
-    if not any(told):
+    triggers = {at: _trigger(one, scene) for at, one in enumerate(findings) if _testable(one)}
+    if not triggers:
         return list(findings)
+    suspects = np.zeros(len(scene.labels), dtype=bool)
+    for finding in findings:
+        if finding.severity is not Severity.NATURAL:
+            suspects |= np.isin(scene.space.records, finding.records)
+    for trigger in triggers.values():
+        suspects |= trigger.carried_by(scene.images)  # by records that the finding lacks as well
+    images, told = small(scene.images), list(findings)
     with one_thread():
-        networks = _trained(scene, np.ones_like(suspects)), _trained(scene, ~suspects)
-        return [
-            _told(finding, scene, *networks) if one else finding
-            for finding, one in zip(findings, told, strict=True)
-        ]
+        networks = [_trained(scene, images, rows) for rows in (np.ones_like(suspects), ~suspects)]
+        for at, trigger in triggers.items():
+            told[at] = _told(findings[at], trigger, scene, suspects, *networks)
+    return told
 
 
-def _trained(scene: Scene, rows: NDArray[np.bool_]) -> Classifier:
-    images = small(scene.images[rows])
+def _trained(scene: Scene, images: NDArray[np.uint8], rows: NDArray[np.bool_]) -> Classifier | None:
+    """A network trained on some rows, in as many epochs whatever they are; None where they have one label or none."""
+    labels = scene.labels[rows]
+    if len(np.unique(labels)) < 2:
+        return None
     epochs = min(_EPOCHS, max(1, _MOST_IMAGES // len(images)))
-    return train_classifier(
-        images, scene.labels[rows], len(scene.label_names), epochs=epochs, seed=scene.seed
-    )
+    return train_classifier(images[rows], labels, len(scene.label_names), epochs=epochs, seed=scene.seed)
 
 
-def flips(
-    suspect: Classifier,
-    control: Classifier,
-    images: NDArray[np.uint8],
-    trigger: NDArray[np.uint8],
-    mask: NDArray[np.bool_],
-    at: tuple[int, int],
-    target: int,
-) -> Flips:
-    """Show both networks images uint8 (n, H, W, 3) with the `trigger` uint8 (h, w, 3) `at` row, column.
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A recovered patch: pixels uint8 (h, w, 3), those of them that its carriers share (h, w), its top left corner."""
 
-    Only pixels in `mask` (h, w) are stamped, and only images asked about that neither network reads as `target` without it.
-    Significant by Fisher's exact test (one-sided), and a tenth of them at least beyond the control.
+    pixels: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    at: tuple[int, int]
+
+    def on(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Copies of the images (n, H, W, 3) with it."""
+        stamped = images.copy()
+        self._part(stamped)[:, self.mask] = self.pixels[self.mask]
+        return stamped
+
+    def carried_by(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which images (n, H, W, 3) have it, as nearly as its carriers have."""
+        apart = np.abs(self._part(images)[:, self.mask].astype(np.int16) - self.pixels[self.mask])
+        return (
+            np.asarray(apart.mean(axis=(1, 2)) <= _AGREE) if self.mask.any() else np.zeros(len(images), bool)
+        )
+
+    def _part(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        (top, left), (height, width) = self.at, self.mask.shape
+        return images[:, top : top + height, left : left + width]
+
+
+def _trigger(finding: Finding, scene: Scene) -> Trigger:
+    """The median of what the finding's records show at its place, and where they agree on it."""
+    top, left, height, width = (finding.details[side] for side in ("top", "left", "height", "width"))
+    carriers = np.isin(scene.space.records, finding.records)
+    patches = scene.images[carriers, top : top + height, left : left + width]
+    pixels = np.median(patches, axis=0)
+    mask = np.median(np.abs(patches - pixels).max(axis=3), axis=0) <= _AGREE
+    return Trigger(pixels.astype(np.uint8), mask, (top, left))
+
+
+def flips(suspect: Reads, control: Reads, images: NDArray[np.uint8], trigger: Trigger, target: int) -> Flips:
+    """Show both networks the images uint8 (n, H, W, 3) with the trigger.
+
+    Only images count that neither network reads as `target` without it. Significant by Fisher's exact test (one-sided), and a
+    tenth of them at least beyond the control.
     """
     plain = small(images)
     able = (suspect.predict(plain) != target) & (control.predict(plain) != target)
     n = int(able.sum())
     if not n:
         return Flips(0.0, 0.0, False)
-    stamped = images[able]
-    h, w = mask.shape
-    stamped[:, at[0] : at[0] + h, at[1] : at[1] + w][:, mask] = trigger[mask]
-    ours, theirs = (int((one.predict(small(stamped)) == target).sum()) for one in (suspect, control))
+    stamped = small(trigger.on(images[able]))
+    ours, theirs = (int((one.predict(stamped) == target).sum()) for one in (suspect, control))
     p_value = float(fisher_exact([[ours, n - ours], [theirs, n - theirs]], alternative="greater").pvalue)
     return Flips(ours / n, theirs / n, p_value <= _LEVEL and (ours - theirs) / n >= _ADDED)
 
@@ -99,31 +135,42 @@ def _testable(finding: Finding) -> bool:
     return finding.kind == _KIND and finding.severity is not Severity.NATURAL and finding.target is not None
 
 
-def _told(finding: Finding, scene: Scene, suspect: Classifier, control: Classifier) -> Finding:
+def _told(
+    finding: Finding,
+    trigger: Trigger,
+    scene: Scene,
+    suspects: NDArray[np.bool_],
+    suspect: Classifier | None,
+    control: Classifier | None,
+) -> Finding:
     """The finding with what its trigger did."""
-    target, details = finding.target, finding.details
-    carriers = np.isin(scene.space.records, finding.records)
+    target = finding.target
     rng = generator(scene.seed, "confirmation", str(target))
-    others = rng.permutation(np.flatnonzero(~carriers & (scene.labels != target)))[:_ASKED]
-    top, left = details["top"], details["left"]
-    patches = scene.images[carriers, top : top + details["height"], left : left + details["width"]]
-    trigger = np.median(patches, axis=0)
-    mask = np.median(np.abs(patches - trigger).max(axis=3), axis=0) <= _AGREE
-    if target is None or len(others) < _FEWEST or not mask.any():
-        return finding
-    found = flips(suspect, control, scene.images[others], trigger.astype(np.uint8), mask, (top, left), target)
+    others = rng.permutation(np.flatnonzero(~suspects & (scene.labels != target)))[:_ASKED]
+    kept = int((~suspects & (scene.labels == target)).sum())
+    if target is None or suspect is None or control is None or min(len(others), kept) < _FEWEST:
+        words = " What the pattern does to a network was not tried: too few records are left without the suspects."
+        return replace(finding, explanation=finding.explanation + words)
+    if not trigger.mask.any():
+        words = " What the pattern does to a network was not tried: its carriers share no single pixel of it."
+        return replace(finding, explanation=finding.explanation + words)
+    found = flips(suspect, control, scene.images[others], trigger, target)
     words = (
         f" Stamped on records of other labels, the recovered pattern turned {found.suspect:.0%} of them to "
         f"{scene.label_names[target]!r} in a network trained on this data, and {found.control:.0%} in one trained without the "
         "suspects."
     )
     if not found.confirmed:
-        words += " So a short training does not learn it as a trigger; a longer one may."
+        words += (
+            " So other records teach it as well: carriers that were not found, or what the label shows anyway."
+            if found.control >= _ADDED
+            else " So a short training does not learn it as a trigger; a longer one may."
+        )
     return replace(
         finding,
         explanation=finding.explanation + words,
         details={
-            **details,
+            **finding.details,
             "confirmed": found.confirmed,
             "flipped": round(found.suspect, 4),
             "flipped_without_suspects": round(found.control, 4),

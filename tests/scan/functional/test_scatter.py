@@ -26,3 +26,11 @@ def test_values_that_are_not_finite(value: float) -> None:
     features[4999, 1] = value
     with pytest.raises(ValueError, match="NaN or infinite"):
         label_means(features, np.zeros(5000, dtype=np.int32), 1)
+
+
+@pytest.mark.parametrize("value", [1e160, 1e308])
+def test_values_that_cannot_be_squared(value: float) -> None:
+    features = np.array([[value, 0], [-value, 1], [value, 2]])
+    number = np.zeros(3, dtype=np.int32)
+    with pytest.raises(ValueError, match="too large to square"):
+        scatter_within(features, number, label_means(features, number, 1))

@@ -36,9 +36,12 @@ def label_means(
 def scatter_within(
     features: NDArray[np.floating], number: NDArray[np.integer], means: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Covariance (D, D) of the rows of `features` (N, D) around their label's mean."""
+    """Covariance (D, D) of the rows of `features` (N, D) around their label's mean; ValueError where it is not finite."""
     total = np.zeros((features.shape[1], features.shape[1]))
-    for block in blocks(len(features)):
-        rows = features[block] - means[number[block]]
-        total += rows.T @ rows
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        for block in blocks(len(features)):
+            rows = features[block] - means[number[block]]
+            total += rows.T @ rows
+    if not np.isfinite(total).all():
+        raise ValueError("features hold values that are too large to square")
     return total / len(features)
