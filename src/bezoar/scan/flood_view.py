@@ -1,8 +1,8 @@
 """Floods: many near copies of one image under a label that its surroundings contradict.
 
 The other views count near-duplicates once, so that a track of frames is no crowd; here the size of such a crowd is the
-evidence. Honest data have crowds of near copies, too (tracks of frames), and they are the null. A chain, each record of
-which is like the next one alone, is no such crowd, however long: a class whose images look alike is one.
+evidence. Honest data have crowds of near copies, too (tracks of frames, garments), and they are the null. A chain, each record
+of which is like the next one alone, is no such crowd, however long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _K = 16  # records around a crowd whose labels are asked for
 _FOREIGN = 0.25  # share of them with the crowd's own label, below which it lies among another label
 _EXAMINED = 256  # crowds, the largest first
 _MIN_RECORDS = 5
-_ALIKE = 0.7  # share of a crowd's pairs that are near copies: fewer are a chain (docs/adr/0004)
+_ALIKE = 0.6  # share of a crowd's pairs that are near copies, from which it is called (docs/adr/0004)
+_PARTLY = 0.5  # the same, from which another crowd is held against it
 _COMPARED = 1000  # records of a crowd, for that
 _SHOWN = 12
 
@@ -33,19 +34,17 @@ def floods(scene: Scene, alpha: float) -> Evidence:
     """Crowds of near copies that are much larger than this dataset's others: poison if among a foreign label."""
     thumbs = scene.thumbs
     crowds = crowds_of(groups_within_labels(thumbs, scene.space.neighbours, scene.labels), scene)
-    copies = [crowd for crowd in crowds if one_image(thumbs, crowd.members)]
+    copies = [crowd for crowd in crowds if share_of_copies(thumbs, crowd.members) >= _PARTLY]
     p_values, findings = np.ones(len(scene.label_names)), []
     for p_value, crowd in standing_clear(copies):
-        if crowd.around is None:
+        if crowd.around is None or share_of_copies(thumbs, crowd.members) < _ALIKE:
             continue
         label = int(scene.labels[crowd.members[0]])
         p_values[label] = min(p_values[label], p_value)
         if p_value <= alpha:
             findings.append(_finding(scene, crowd, p_value))
-    for p_value, crowd in standing_clear(
-        crowds
-    ):  # chains as well: these are no poison, and not worth a false alarm
-        if p_value <= alpha and crowd.around is None and one_image(thumbs, crowd.members):
+    for p_value, crowd in standing_clear(crowds):  # chains as well: no poison, and not worth a false alarm
+        if p_value <= alpha and crowd.around is None and share_of_copies(thumbs, crowd.members) >= _ALIKE:
             findings.append(_finding(scene, crowd, p_value))
     return Evidence("near-duplicates", p_values, tuple(findings))
 
@@ -77,11 +76,11 @@ def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
         yield worst, crowd
 
 
-def one_image(thumbs: NDArray[np.float32], members: NDArray[np.int64]) -> bool:
-    """Whether the records are copies of one image rather than a chain of images each of which is like the next."""
+def share_of_copies(thumbs: NDArray[np.float32], members: NDArray[np.int64]) -> float:
+    """Share of the pairs that are near copies: most where all are of one image, few in a chain."""
     some = thumbs[members[:_COMPARED]]
     alike = int((some @ some.T > NEAR_DUPLICATE).sum()) - len(some)
-    return alike >= _ALIKE * len(some) * (len(some) - 1)
+    return alike / (len(some) * (len(some) - 1)) if len(some) > 1 else 1.0
 
 
 def label_around(scene: Scene, members: NDArray[np.int64]) -> int | None:
