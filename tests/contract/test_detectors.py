@@ -247,7 +247,7 @@ BY_LABELS = (
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 def test_memory_holds_the_mapped_features_and_little_else(detector: Detector, tmp_path: Path) -> None:
     name = name_of(detector)
-    n, d, labels, beside = (100_000, 512, 50, 100) if name in BY_LABELS else (20_000, 256, 5, 400)  # MiB
+    n, d, labels, beside = (50_000, 512, 50, 60) if name in BY_LABELS else (20_000, 256, 5, 400)  # MiB
     path = tmp_path / "features.npy"
     mapped = np.lib.format.open_memmap(path, "w+", np.float32, (n, d))
     rng = np.random.default_rng(0)
