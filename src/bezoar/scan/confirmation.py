@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,21 +61,37 @@ def confirmed(findings: Sequence[Finding], scene: Scene) -> list[Finding]:
             suspects |= np.isin(scene.space.records, finding.records)
     for trigger in triggers.values():
         suspects |= trigger.carried_by(scene.images)  # by records that the finding lacks as well
-    images, told = small(scene.images), list(findings)
+    told = list(findings)
+    lacking = {at: _lacking(findings[at], trigger, scene, suspects) for at, trigger in triggers.items()}
+    for at, reason in lacking.items():
+        if reason:
+            words = f" What the pattern does to a network was not tried: {reason}."
+            told[at] = replace(findings[at], explanation=findings[at].explanation + words)
+    if all(lacking.values()):
+        return told
+    images = small(scene.images)
     with one_thread():
         networks = [_trained(scene, images, rows) for rows in (np.ones_like(suspects), ~suspects)]
         for at, trigger in triggers.items():
-            told[at] = _told(findings[at], trigger, scene, suspects, *networks)
+            if not lacking[at]:
+                told[at] = _told(findings[at], trigger, scene, suspects, *networks)
     return told
 
 
-def _trained(scene: Scene, images: NDArray[np.uint8], rows: NDArray[np.bool_]) -> Classifier | None:
-    """A network trained on some rows, in as many epochs whatever they are; None where they have one label or none."""
-    labels = scene.labels[rows]
-    if len(np.unique(labels)) < 2:
-        return None
+def _lacking(finding: Finding, trigger: Trigger, scene: Scene, suspects: NDArray[np.bool_]) -> str | None:
+    """Why the trigger cannot be tried; None where it can."""
+    rest = scene.labels[~suspects]
+    if min((rest == finding.target).sum(), (rest != finding.target).sum()) < _FEWEST:
+        return "too few records are left without the suspects"
+    return None if trigger.mask.any() else "its carriers share no single pixel of it"
+
+
+def _trained(scene: Scene, images: NDArray[np.uint8], rows: NDArray[np.bool_]) -> Classifier:
+    """A network trained on some rows, in as many epochs whatever they are."""
     epochs = min(_EPOCHS, max(1, _MOST_IMAGES // len(images)))
-    return train_classifier(images[rows], labels, len(scene.label_names), epochs=epochs, seed=scene.seed)
+    return train_classifier(
+        images[rows], scene.labels[rows], len(scene.label_names), epochs=epochs, seed=scene.seed
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +156,13 @@ def _told(
     trigger: Trigger,
     scene: Scene,
     suspects: NDArray[np.bool_],
-    suspect: Classifier | None,
-    control: Classifier | None,
+    suspect: Classifier,
+    control: Classifier,
 ) -> Finding:
     """The finding with what its trigger did."""
-    target = finding.target
+    target = cast(int, finding.target)  # a testable finding has one
     rng = generator(scene.seed, "confirmation", str(target))
     others = rng.permutation(np.flatnonzero(~suspects & (scene.labels != target)))[:_ASKED]
-    kept = int((~suspects & (scene.labels == target)).sum())
-    if target is None or suspect is None or control is None or min(len(others), kept) < _FEWEST:
-        words = " What the pattern does to a network was not tried: too few records are left without the suspects."
-        return replace(finding, explanation=finding.explanation + words)
-    if not trigger.mask.any():
-        words = " What the pattern does to a network was not tried: its carriers share no single pixel of it."
-        return replace(finding, explanation=finding.explanation + words)
     found = flips(suspect, control, scene.images[others], trigger, target)
     words = (
         f" Stamped on records of other labels, the recovered pattern turned {found.suspect:.0%} of them to "

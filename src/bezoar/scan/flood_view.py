@@ -32,29 +32,29 @@ _SHOWN = 12
 
 def floods(scene: Scene, alpha: float) -> Evidence:
     """Crowds of near copies that are much larger than this dataset's others: poison if among a foreign label."""
-    thumbs = scene.thumbs
-    crowds = crowds_of(groups_within_labels(thumbs, scene.space.neighbours, scene.labels), scene)
-    copies = [crowd for crowd in crowds if share_of_copies(thumbs, crowd.members) >= _PARTLY]
+    crowds = crowds_of(groups_within_labels(scene.thumbs, scene.space.neighbours, scene.labels), scene)
+    copies = [crowd for crowd in crowds if crowd.alike >= _PARTLY]
     p_values, findings = np.ones(len(scene.label_names)), []
     for p_value, crowd in standing_clear(copies):
-        if crowd.around is None or share_of_copies(thumbs, crowd.members) < _ALIKE:
+        if crowd.around is None or crowd.alike < _ALIKE:
             continue
         label = int(scene.labels[crowd.members[0]])
         p_values[label] = min(p_values[label], p_value)
         if p_value <= alpha:
             findings.append(_finding(scene, crowd, p_value))
     for p_value, crowd in standing_clear(crowds):  # chains as well: no poison, and not worth a false alarm
-        if p_value <= alpha and crowd.around is None and share_of_copies(thumbs, crowd.members) >= _ALIKE:
+        if p_value <= alpha and crowd.around is None and crowd.alike >= _ALIKE:
             findings.append(_finding(scene, crowd, p_value))
     return Evidence("near-duplicates", p_values, tuple(findings))
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Records of one label: their rows, and the label among which they lie, None if that is their own."""
+    """Records of one label: their rows, the label among which they lie (None if that is their own), `share_of_copies`."""
 
     members: NDArray[np.int64]
     around: int | None
+    alike: float
 
 
 def crowds_of(group: NDArray[np.int64], scene: Scene) -> list[Crowd]:
@@ -62,7 +62,10 @@ def crowds_of(group: NDArray[np.int64], scene: Scene) -> list[Crowd]:
     order = np.argsort(group, kind="stable")
     crowds = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     crowds.sort(key=lambda members: -len(members))
-    return [Crowd(members, label_around(scene, members)) for members in crowds[:_EXAMINED]]
+    return [
+        Crowd(members, label_around(scene, members), share_of_copies(scene.thumbs, members))
+        for members in crowds[:_EXAMINED]
+    ]
 
 
 def standing_clear(crowds: list[Crowd]) -> Iterator[tuple[float, Crowd]]:
