@@ -56,6 +56,7 @@ SETTINGS = {
             parameters={"place": "random"},
             extra_rates=(0.002,),
         ),
+        Setting("badnets-faint", "BadNets, opacity 0.5", "badnets", parameters={"opacity": 0.5}, placed=True),
         Setting(
             "badnets-all-to-all",
             "BadNets, all to all",

@@ -7,14 +7,17 @@ code from a model's repository. `hf:` also takes a folder written by `save_pretr
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from bezoar.devices import torch_device
 from bezoar.embed.base import Features, Images
 from bezoar.errors import InputError, MissingExtraError
 
@@ -25,7 +28,7 @@ _MAX_SIZE = 1024
 
 @dataclass(frozen=True)
 class TorchEncoder:
-    """A torch model with its own input size and normalisation, run on the CPU in evaluation mode."""
+    """A torch model with its own input size and normalisation, run in evaluation mode, on a GPU where torch sees one."""
 
     name: str
     size: int
@@ -42,17 +45,24 @@ class TorchEncoder:
         """Features, float32 (N, D), of uint8 images (N, size, size, 3)."""
         import torch
 
+        device = torch_device()
+        module = self._on_gpu if device.type == "cuda" else self.module
         features = np.empty((len(images), self.dim), np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), _BATCH):
                 part = torch.from_numpy(
                     np.ascontiguousarray(images[start : start + _BATCH].transpose(0, 3, 1, 2))
                 )
-                features[start : start + len(part)] = self.module(part.float() / 255).numpy()
+                features[start : start + len(part)] = module(part.to(device).float() / 255).cpu().numpy()
         return features
 
+    @cached_property
+    def _on_gpu(self) -> Any:
+        """A copy there; the module itself stays where `torch_module` promises it, on the CPU."""
+        return copy.deepcopy(self.module).to(torch_device())
+
     def torch_module(self) -> Any:
-        """Images (N, 3, size, size) in [0, 1] to features (N, D)."""
+        """On the CPU: images (N, 3, size, size) in [0, 1] to features (N, D)."""
         return self.module
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bezoar.devices import torch_device
 from bezoar.errors import MissingExtraError
 from bezoar.models.threads import one_thread
 from bezoar.models.train import network, shifted, to_tensor
@@ -102,7 +103,7 @@ def _trained(
     n, batch = len(images), min(_BATCH, len(images))
     batches = max(1, n // batch)
     steps = min(_EPOCHS * batches, _MOST_STEPS)
-    module = network(n_labels, images).to(device(), memory_format=torch.channels_last)
+    module = network(n_labels, images).to(torch_device(), memory_format=torch.channels_last)
     weights = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=steps)
@@ -115,7 +116,7 @@ def _trained(
             if at == 0:
                 order = rng.permutation(n)
             rows = order[at * batch : (at + 1) * batch]
-            inputs = to_tensor(shifted(rng, images[rows])).to(device())
+            inputs = to_tensor(shifted(rng, images[rows])).to(torch_device())
             inputs *= torch.empty((len(rows), 1, 1, 1), device=inputs.device).uniform_(0.8, 1.2)
             some = len(rows) // 2
             inputs = torch.cat([inputs[:some], coarse(inputs[some:])])
@@ -150,13 +151,6 @@ def coarse(images: torch.Tensor) -> torch.Tensor:
     return mixed.masked_fill(cut[:, None], 0.5)
 
 
-def device() -> torch.device:
-    """Where networks are trained: a GPU where torch sees one."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _ask(
     module: torch.nn.Sequential,
     images: NDArray[np.uint8],
@@ -177,7 +171,7 @@ def _ask(
 
     with torch.inference_mode():
         for rows in _blocks(np.flatnonzero(~seen)):
-            inputs = to_tensor(images[rows]).to(device())
+            inputs = to_tensor(images[rows]).to(torch_device())
             given = torch.from_numpy(labels[rows].astype(np.int64)).to(inputs.device)
             pooled = trunk(inputs)
             features = hidden(pooled)
@@ -189,7 +183,7 @@ def _ask(
             forms = torch.stack([module(coarse(inputs)).softmax(1) for _ in range(_DRAWS)])
             write("coarse", rows, forms.mean(0))
         for rows in _blocks(np.flatnonzero(seen)):
-            inputs = to_tensor(images[rows]).to(device())
+            inputs = to_tensor(images[rows]).to(torch_device())
             given = torch.from_numpy(labels[rows].astype(np.int64)).to(inputs.device)[:, None]
             features = hidden(trunk(inputs))
             whole = head(features).softmax(1).gather(1, given)[:, 0]

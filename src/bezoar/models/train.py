@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bezoar.devices import torch_device
 from bezoar.errors import InputError, MissingExtraError, UsageError
 from bezoar.models.precision import has_bfloat16
 from bezoar.progress import track
@@ -155,11 +156,12 @@ def _fit(
 
     n = len(images)
     batches = max(1, n // _BATCH)  # the few records left over in one epoch come up in another
-    module.to(memory_format=torch.channels_last)
+    device = torch_device()
+    module.to(device, memory_format=torch.channels_last)
     weights = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=epochs * batches)
-    half = has_bfloat16(torch.device("cpu"))
+    half = has_bfloat16(device)
     rng = generator(seed, "train")
     module.train()
     with track("train", epochs * batches) as bar:
@@ -167,14 +169,16 @@ def _fit(
             for rows in np.array_split(rng.permutation(n)[: batches * _BATCH], batches):
                 inputs = to_tensor(shifted(rng, images[rows]))
                 inputs *= torch.from_numpy(rng.uniform(0.8, 1.2, (len(rows), 1, 1, 1)).astype(np.float32))
-                with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                    logits = module(inputs)
-                loss = torch.nn.functional.cross_entropy(logits.float(), torch.from_numpy(targets[rows]))
+                given = torch.from_numpy(targets[rows]).to(device)
+                with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                    logits = module(inputs.to(device))
+                loss = torch.nn.functional.cross_entropy(logits.float(), given)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
                 bar.advance()
+    module.cpu()
 
 
 def shifted(rng: np.random.Generator, images: NDArray[np.uint8]) -> NDArray[np.uint8]:

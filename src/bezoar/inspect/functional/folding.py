@@ -13,6 +13,7 @@ import warnings
 import torch
 from torch import nn
 
+from bezoar.devices import torch_device
 from bezoar.errors import InputError
 from bezoar.inspect.functional.rewriting import Rewritten
 from bezoar.models.precision import has_bfloat16
@@ -57,7 +58,7 @@ class Prepared(nn.Module):  # type: ignore[misc]
 
 def prepare(network: nn.Module, shape: tuple[int, int, int], seed: int) -> Prepared:
     """A fast copy of `network` for images of `shape` (C, H, W), on a GPU where torch sees one; the original is left alone."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch_device()
     draw = torch.Generator().manual_seed(seed)
     probe = torch.rand((_PROBES, *shape), generator=draw)
     with torch.no_grad():
