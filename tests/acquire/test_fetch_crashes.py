@@ -1,6 +1,6 @@
 """Killed at any moment, resumed, and it is as if nothing had happened.
 
-`BEZOAR_KILLS` is how many times whole process groups are killed at random (12); every single step has a test of its own.
+`BEZOAR_KILLS` is how many times whole process groups are killed at random (6); every single step has a test of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from acquire.servers import Asked, in_turn, page, serve
 from bezoar.acquire import Retry
 from bezoar.acquire.run_state import locked
 
-KILLS = int(os.environ.get("BEZOAR_KILLS", "12"))
+KILLS = int(os.environ.get("BEZOAR_KILLS", "6"))
 STEPS = ("replace", "rename", "unlink", "rmdir", "fsync", "link", "mkdir")
 
 

@@ -15,7 +15,7 @@ from bezoar.scan import spectrum_view
 from bezoar.scan.canvas import load_canvas
 from bezoar.scan.evidence import Gallery
 from bezoar.scan.functional.patterns import by_likeness, thumbnails
-from bezoar.scan.functional.spectrum import Planes, Whitenings
+from bezoar.scan.functional.spectrum import Planes, Whitenings, near_frequency
 from bezoar.scan.result import Severity
 from bezoar.scan.scene import Evidence, Scene
 from bezoar.scan.sensitivity import RATES
@@ -145,6 +145,30 @@ def test_of_groups_that_overlap_the_clearer_one_is_reported(monkeypatch: pytest.
     monkeypatch.setattr(spectrum_view, "examined", examined)
     found = seen(images, labels, features).findings
     assert [finding.records.tolist() for finding in found] == [tight.rows.tolist(), apart.rows.tolist()]
+
+
+@pytest.mark.parametrize("waves", [3, 4])
+def test_a_sinusoid_that_thumbnails_show_does_not_make_its_carriers_look_alike(waves: int) -> None:
+    """Rightly labelled, so that the wave is all that sets them apart."""
+    images, labels, features = world(2)
+    carriers = np.flatnonzero(labels == TARGET)[: EACH // 3]
+    wave = 20 * np.sin(2 * np.pi * waves * np.arange(SIDE) / SIDE)
+    images[carriers] = bytes_of(images[carriers] + wave[:, None])
+    (finding,) = seen(images, labels, features).findings
+    assert (finding.target, finding.severity) == (TARGET, Severity.POISON)
+    assert np.isin(carriers, finding.records).mean() >= 0.95
+    assert np.isin(finding.records, carriers).mean() >= 0.95
+
+
+def test_what_images_show_near_a_frequency() -> None:
+    y, x = np.indices((16, 12)) / np.array([16, 12])[:, None, None]
+    wave = np.sin(2 * np.pi * (2.5 * y - 3 * x))[..., None] * [1.0, 2.0, 0.0]
+    other = np.cos(2 * np.pi * (6 * y + x))[..., None] * [1.0, 1.0, 1.0]
+    shown = near_frequency(wave + other + 7, np.array([2, -3]))
+    np.testing.assert_allclose(near_frequency(other + 7, np.array([2, -3])), 0, atol=1e-9)
+    assert np.square(shown - wave).sum() <= 0.25 * np.square(wave).sum()  # the rest is in other frequencies
+    exact = np.sin(2 * np.pi * (2 * y - 3 * x))[..., None] * [1.0, 2.0, 0.0]
+    np.testing.assert_allclose(near_frequency(exact, np.array([2, -3])), exact, atol=1e-9)
 
 
 @pytest.mark.parametrize(

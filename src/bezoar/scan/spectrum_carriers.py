@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bezoar.scan.functional.patterns import thumbnails
-from bezoar.scan.functional.spectrum import Planes, Whitening, Whitenings, class_means
+from bezoar.scan.functional.spectrum import Planes, Whitening, Whitenings, class_means, near_frequency
 from bezoar.scan.functional.spectrum_mixture import Mode, along_wave, bounded, settled, shares
 from bezoar.scan.scene import Scene
 from bezoar.scan.space import look_alikes
@@ -136,7 +136,8 @@ def _judged(
     if not wrong and not (a_wave and few and item.independent >= _MIN_RIGHTLY_LABELLED):
         return None
     looks = looks if wrong else scene.labels[carriers]
-    if not _unlike(scene, item.label, carriers, looks, mask):
+    frequency = whitening.frequencies[item.mode.wave.pair] if item.mode and item.mode.wave else None
+    if not _unlike(scene, item.label, carriers, looks, mask, frequency):
         return None
     if not _foreign_everywhere(scene, flat, whitening, carriers, looks, mask, len(rows)):
         return None
@@ -224,19 +225,27 @@ def _foreign_to_label(
 
 
 def _unlike(
-    scene: Scene, label: int, carriers: NDArray[np.int64], looks: NDArray[np.int32], mask: NDArray[np.bool_]
+    scene: Scene,
+    label: int,
+    carriers: NDArray[np.int64],
+    looks: NDArray[np.int32],
+    mask: NDArray[np.bool_],
+    frequency: NDArray[np.int64] | None,
 ) -> bool:
     """Whether the nearest thumbnails of carriers are carriers hardly more often than chance makes them.
 
-    They are sought in the label and in those that the carriers look like; where those are others, without the signal, which
-    thumbnails may show. Frames of one track, under a light of their own, are each other's nearest; an attacker's victims are
-    chosen without regard to what they show.
+    They are sought in the label and in those that the carriers look like, without the signal, which thumbnails may show: all that
+    sets carriers apart where they look like other labels, else the wave of `frequency` alone. Frames of one track, under a light
+    of their own, are each other's nearest; an attacker's victims are chosen without regard to what they show.
     """
     pool = np.flatnonzero(np.isin(scene.labels, np.r_[label, looks]))
     thumbs = scene.thumbs[pool]
-    if (looks != label).any():
+    elsewhere = bool((looks != label).any())
+    if elsewhere or frequency is not None:
         carried = scene.images[carriers]
         signal = carried.mean(axis=0) - _usual(scene, label, carried, looks)
+        if frequency is not None and not elsewhere:
+            signal = near_frequency(signal, frequency)
         thumbs[mask[pool]] = thumbnails(np.clip(carried - signal, 0, 255).round().astype(np.uint8))
     some = np.flatnonzero(mask[pool])[:_ASKED]
     cosines = thumbs[some] @ thumbs.T

@@ -52,11 +52,13 @@ class Whitening:
         roots: float32 (3, D, D), lower triangular Cholesky factors of each plane's pooled within-class covariance.
         sinusoids: float32 (m, 2, D), whitened sine and cosine of every whole frequency in brightness, unit length; the other
             planes are zero.
+        frequencies: int64 (m, 2), these frequencies: waves down the image, and across.
 
     """
 
     roots: NDArray[np.float32]
     sinusoids: NDArray[np.float32]
+    frequencies: NDArray[np.int64]
 
     def whitened(self, rows: Planes) -> NDArray[np.float32]:
         """Coordinates (n, 3 * D) of planes (n, 3, D)."""
@@ -81,7 +83,8 @@ class Whitenings:
         self._fold = np.array([self._folds[label] for label in labels.tolist()])
         h, w = shape
         cosines = np.kron(dct(np.eye(h), norm="ortho", axis=0), dct(np.eye(w), norm="ortho", axis=0))
-        self._waves = _sinusoids(shape)
+        self._frequencies = _frequencies(shape)
+        self._waves = _sinusoids(shape, self._frequencies)
         self._scatter = self._scattered(np.ones(len(rows), dtype=bool))
         self._stationary = []
         for scatter in self._scatter:
@@ -117,7 +120,7 @@ class Whitenings:
         )
         waves = _solved(roots[0], self._waves)
         waves /= np.linalg.norm(waves, axis=1, keepdims=True)
-        return Whitening(roots, waves.reshape(-1, 2, waves.shape[1]))
+        return Whitening(roots, waves.reshape(-1, 2, waves.shape[1]), self._frequencies)
 
     def _scattered(self, chosen: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         parts = (np.ascontiguousarray(self._centred[chosen, plane]) for plane in range(3))
@@ -134,18 +137,33 @@ def class_means(
     return means
 
 
-def _sinusoids(shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Sine and cosine (2 m, h * w) of every whole frequency of images of this shape, one after the other."""
+def near_frequency(images: NDArray[np.float64], frequency: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What images (..., H, W, 3) show at a `frequency` (2,) and up to one wave beside it: a sinusoid may lie between."""
+    height, width = images.shape[-3:-1]
+    kept = np.zeros((height, width), dtype=bool)
+    for v, u in np.ndindex(3, 3):
+        down, across = frequency[0] + v - 1, frequency[1] + u - 1
+        kept[down % height, across % width] = kept[-down % height, -across % width] = True
+    spectrum = np.fft.fft2(images, axes=(-3, -2)) * kept[..., None]
+    return np.asarray(np.fft.ifft2(spectrum, axes=(-3, -2)).real)
+
+
+def _frequencies(shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Every whole frequency (m, 2) of images of this shape, but for the highest and the mean."""
+    h, w = shape
+    return np.array(
+        [(v, u) for v in range(-(h // 2) + 1, h // 2) for u in range(w // 2) if u > 0 or v > 0],
+        dtype=np.int64,
+    ).reshape(-1, 2)
+
+
+def _sinusoids(shape: tuple[int, int], frequencies: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Sine and cosine (2 m, h * w) of each frequency, one after the other."""
     h, w = shape
     y, x = np.indices(shape) / np.array([h, w])[:, None, None]
-    angle = np.array(
-        [
-            2 * np.pi * (v * y + u * x)
-            for v in range(-(h // 2) + 1, h // 2)
-            for u in range(w // 2)
-            if u > 0 or v > 0
-        ]
-    ).reshape(-1, h * w)
+    angle = (
+        2 * np.pi * (frequencies[:, 0, None] * y.reshape(1, -1) + frequencies[:, 1, None] * x.reshape(1, -1))
+    )
     rows = np.empty((2 * len(angle), h * w), dtype=np.float32)
     rows[0::2], rows[1::2] = np.sin(angle), np.cos(angle)
     return rows
