@@ -56,6 +56,7 @@ def test_filters() -> None:
         "badnets-random",
         "badnets-all-to-all",
         "badnets-one-source",
+        "badnets-faint",
     }
     assert {(cell.rate, cell.seed) for cell in chosen} == {(0.01, 1)}
     power = [cell for cell in plan("all", PACKS, [0]) if matches(cell, filters("kind=power"))]
