@@ -13,3 +13,12 @@ def torch_device() -> torch.device:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def gpu_name() -> str | None:
+    """What the GPU that torch sees is called; None without one, or without torch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None

@@ -32,6 +32,7 @@ from acquire.fetch_support import (
 )
 from acquire.servers import Asked, in_turn, page, serve
 from bezoar.acquire import Retry
+from bezoar.acquire.fetching import Interrupted
 from bezoar.acquire.run_state import locked
 
 KILLS = int(os.environ.get("BEZOAR_KILLS", "6"))
@@ -248,6 +249,23 @@ def test_ctrl_c_is_one_line_and_nothing_is_lost(processes: int, tmp_path: Path) 
         report = run(path, tmp_path / "out")
     assert report.tally.verified == 60
     assert report.resumed >= 1
+
+
+def test_ctrl_c_leaves_nothing_of_a_worker_that_was_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def interrupted(*_: object) -> None:
+        (out / ".00001.parquet.partial").write_bytes(b"PAR1")
+        (out.with_name("out.fetch") / ".state.partial").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bezoar.acquire.fetching._Run.go", interrupted)
+    with serve({}) as server, pytest.raises(Interrupted):
+        run(write_list(tmp_path / "list.csv", server.url, pictures(2)), out)
+    assert out.is_dir()
+    assert not remnants(out)
 
 
 def test_a_killed_worker_is_one_line_and_nothing_is_lost(tmp_path: Path) -> None:

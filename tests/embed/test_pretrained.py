@@ -68,6 +68,15 @@ def test_hf_module_has_a_gradient(vit, blobs):
     assert given.grad.abs().max() > 0
 
 
+def test_the_copy_for_a_gpu_leaves_the_module_where_it_is(vit, blobs):
+    encoder = resolve(f"hf:{vit}")
+    copied = encoder._on_gpu
+    assert copied is encoder._on_gpu
+    assert copied is not encoder.torch_module()
+    given = torch.from_numpy(blobs(2).transpose(0, 3, 1, 2)).float() / 255
+    np.testing.assert_array_equal(copied(given).numpy(), encoder.torch_module()(given).numpy())
+
+
 def test_hf_digest_follows_the_weights(transformers, vit):
     first = resolve(f"hf:{vit}").digest
     assert resolve(f"hf:{vit}").digest == first

@@ -93,6 +93,22 @@ def with_a_camera_of_its_own(images: Pixels, labels: Labels, rng: np.random.Gene
     return rows
 
 
+def with_dark_corners(images: Pixels, labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A third of a class through a lens that darkens what is far from the middle: nearly one wave each way."""
+    rows = np.flatnonzero(labels == TARGET)[: EACH // 3]
+    fall = 20 * np.cos(2 * np.pi * (np.arange(SIDE) / SIDE - 0.45))
+    images[rows] = bytes_of(images[rows] + (fall[:, None] + fall)[..., None])
+    return rows
+
+
+def with_a_post(images: Pixels, labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A third of a class with a dark post down the image."""
+    rows = np.flatnonzero(labels == TARGET)[: EACH // 3]
+    post = -50 * np.exp(-np.square((np.arange(SIDE) / SIDE - 0.45) / 0.18))
+    images[rows] = bytes_of(images[rows] + post[:, None])
+    return rows
+
+
 @pytest.mark.parametrize(
     ("seed", "count"), [(0, 20), (1, 20), (0, 200)]
 )  # 200: more than the label itself has
@@ -162,18 +178,28 @@ def test_a_sinusoid_that_thumbnails_show_does_not_make_its_carriers_look_alike(w
 
 def test_what_images_show_near_a_frequency() -> None:
     y, x = np.indices((16, 12)) / np.array([16, 12])[:, None, None]
-    wave = np.sin(2 * np.pi * (2.5 * y - 3 * x))[..., None] * [1.0, 2.0, 0.0]
-    other = np.cos(2 * np.pi * (6 * y + x))[..., None] * [1.0, 1.0, 1.0]
-    shown = near_frequency(wave + other + 7, np.array([2, -3]))
-    np.testing.assert_allclose(near_frequency(other + 7, np.array([2, -3])), 0, atol=1e-9)
-    assert np.square(shown - wave).sum() <= 0.25 * np.square(wave).sum()  # the rest is in other frequencies
-    exact = np.sin(2 * np.pi * (2 * y - 3 * x))[..., None] * [1.0, 2.0, 0.0]
-    np.testing.assert_allclose(near_frequency(exact, np.array([2, -3])), exact, atol=1e-9)
+    near = np.array([-3, 2])
+    other = np.cos(2 * np.pi * (6 * y + x))[..., None] + np.cos(2 * np.pi * (3 * y + 2 * x))[..., None]
+    np.testing.assert_allclose(near_frequency(other.repeat(3, axis=2) + 7, near), 0, atol=1e-9)
+    for v, u, lost in (
+        (-3, 2, 0.0),
+        (-2, 3, 0.0),
+        (-2.5, 2, 0.25),
+    ):  # the last lies between, and in others a little
+        wave = np.sin(2 * np.pi * (v * y + u * x))[..., None] * [1.0, 2.0, 0.0]
+        left = near_frequency(wave + other + 7, near) - wave
+        assert np.square(left).sum() <= lost * np.square(wave).sum() + 1e-9
 
 
 @pytest.mark.parametrize(
     ("change", "like_another"),
-    [(darker, False), (with_a_glyph, True), (with_a_camera_of_its_own, False)],
+    [
+        (darker, False),
+        (with_a_glyph, True),
+        (with_a_camera_of_its_own, False),
+        (with_dark_corners, False),
+        (with_a_post, False),
+    ],
 )
 def test_a_variant_of_a_class_is_no_poison(change: Change, like_another: bool) -> None:
     images, labels, features = world(1)

@@ -10,6 +10,7 @@ missing. What is there is not trusted for being there: its stats say what it mus
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -112,6 +113,8 @@ def fetch(
         try:
             run.go(lock)
         except KeyboardInterrupt:
+            with contextlib.suppress(OSError):  # the next call removes them, too
+                state.remove_remnants()  # of workers, which end at once
             raise Interrupted(run.finished, run.shards) from None
         finish_replacing(state.staged, state.out)
         return FetchReport(

@@ -38,6 +38,11 @@ class RunState:
     out: Path
     run_id: str
 
+    def remove_remnants(self) -> None:
+        """Remove what processes that ended left half-written; the lock must be held, and no process at work."""
+        for folder in (self.out, self.out / PROVENANCE_FOLDER, *_folders(self.folder)):
+            _clean(folder)
+
     @property
     def folder(self) -> Path:
         """Beside the output, so that the output holds data only."""
@@ -114,14 +119,14 @@ def open_run(out: Path, shape: dict[str, Any], options: FetchOptions) -> RunStat
         _refuse_foreign(out)
         run_id = secrets.token_hex(8)
         _write(path, shape, options, run_id)
+    state = RunState(out, run_id)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _refuse_links(out)
-        for folder in (out, out / PROVENANCE_FOLDER, *_folders(path.parent)):
-            _clean(folder)
+        state.remove_remnants()
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}); check the path") from error
-    return RunState(out, run_id)
+    return state
 
 
 def _is_unused(out: Path) -> bool:

@@ -5,8 +5,6 @@ The scan gets the dataset alone; the ground truth is used afterwards, to count.
 
 from __future__ import annotations
 
-import os
-import platform
 import tempfile
 import time
 from contextlib import suppress
@@ -25,7 +23,7 @@ from bezoar.bench.power import canaries
 from bezoar.bench.statistics import auroc
 from bezoar.bench.store import failed_to_take
 from bezoar.bench.trial import attempt, kept
-from bezoar.bench.version import library_versions
+from bezoar.bench.version import library_versions, machine
 from bezoar.data import Dataset
 from bezoar.embed import Encoder, Fitted
 from bezoar.errors import UsageError
@@ -56,7 +54,7 @@ def measure(task: Task, packs: Path | None) -> Outcome:
     outcome["seconds"] = round(time.perf_counter() - start, 2)
     outcome["cpu_seconds"] = round(time.process_time() - cpu, 2)
     outcome["peak_mib"] = _peak_mib()
-    outcome["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    outcome["machine"] = machine()
     outcome["libraries"] = library_versions()
     return outcome
 

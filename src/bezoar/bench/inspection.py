@@ -6,8 +6,6 @@ The inspector sees the half of the test split that judges nothing (`bezoar.bench
 from __future__ import annotations
 
 import math
-import os
-import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 
 from bezoar.attacks import ATTACKS
 from bezoar.bench.potency import obeyed
-from bezoar.bench.version import library_versions
+from bezoar.bench.version import library_versions, machine
 from bezoar.bench.zoo.making import model_path, read_record
 from bezoar.bench.zoo.recipes import KINDS, Recipe
 from bezoar.bench.zoo.tasks import TASKS
@@ -73,7 +71,7 @@ def measure(inspection: Inspection, recipe: Recipe, zoo: Path, packs: Path | Non
         "truth": truth(known(zoo, recipe)),
         "seconds": round(time.perf_counter() - start, 2),
         "all_cpu_seconds": round(time.process_time() - cpu, 2),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "libraries": library_versions(),
     }
 

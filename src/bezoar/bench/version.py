@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
+import platform
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import bezoar
 from bezoar.bench.settings import SETTINGS
+from bezoar.devices import gpu_name
 
 _PACKAGES = ("scan", "attacks", "embed", "graphs", "data")
 _MODULES = (
@@ -92,6 +95,12 @@ def library_versions() -> str:
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return ", ".join(found)
+
+
+def machine() -> str:
+    """Such as "x86_64, 2 cores", and the GPU that torch sees."""
+    gpu = gpu_name()
+    return f"{platform.machine()}, {os.cpu_count()} cores" + (f", {gpu}" if gpu else "")
 
 
 def essence(source: str) -> str:

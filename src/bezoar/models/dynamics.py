@@ -85,13 +85,12 @@ def cross_fit(
     if not 0 < half.sum() < len(half):
         raise ValueError("both halves need records")
     parts: dict[str, NDArray[np.float32]] = {}
-    state = torch.random.get_rng_state()
-    with one_thread():
+    here = torch_device()
+    with one_thread(), torch.random.fork_rng([here] if here.type == "cuda" else []):
         for number, ours in enumerate((half, ~half)):
             torch.manual_seed(int(generator(seed, "cross-fit", number).integers(2**31)))
             module = _trained(images[ours], labels[ours], n_labels, generator(seed, "cross-fit rows", number))
             _ask(module, images, labels, ours, parts)
-    torch.random.set_rng_state(state)
     return Dynamics(**parts)
 
 

@@ -72,7 +72,8 @@ def train_classifier(
 
     `start`, a network of the same shape, is trained further, in a copy, instead of a new one.
 
-    The same seed on the same machine gives the same network; torch's own random state is left as it was.
+    On the CPU of one machine the same seed gives the same network, on a GPU (where torch sees one) nearly so; the network is on
+    the CPU afterwards, and torch's own random state is left as it was.
     InputError when images and labels do not fit together; MissingExtraError without torch;
     UsageError for no epochs or fewer than two classes.
     """
@@ -88,7 +89,7 @@ def train_classifier(
         module = copy.deepcopy(start.module)
     else:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # networks begin on the CPU, wherever they are trained
             module = network(n_classes, images)
     _fit(module, images, targets, epochs, seed)
     module.eval()

@@ -39,6 +39,9 @@ _RELABELLED, _CLEARLY = 0.3, 2.5
 # share of the carriers that look foreign, without their company, at least: those that do not would be the label's own
 LEAST_FOREIGN = 0.8
 _FEW_LABELS = 3  # so few leave no choice of origins
+# waves over the image, from which a wave is taken out before its carriers are compared: fewer are what variants of a class
+# differ in, light and shade, bars and horizons
+_FEWEST_WAVES = 3.0
 # share of the carriers that may look like one label: a variant of a class looks like its neighbour
 _ONE_ORIGIN = 0.7
 _ASKED = 1000  # carriers that are asked for them
@@ -137,6 +140,8 @@ def _judged(
         return None
     looks = looks if wrong else scene.labels[carriers]
     frequency = whitening.frequencies[item.mode.wave.pair] if item.mode and item.mode.wave else None
+    if frequency is not None and np.hypot(*frequency) < _FEWEST_WAVES:
+        frequency = None
     if not _unlike(scene, item.label, carriers, looks, mask, frequency):
         return None
     if not _foreign_everywhere(scene, flat, whitening, carriers, looks, mask, len(rows)):
@@ -246,7 +251,8 @@ def _unlike(
         signal = carried.mean(axis=0) - _usual(scene, label, carried, looks)
         if frequency is not None and not elsewhere:
             signal = near_frequency(signal, frequency)
-        thumbs[mask[pool]] = thumbnails(np.clip(carried - signal, 0, 255).round().astype(np.uint8))
+        without = carried - signal.astype(np.float32)
+        thumbs[mask[pool]] = thumbnails(np.clip(without, 0, 255).round().astype(np.uint8))
     some = np.flatnonzero(mask[pool])[:_ASKED]
     cosines = thumbs[some] @ thumbs.T
     cosines[np.arange(len(some)), some] = -2.0
