@@ -17,6 +17,7 @@ from bezoar.devices import gpu_name
 
 _PACKAGES = ("scan", "attacks", "embed", "graphs", "data")
 _MODULES = (
+    "devices.py",
     "seeds.py",
     "models/dynamics.py",
     "models/precision.py",
@@ -36,6 +37,7 @@ _MODULES = (
 )
 _TRIAL_PACKAGES = ("attacks", "embed", "graphs", "data")
 _TRIAL_MODULES = (
+    "devices.py",
     "seeds.py",
     "models/precision.py",
     "models/surrogate.py",
@@ -48,7 +50,7 @@ _TRIAL_MODULES = (
     "bench/trial.py",
 )
 _INSPECTION_PACKAGES = ("inspect", "models", "graphs", "bench/zoo")
-_INSPECTION_MODULES = ("seeds.py", "bench/inspection.py", "bench/packs.py", "bench/potency.py")
+_INSPECTION_MODULES = ("devices.py", "seeds.py", "bench/inspection.py", "bench/packs.py", "bench/potency.py")
 _CALIBRATION = "inspect/calibration.json"
 _LIBRARIES = ("numpy", "scipy", "torch")
 

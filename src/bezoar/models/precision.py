@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the processor has instructions for it: elsewhere it is slower than float32, not faster.
+    """Whether the device has instructions for it: elsewhere it is slower than float32, not faster.
 
-    A property of the machine, not a timing: the same machine gives the same answer, and the same networks and triggers.
+    A property of the machine, not a timing: the same machine gives the same answer, and on a CPU the same networks and triggers.
     """
     import torch
 

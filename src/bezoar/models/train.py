@@ -2,7 +2,7 @@
 
 Four convolutions with batch normalisation, trained with AdamW under the one-cycle schedule (Smith and Topin
 2019). Augmentation is light, shifts of up to two pixels and a change of brightness: heavy cropping would hide
-a small patch. Products are taken in bfloat16 where the processor has instructions for it; weights stay float32.
+a small patch. Products are taken in bfloat16 where the processor, or the GPU, has instructions for it; weights stay float32.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def train_classifier(
         module = copy.deepcopy(start.module)
     else:
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # networks begin on the CPU, wherever they are trained
+            torch.default_generator.manual_seed(
+                int(seed)
+            )  # networks begin on the CPU, wherever they are trained
             module = network(n_classes, images)
     _fit(module, images, targets, epochs, seed)
     module.eval()
