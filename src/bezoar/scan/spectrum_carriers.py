@@ -41,7 +41,7 @@ LEAST_FOREIGN = 0.8
 _FEW_LABELS = 3  # so few leave no choice of origins
 # waves over the image, from which a wave is taken out before its carriers are compared: fewer are what variants of a class
 # differ in, light and shade, bars and horizons
-_FEWEST_WAVES = 3.0
+_FEWEST_WAVES = 4.0
 # share of the carriers that may look like one label: a variant of a class looks like its neighbour
 _ONE_ORIGIN = 0.7
 _ASKED = 1000  # carriers that are asked for them
