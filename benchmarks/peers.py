@@ -91,6 +91,8 @@ def main() -> None:
     args = _arguments()
     args.cache.mkdir(parents=True, exist_ok=True)
     rows = args.cache / "rows.jsonl"
+    if args.table and not _read(rows):
+        sys.exit(f"{rows}: holds no rows; run without --table first, or name the right --cache")
     if not args.table:
         python = python_with(PEERS, args.venv)
         for seed in args.seeds:
