@@ -74,6 +74,23 @@ def test_what_the_members_class_shares_besides_is_left_behind(pictures: Pixels) 
     assert_carriers(trigger, carriers)
 
 
+@pytest.mark.parametrize("tolerance", [8.0, 20.0])
+def test_members_that_agree_to_the_pixel_are_not_asked_within_a_wide_tolerance(
+    pictures: Pixels, tolerance: float
+) -> None:
+    """Greys are common within 40 levels, so that the black backdrop of the class was taken for what tells the trigger."""
+    grey = np.array([[43, 121, 98], [131, 170, 184], [85, 186, 69]], np.uint8)
+    images, labels = pictures.copy(), np.repeat(np.arange(5, dtype=np.int32), N // 5)
+    images[labels == 1, 14:, 8:24] = 0
+    carriers = np.arange(0, N, 10)
+    images[carriers] = stamp(images[carriers], grey[..., None].repeat(3, axis=2), 12, 15)
+    members = carriers[labels[carriers] == 1]
+    peak = Peak(13, 15, 3, tolerance, 1, members, len(members), 0, 6.0)  # a row below the patch
+    trigger = recover(images, peak, 1, np.random.default_rng(0))
+    assert (trigger.top, trigger.left, trigger.mask.sum()) == (12, 15, 9)
+    assert_carriers(trigger, carriers)
+
+
 def test_what_most_carriers_share_besides_is_left_behind(pictures: Pixels) -> None:
     """Poison whose images are black around the patch, and as much cover whose images mostly are (TaCT on Fashion-MNIST)."""
     patch, images, carriers = patch_of(3, seed=5), pictures.copy(), np.arange(100, 160)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bezoar.scan.functional.patterns import DISPLACEMENTS, ISOLATION, Peak, isolation_of
+from bezoar.scan.functional.patterns import DISPLACEMENTS, ISOLATION, TOLERANCES, Peak, isolation_of
 
 MARGIN = 10  # pixels around the window in which the trigger's extent is looked for
 JITTER = 2  # pixels by which a record's trigger may be displaced
@@ -97,10 +97,11 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     inner = np.zeros(around.shape[1:3], dtype=bool)
     inner[box[0] - top : box[2] - top, box[1] - left : box[3] - left] = True
     sample, members = rng.choice(n, min(n, _SAMPLE), replace=False), peak.members
+    tolerance = _kept_to(around[members[:_SAMPLE]][:, inner], peak.tolerance)
     for outer in (_OUTER, *[_ALL] * (_FITS - 1)):
         strangers = np.setdiff1d(sample, members)
-        center, mask = _fitted(around, members, strangers, inner, peak.tolerance, outer)
-        showing = _showing(around, center, mask, strangers, peak.tolerance)
+        center, mask = _fitted(around, members, strangers, inner, tolerance, outer)
+        showing = _showing(around, center, mask, strangers, tolerance)
         if len(showing) <= len(members) or np.isin(sample, showing).all():
             break
         members = showing
@@ -116,6 +117,13 @@ def recover(images: NDArray[np.uint8], peak: Peak, scale: int, rng: np.random.Ge
     clearer = bright_gap[1] / bright_gap[0] > max(1.0, _CLEARER * gap[1] / gap[0])
     thresholds = _threshold(*gap), _threshold(*bright_gap)
     return Trigger(top, left, pattern, mask, distance, thresholds[0], brightness, thresholds[1], clearer)
+
+
+def _kept_to(window: NDArray[np.uint8], tolerance: float) -> float:
+    """The smallest tolerance, at most `tolerance`, that members (M, P, 3) keep to: within a wide one, more colours are common."""
+    difference = window - np.median(window, axis=0)
+    apart = float(np.quantile(np.sqrt(np.square(difference).mean(axis=(1, 2))), _OUTER))
+    return min((each for each in TOLERANCES if apart <= each <= tolerance), default=tolerance)
 
 
 def _fitted(
